@@ -1,0 +1,81 @@
+# Needs Python 3.11 or newer, make and pip; everything else is installed into .venv from requirements.lock.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The newest Python there is; `make PYTHON=…` chooses another.
+PYTHON ?= $(firstword $(foreach v,python3.14 python3.13 python3.12 python3.11 python3 python,$(shell command -v $(v) 2>/dev/null)))
+BIN := .venv/bin
+INSTALLED := .venv/installed
+OLDEST := .venv-oldest
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+
+.PHONY: up demo test check lint types layers test-oldest bench soak fix lock clean help
+
+up: $(INSTALLED)                  ## run the collector and the dashboard; Ctrl-C stops both
+	@exec $(BIN)/spanledger up
+
+demo: $(INSTALLED)                ## while `make up` runs: real SDKs against a provider stand-in, and thirty days of history
+	@exec $(BIN)/spanledger demo
+
+test: $(INSTALLED)                ## the whole suite
+	$(PYTEST)
+
+check: lint types layers test     ## everything CI runs, in CI's order
+
+lint: $(INSTALLED)                ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)               ## mypy strict everywhere; basedpyright on what users import
+	$(BIN)/mypy
+	$(BIN)/basedpyright --level error instrumentation
+
+layers: $(INSTALLED)              ## packages point downwards; the light part stays light
+	$(BIN)/lint-imports
+
+test-oldest: $(OLDEST)/installed  ## the suite with the oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS)
+
+bench: $(INSTALLED)               ## measure intake and the overhead of instrumentation; figures go to docs/performance.md
+	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/overhead.py
+
+soak: $(INSTALLED)                ## the long campaigns that `test` leaves out
+	$(PYTEST) -m soak --timeout 3600
+
+fix: $(INSTALLED)                 ## format, and mend what ruff can mend safely
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(INSTALLED)                ## remake requirements.lock and requirements-oldest.lock from pyproject.toml
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev \
+	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.lock
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev --resolution lowest-direct \
+	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements-oldest.lock
+
+clean:                            ## remove the environments and caches; the ledger stays
+	rm -rf .venv $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+help:                             ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(if $(PYTHON),,echo "no python3 found: install Python 3.11 or newer" >&2; exit 1)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than 3.11: install a newer Python, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv || \
+	    { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }
+	@echo "installing into .venv (once, and whenever requirements.lock changes) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The oldest versions exist for the oldest Python only.
+$(OLDEST)/installed: requirements-oldest.lock pyproject.toml
+	@command -v python3.11 >/dev/null || { echo "make test-oldest needs python3.11" >&2; exit 1; }
+	@test -x $(OLDEST)/bin/python || python3.11 -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-oldest.lock
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
