@@ -1,0 +1,19 @@
+"""Stands in for the providers on loopback: the demo and the tests call it through the real SDKs.
+
+    with start() as provider:
+        client = openai.OpenAI(base_url=provider.url + "/v1", api_key="any")
+
+`usage_of(body)` says beforehand which tokens a request will be reported with.
+"""
+
+from spanledger.cli.provider_stand_in import anthropic_wire, openai_wire
+from spanledger.cli.provider_stand_in.server import StandIn
+from spanledger.cli.provider_stand_in.usage import StandInUsage, usage_of
+
+__all__ = ["StandIn", "StandInUsage", "start", "usage_of"]
+
+
+def start(*, port: int = 0, pause_seconds: float = 0.0, think_seconds: float = 0.0) -> StandIn:
+    """Start one that speaks every wire format it knows, on a thread of its own."""
+    speakers = (openai_wire.answer, anthropic_wire.answer)
+    return StandIn(speakers, port=port, pause_seconds=pause_seconds, think_seconds=think_seconds)

@@ -1,0 +1,84 @@
+"""Anthropic's wire format: messages, plain and streamed, and token counting."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from spanledger.cli.provider_stand_in.usage import StandInUsage, usage_of
+from spanledger.cli.provider_stand_in.wire import Answer, Request, answer_events, answer_json, event, failing_status, words
+
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    529: "overloaded_error",
+}
+
+
+def answer(request: Request) -> Answer | None:
+    """Messages under any prefix."""
+    named = {"request-id": f"req_{request.number:08d}", "anthropic-organization-id": "org-stand-in"}
+    if request.method == "POST" and request.path.endswith("/v1/messages/count_tokens"):
+        return answer_json({"input_tokens": usage_of(request.body).input}, headers=named)
+    if request.method != "POST" or not request.path.endswith("/v1/messages"):
+        return None
+    if status := failing_status(request.model):
+        return answer_json(error(status), status, named)
+    usage = usage_of(request.body)
+    message = {
+        "id": f"msg_{request.number:08d}",
+        "type": "message",
+        "role": "assistant",
+        "model": request.model,
+        "stop_sequence": None,
+    }
+    if request.body.get("stream"):
+        return answer_events(_events(request.model, message, usage), named, cut=request.model == "cut-stream")
+    content = [{"type": "text", "text": "".join(words(usage.output - usage.reasoning))}]
+    return answer_json({**message, "content": content, "stop_reason": "end_turn", "usage": messages_usage(usage)}, headers=named)
+
+
+def error(status: int) -> dict[str, Any]:
+    kind = _ERRORS.get(status, "api_error")
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": f"The stand-in was asked to fail with {status}."},
+        "request_id": None,
+    }
+
+
+def messages_usage(usage: StandInUsage, output: int | None = None) -> dict[str, Any]:
+    """Here `input_tokens` leaves the cache out."""
+    return {
+        "input_tokens": usage.input - usage.cache_read - usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h,
+        },
+        "output_tokens": usage.output if output is None else output,
+        "service_tier": "standard",
+    }
+
+
+def _events(model: str, message: Mapping[str, Any], usage: StandInUsage) -> Iterator[bytes]:
+    def named(document: dict[str, Any]) -> bytes:
+        return event(document, document["type"])
+
+    start = {**message, "content": [], "stop_reason": None, "usage": messages_usage(usage, output=1)}
+    yield named({"type": "message_start", "message": start})
+    yield named({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+    yield named({"type": "ping"})
+    for place, piece in enumerate(words(usage.output - usage.reasoning)):
+        if place == 3 and model == "error-stream":
+            yield named(error(529))
+            return
+        if place == 3 and model == "cut-stream":
+            return
+        yield named({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})
+    yield named({"type": "content_block_stop", "index": 0})
+    ended = {"stop_reason": "end_turn", "stop_sequence": None}
+    yield named({"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage.output}})
+    yield named({"type": "message_stop"})
