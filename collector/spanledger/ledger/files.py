@@ -1,0 +1,99 @@
+"""Write one Parquet file of entries so that it is on disk, sorted out by day and described for the log."""
+
+import os
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+#: Columns whose least and greatest value stand in the log, so that a reader can leave out whole files: `kind` is how
+#: `connect` finds the few files with corrections, the times are how SQL and look-ups find a range.
+DESCRIBED: tuple[str, ...] = ("kind", "occurred_at", "recorded_at", "tenant")
+
+#: Random hex digits and high-cardinality times: a dictionary costs memory and gains nothing.
+_WITHOUT_DICTIONARY = frozenset({"entry_id", "trace_id", "span_id", "response_id", "occurred_at", "recorded_at", "attributes"})
+
+
+def by_day(entries: pa.Table) -> Iterator[tuple[date, pa.Table]]:
+    """The entries of each day, oldest day first; one day, the usual case, is not copied."""
+    days = sorted(pc.unique(entries.column("day")).to_pylist())
+    for day in days:
+        yield day, entries if len(days) == 1 else entries.filter(pc.equal(entries.column("day"), pa.scalar(day, pa.date32())))
+
+
+def write_file(files: pyarrow.fs.FileSystem, local: Path | None, day: date, entries: pa.Table, *, level: int = 1) -> AddAction:
+    """Write the entries of one day under `day=YYYY-MM-DD/` and give the log action that will make them visible.
+
+    `local` is the table's folder when it is on this machine: then file and folder are fsynced before this returns.
+    """
+    folder = f"day={day.isoformat()}"
+    path = f"{folder}/{uuid4().hex}.parquet"
+    rows = entries.drop_columns(["day"])
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": level,
+        "use_dictionary": [name for name in rows.column_names if name not in _WITHOUT_DICTIONARY],
+        "row_group_size": 122_880,
+    }
+    if local is None:
+        with files.open_output_stream(path) as out:
+            pq.write_table(rows, out, **options)
+            size = out.tell()
+    else:
+        created = not (local / folder).exists()
+        (local / folder).mkdir(exist_ok=True)
+        with (local / path).open("wb") as out:
+            pq.write_table(rows, out, **options)
+            out.flush()
+            os.fsync(out.fileno())
+            size = out.tell()
+        fsync_folder(local / folder)
+        if created:
+            fsync_folder(local)
+    return AddAction(
+        path=path,
+        size=size,
+        partition_values={"day": day.isoformat()},
+        modification_time=int(datetime.now().astimezone().timestamp() * 1000),
+        data_change=True,
+        stats=_statistics(entries),
+    )
+
+
+def fsync_file(path: Path) -> None:
+    """Return when the file's bytes are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Return when the folder's list of names is on disk: without this a new file can vanish in a power cut."""
+    fsync_file(folder)
+
+
+def _statistics(entries: pa.Table) -> str:
+    least: dict[str, Any] = {}
+    greatest: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for name in DESCRIBED:
+        column = entries.column(name)
+        nulls[name] = column.null_count
+        if column.null_count < len(column):
+            bounds = pc.min_max(column).as_py()
+            least[name], greatest[name] = _json(bounds["min"]), _json(bounds["max"])
+    return orjson.dumps({"numRecords": len(entries), "minValues": least, "maxValues": greatest, "nullCount": nulls}).decode()
+
+
+def _json(bound: Any) -> Any:
+    return bound.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(bound, datetime) else bound

@@ -1,0 +1,135 @@
+"""The ledger as a Delta table: each batch of entries is one append, and the append carries the journal's mark."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from threading import RLock
+
+import pyarrow as pa
+import pyarrow.fs
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from deltalake.schema import Schema
+
+from spanledger.ledger.files import by_day, fsync_file, fsync_folder, write_file
+from spanledger.ledger.schema import ENTRIES, SCHEMA_VERSION
+
+logger = logging.getLogger(__name__)
+
+#: The application transaction under which the mark stands in the log.
+MARK = "spanledger.journal"
+
+_SCHEMA = Schema.from_arrow(ENTRIES)
+_ATTEMPTS = 5
+
+
+class LedgerError(Exception):
+    """The table is there but cannot be read or written; the message says what is wrong with which file."""
+
+
+class Ledger:
+    """Appends entries and says which files hold them. Safe to use from several threads."""
+
+    def __init__(self, table: DeltaTable, local: Path | None) -> None:
+        self.local = local
+        self.table = table
+        self.lock = RLock()
+        self._files = pyarrow.fs.PyFileSystem(DeltaStorageHandler.from_table(table._table))
+
+    @classmethod
+    def open(cls, url_or_path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> "Ledger":
+        """The ledger at a folder or an object store's URL; it is made, empty, when there is none.
+
+        Raises `LedgerError` when something other than a readable ledger is there.
+        """
+        url = str(url_or_path)
+        local = None if "://" in url and not url.startswith("file://") else Path(url.removeprefix("file://")).absolute()
+        if local is not None:
+            url = str(local)
+        options = dict(storage_options) if storage_options else None
+        try:
+            table = DeltaTable(url, storage_options=options)
+        except TableNotFoundError:
+            table = _make(url, local, options)
+        except Exception as error:
+            raise LedgerError(f"the ledger at {url} cannot be read: {error}") from error
+        return cls(table, local)
+
+    def post(self, entries: pa.Table, mark: int | None) -> None:
+        """Append entries in one commit that says that everything up to `mark` of the journal is in.
+
+        When this returns, files and log are on disk. `None` leaves the mark alone: a posting that did not come from the
+        journal (an adjustment). No entries and no mark is no commit. Raises `LedgerError` when it could not be committed.
+        """
+        if not len(entries):
+            return
+        if entries.schema != ENTRIES:
+            entries = entries.cast(ENTRIES)
+        with self.lock:
+            actions = [write_file(self._files, self.local, day, rows) for day, rows in by_day(entries)]
+            transactions = [] if mark is None else [Transaction(MARK, mark)]
+            self.commit(actions, transactions)
+
+    def commit(self, actions: list, transactions: list[Transaction]) -> None:  # type: ignore[type-arg]
+        """Make file actions visible in one commit and return when the log is on disk."""
+        properties = CommitProperties(app_transactions=transactions)
+        # Checkpoints and log clean-up belong to maintenance: inside a commit they would delay the batch.
+        hooks = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self.table.create_write_transaction(
+                    actions, "append", _SCHEMA, ["day"], commit_properties=properties, post_commithook_properties=hooks
+                )
+                break
+            except CommitFailedError as error:
+                if attempt == _ATTEMPTS:
+                    raise LedgerError(f"the ledger could not be written after {attempt} attempts: {error}") from error
+                self.table.update_incremental()  # somebody else committed: try again on top of that
+        self.table.update_incremental()
+        self._log_on_disk()
+
+    def mark(self) -> int:
+        """The journal's sequence number up to which everything is in the ledger; 0 when nothing is."""
+        with self.lock:
+            self.table.update_incremental()
+            return self.table.transaction_version(MARK) or 0
+
+    def files(self) -> list[str]:
+        """Paths or URLs of the Parquet files of the newest snapshot."""
+        with self.lock:
+            self.table.update_incremental()
+            return self.table.file_uris()
+
+    def version(self) -> int:
+        """The number of the newest commit that this object has seen."""
+        with self.lock:
+            return self.table.version()
+
+    def _log_on_disk(self) -> None:
+        if self.local is not None:
+            log = self.local / "_delta_log"
+            fsync_file(log / f"{self.table.version():020}.json")
+            fsync_folder(log)
+
+
+def _make(url: str, local: Path | None, options: dict[str, str] | None) -> DeltaTable:
+    if local is not None:
+        local.mkdir(parents=True, exist_ok=True)
+    table = DeltaTable.create(
+        url,
+        schema=_SCHEMA,
+        mode="ignore",
+        partition_by=["day"],
+        name="entries",
+        description="Spanledger: what was spent on language models, one row an entry",
+        configuration={"delta.logRetentionDuration": "interval 1 days", "delta.checkpointInterval": "50"},
+        commit_properties=CommitProperties(custom_metadata={"spanledger.schema_version": str(SCHEMA_VERSION)}),
+        storage_options=options,
+    )
+    if local is not None:
+        fsync_file(local / "_delta_log" / f"{0:020}.json")
+        fsync_folder(local / "_delta_log")
+        fsync_folder(local)
+        fsync_folder(local.parent)
+    return table
