@@ -1,0 +1,112 @@
+"""Opens the control database, brings its schema up to date, and hands out transactions."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from spanledger.control.change import Change
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class ControlError(Exception):
+    """The control database cannot be opened; the text says which and why."""
+
+
+class Control:
+    """The control database at `url`: `sqlite:///path`, `postgresql://…`, or a plain path of an SQLite file."""
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], datetime]) -> None:
+        self.engine = engine
+        self._clock = clock
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str | Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> "Control":
+        """Connect and migrate to the newest schema. Raises `ControlError`."""
+        url = _url(url)
+        try:
+            engine = _engine(url)
+            with engine.begin() as connection:
+                _migrate(connection)
+        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise ControlError(
+                f"the control database {sa.make_url(url).render_as_string()} cannot be opened: {reason}"
+            ) from error
+        return cls(engine, clock)
+
+    @contextmanager
+    def read(self) -> Generator[sa.Connection]:
+        """A connection to read with."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def change(self, *, who: str, why: str | None = None) -> Generator[Change]:
+        """A transaction that audits; it is rolled back when the block raises."""
+        # SQLite has one writer; waiting here is fairer than its busy time-out.
+        with self._writing, self.engine.begin() as connection:
+            yield Change(connection, who=who, why=why, now=self._clock())
+
+    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
+        """All rows of `table` that fit, in the order of their id."""
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(sa.select(table).where(*where).order_by(table.c.id)).mappings()]
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _url(url: str | Path) -> str:
+    text = str(url)
+    if isinstance(url, Path) or "://" not in text:
+        Path(text).parent.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{text}"
+    # psycopg 3 is the driver the `postgres` extra installs; a bare postgresql:// would mean psycopg2.
+    for prefix in ("postgresql://", "postgres://"):
+        if text.startswith(prefix):
+            return "postgresql+psycopg://" + text.removeprefix(prefix)
+    return text
+
+
+def _engine(url: str) -> sa.Engine:
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _settings(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("pragma journal_mode=wal")
+        cursor.execute("pragma synchronous=full")
+        cursor.execute("pragma foreign_keys=on")
+        cursor.close()
+
+    return engine
+
+
+def _migrate(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    current = _current(connection)
+    script = ScriptDirectory.from_config(config)
+    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
+        raise ControlError(f"the control database has the schema of a newer Spanledger ({current}): upgrade this one")
+    if current != script.get_current_head():
+        command.upgrade(config, "head")
+
+
+def _current(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("select version_num from alembic_version")).scalar()
