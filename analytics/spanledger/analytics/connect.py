@@ -1,0 +1,22 @@
+"""`connect(data)`: the ledger and the control tables in one DuckDB connection."""
+
+from pathlib import Path
+
+import duckdb
+
+from spanledger.analytics.control_tables import define_control_tables
+from spanledger.analytics.query import define_macros
+from spanledger.ledger.connect import connect as connect_ledger
+
+
+def connect(data: str | Path, *, control: str | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB connection, in UTC, on the newest snapshot of the ledger in a data folder.
+
+    It has the views `entries`, `corrections` and `calls`, the control tables as they are now (`limits`, `audit` …), and the
+    macros of the bundled queries. `control` is the control database's URL where it is not the folder's
+    `control.sqlite`. What is not there yet is empty. Other connections, and the collector, are not disturbed.
+    """
+    connection = connect_ledger(data)
+    define_macros(connection)
+    define_control_tables(connection, control or f"sqlite:///{Path(data) / 'control.sqlite'}")
+    return connection
