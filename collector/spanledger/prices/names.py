@@ -1,0 +1,98 @@
+"""How telemetry spells providers and models → how the book does.
+
+Nothing here guesses across models: what is stripped is a path, a routing suffix or a prefix that repeats the
+provider, and the name as it was sent is always tried first.
+"""
+
+import re
+from collections.abc import Iterator
+
+#: Spellings of providers in telemetry → genai-prices' id. The values of `gen_ai.provider.name` and the older
+#: `gen_ai.system`, LiteLLM's, OpenInference's and the Vercel AI SDK's. What is absent is tried as it stands.
+PROVIDERS: dict[str, str] = {
+    "amazon-bedrock": "aws", "amazon_bedrock": "aws", "aws.bedrock": "aws", "aws_bedrock": "aws", "bedrock": "aws",
+    "bedrock_converse": "aws", "amazon": "aws",
+    "az.ai.inference": "azure", "az.ai.openai": "azure", "azure": "azure", "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure", "azure_ai": "azure", "azure_openai": "azure", "azure-openai": "azure",
+    "azure.openai": "azure", "microsoft.foundry": "azure", "azure_ai_inference": "azure", "azureopenai": "azure",
+    "chatgpt": "openai", "openai": "openai", "openai-chat": "openai", "openai-responses": "openai", "openai.chat": "openai",
+    "openai.responses": "openai", "text-completion-openai": "openai",
+    "anthropic": "anthropic", "anthropic.messages": "anthropic", "claude": "anthropic",
+    "cohere_chat": "cohere", "cohere": "cohere",
+    "deepseek": "deepseek", "fireworks_ai": "fireworks", "fireworks-ai": "fireworks", "fireworks.ai": "fireworks",
+    "fireworks": "fireworks",
+    "gcp": "google", "gcp.gemini": "google", "gcp.gen_ai": "google", "gcp.vertex_ai": "google", "gemini": "google",
+    "google": "google", "google-gla": "google", "google-vertex": "google", "google.generative-ai": "google",
+    "google.vertex": "google", "google_genai": "google", "google_vertexai": "google", "vertex": "google",
+    "vertex_ai": "google", "vertexai": "google", "vertex_ai_beta": "google", "google.vertex.anthropic": "google",
+    "vertex.anthropic": "google", "palm": "google",
+    "groq": "groq", "mistral": "mistral", "mistral_ai": "mistral", "mistralai": "mistral", "mistral.chat": "mistral",
+    "moonshot": "moonshotai", "moonshot_ai": "moonshotai", "moonshotai": "moonshotai", "openrouter": "openrouter",
+    "perplexity": "perplexity", "together": "together", "together_ai": "together", "together.ai": "together",
+    "togetherai": "together", "voyage": "voyageai", "voyageai": "voyageai",
+    "x-ai": "x-ai", "x.ai": "x-ai", "x_ai": "x-ai", "xai": "x-ai", "xai.chat": "x-ai",
+    "z-ai": "zai", "z.ai": "zai", "zai": "zai", "zhipu": "zhipuai", "zhipuai": "zhipuai",
+}  # fmt: skip
+
+_ROUTING = re.compile(r":(?:online|nitro|floor|exacto|extended)$")
+_PATHS = (
+    re.compile(r"^(?:projects/[^/]+/)?(?:locations/[^/]+/)?publishers/[^/]+/models/"),
+    re.compile(r"^(?:models|tunedmodels|model|foundation-model)/"),
+)
+#: Prefixes that repeat the provider, by the book's id.
+_REPEATS: dict[str, tuple[str, ...]] = {
+    "aws": ("bedrock/", "aws/", "amazon-bedrock/", "converse/", "bedrock/converse/"),
+    "azure": ("azure/", "azure_ai/", "azure-openai/", "azure/eu/", "azure/us/", "azure/global/", "azure/global-standard/"),
+    "google": ("gemini/", "vertex_ai/", "google/", "vertex/", "google-vertex/", "google-gla/"),
+    "x-ai": ("xai/", "x-ai/", "x_ai/"), "together": ("together_ai/", "together/"),
+    "fireworks": ("fireworks_ai/", "fireworks/"), "moonshotai": ("moonshot/", "moonshotai/"),
+    "mistral": ("mistral/", "mistralai/"), "voyageai": ("voyage/", "voyageai/"),
+}  # fmt: skip
+
+
+def provider_id(provider: str) -> str:
+    """The book's id for a provider as telemetry spells it; the spelling itself, lowered, when there is no entry."""
+    spelled = provider.strip().lower()
+    return PROVIDERS.get(spelled, spelled)
+
+
+def spellings(provider: str, model: str) -> Iterator[tuple[str, bool]]:
+    """The names to try in turn, each with whether it was changed: first as sent, then without path and prefixes.
+
+    `provider` is the book's id. A fine-tuned model keeps its `ft:` and never becomes its base.
+    """
+    name = model.strip()
+    seen = {name}
+    yield name, False
+    for changed in _plainer(provider, name):
+        if changed and changed not in seen:
+            seen.add(changed)
+            yield changed, True
+
+
+def _plainer(provider: str, name: str) -> Iterator[str]:
+    lowered = name.lower()
+    if lowered.startswith("arn:"):
+        resource = name.split(":", 5)[-1] if name.count(":") >= 5 else name
+        # An application profile, a provisioned or an imported model has an id that says nothing about its price.
+        if resource.startswith(("foundation-model/", "inference-profile/")):
+            yield resource.split("/", 1)[1]
+        return
+    for path in _PATHS:
+        stripped = path.sub("", lowered)
+        if stripped != lowered:
+            yield stripped
+            lowered = stripped
+    for prefix in sorted((f"{provider}/", *_REPEATS.get(provider, ())), key=len, reverse=True):
+        if lowered.startswith(prefix):
+            lowered = lowered.removeprefix(prefix)
+            yield lowered
+            break
+    if provider == "openrouter":
+        routed = _ROUTING.sub("", lowered)
+        if routed != lowered:
+            yield routed
+    if provider == "azure":
+        for region in ("eu/", "us/", "global/", "global-standard/"):
+            if lowered.startswith(region):
+                yield lowered.removeprefix(region)

@@ -1,0 +1,23 @@
+"""Which tier served a call, in one spelling, from what the provider's answer said."""
+
+from spanledger.prices.book import BATCH, STANDARD
+
+#: As providers and instrumentations spell it → the tier. What is absent is a tier of its own, for which there is
+#: a rate or there is not.
+TIERS: dict[str, str] = {
+    "": STANDARD, "auto": STANDARD, "default": STANDARD, "standard": STANDARD, "standard_only": STANDARD,
+    "on_demand": STANDARD, "on-demand": STANDARD, "ondemand": STANDARD, "performance": STANDARD,
+    "service_tier_unspecified": STANDARD, "traffic_type_unspecified": STANDARD, "none": STANDARD, "null": STANDARD,
+    "batch": BATCH, "batches": BATCH,
+    "flex": "flex", "on_demand_flex": "flex",
+    "priority": "priority", "on_demand_priority": "priority",
+    "fast": "fast",
+}  # fmt: skip
+
+
+def tier_of(service_tier: str | None, batch: bool | None) -> str:
+    """The tier in one spelling; batch processing is a tier, whatever else was asked for."""
+    if batch:
+        return BATCH
+    spelled = (service_tier or "").strip().lower()
+    return TIERS.get(spelled, spelled)
