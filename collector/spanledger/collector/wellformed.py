@@ -1,0 +1,42 @@
+"""Tell before the ack whether a body is an OTLP request at all, so that garbage is refused while the sender still listens."""
+
+from dataclasses import dataclass
+
+from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from spanledger.collector.received import Encoding, Signal
+
+_REQUESTS: dict[Signal, type[Message]] = {
+    "traces": ExportTraceServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+}
+
+
+class MalformedOtlp(ValueError):
+    """The body is no OTLP request; the message says why. The sender's fault: sending it again cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`rejected` of the spans, log records or points in the body cannot be kept, for `reason`."""
+
+    rejected: int
+    reason: str = ""
+
+
+def check(signal: Signal, encoding: Encoding, body: bytes) -> Checked:
+    """Check an uncompressed body; raises `MalformedOtlp`."""
+    request = _REQUESTS[signal]
+    try:
+        if encoding == "protobuf":
+            request.FromString(body)
+        else:
+            Parse(body, request(), ignore_unknown_fields=True)
+    except (DecodeError, ParseError, ValueError, RecursionError) as error:
+        raise MalformedOtlp(f"the body is no OTLP {signal} request in {encoding}: {error}") from error
+    return Checked(rejected=0)
