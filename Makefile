@@ -3,12 +3,11 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# The newest Python there is; `make PYTHON=…` chooses another.
-PYTHON ?= $(firstword $(foreach v,python3.14 python3.13 python3.12 python3.11 python3 python,$(shell command -v $(v) 2>/dev/null)))
 BIN := .venv/bin
 INSTALLED := .venv/installed
 OLDEST := .venv-oldest
 WORKERS ?= 2
+QUIETLY := --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: up demo test check lint types layers test-oldest bench soak fix lock clean help
@@ -61,21 +60,24 @@ clean:                            ## remove the environments and caches; the led
 help:                             ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The newest Python that runs is taken (a pyenv shim may be there and not run); `make PYTHON=…` names another.
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(if $(PYTHON),,echo "no python3 found: install Python 3.11 or newer" >&2; exit 1)
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "$(PYTHON) is older than 3.11: install a newer Python, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv || \
-	    { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }
-	@echo "installing into .venv (once, and whenever requirements.lock changes) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@set -e; test -x $(BIN)/python || { \
+	    for python in $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python); do \
+	        if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then chosen=$$python; break; fi; \
+	    done; \
+	    test -n "$$chosen" || { echo "no Python 3.11 or newer found: install one, or say make PYTHON=/path/to/python" >&2; exit 1; }; \
+	    $$chosen -m venv .venv || { rm -rf .venv; \
+	        echo "$$chosen cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }; }
+	@echo "installing into .venv, once and whenever requirements.lock changes (about 900 MB; a minute or two) …"
+	@$(BIN)/python -m pip install $(QUIETLY) --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The oldest versions exist for the oldest Python only.
 $(OLDEST)/installed: requirements-oldest.lock pyproject.toml
-	@command -v python3.11 >/dev/null || { echo "make test-oldest needs python3.11" >&2; exit 1; }
+	@python3.11 -c '' || { echo "make test-oldest needs python3.11" >&2; exit 1; }
 	@test -x $(OLDEST)/bin/python || python3.11 -m venv $(OLDEST)
-	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-oldest.lock
-	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(OLDEST)/bin/python -m pip install $(QUIETLY) --require-hashes -r requirements-oldest.lock
+	@$(OLDEST)/bin/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
 	@touch $@

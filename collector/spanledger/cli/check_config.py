@@ -1,0 +1,28 @@
+"""`spanledger check-config`: whether a configuration file would start, without starting anything."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spanledger.cli.say import fail
+
+
+def check_config(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="The configuration.")] = Path("otel-config.yaml"),
+) -> None:
+    """Check a configuration file and name the first thing that is wrong with it, and its key.
+
+    Leaves with 0 when the collector would start with it, with 1 when not. Ports in use and folders that cannot be written are
+    found by the start itself, or by `spanledger doctor`.
+    """
+    from spanledger.collector.config import ConfigError, load
+
+    if not file.exists():
+        fail(f"{file} does not exist", hint="name the file: spanledger check-config FILE", code=2)
+    try:
+        load(file, os.environ, data=None, grpc_port=None, http_port=None, api_port=None)
+    except ConfigError as error:
+        fail(str(error))
+    typer.echo(f"{file} is good")

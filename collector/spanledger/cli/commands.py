@@ -1,0 +1,45 @@
+"""The table of commands: one line each, in the order in which `spanledger --help` shows them.
+
+A command's module imports only typer and the standard library at its top: `--help` imports all of them.
+"""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from spanledger.cli import check_config, dashboard, doctor, serve, sql, up
+from spanledger.cli.demo import command as demo
+
+app = typer.Typer(
+    name="spanledger",
+    help="The ledger of what you spend on language models: OpenTelemetry in, each call counted once and priced exactly.",
+    epilog="Start with: spanledger up",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up", short_help="Start the collector and the dashboard.")(up.up)
+app.command("demo", short_help="Fill a running collector with something to see.")(demo.demo)
+app.command("sql", short_help="Run SQL over the ledger.")(sql.sql)
+app.command("doctor", short_help="Say what is wrong with an installation.")(doctor.doctor)
+app.command("serve", short_help="Run the collector and its API alone.")(serve.serve)
+app.command("dashboard", short_help="Show the dashboard alone.")(dashboard.dashboard)
+app.command("check-config", short_help="Check a configuration file.")(check_config.check_config)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spanledger {version('spanledger')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,212 @@
+"""What `spanledger doctor` looks at: each look is a function that gives findings, and the list of them is the examination."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from spanledger.cli.addresses import Addresses, running
+
+_LOW_DISK_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`says` is what is so; `do` is what to do about it, empty when nothing needs doing."""
+
+    subject: str
+    state: Literal["good", "note", "wrong"]
+    says: str
+    do: str = ""
+
+
+def look(data: Path, config: Path | None) -> list[Finding]:
+    """All findings over the installation and the ledger in `data`, in the order in which to read them."""
+    return [finding for one in _LOOKS for finding in one(data, config)]
+
+
+def _versions(data: Path, config: Path | None) -> Iterator[Finding]:
+    yield Finding(subject="python", state="good", says=f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}")
+    yield Finding(subject="spanledger", state="good", says=version("spanledger"))
+    for extra, package in (
+        ("collector", "deltalake"),
+        ("collector", "duckdb"),
+        ("collector", "polars"),
+        ("dashboard", "streamlit"),
+    ):
+        try:
+            yield Finding(subject=package, state="good", says=version(package))
+        except PackageNotFoundError:
+            yield Finding(subject=package, state="wrong", says="not installed", do=f"pip install 'spanledger[{extra}]'")
+
+
+def _configuration(data: Path, config: Path | None) -> Iterator[Finding]:
+    from spanledger.collector.config import ConfigError, load
+
+    subject = "configuration"
+    try:
+        load(config, os.environ, data=data, grpc_port=None, http_port=None, api_port=None)
+    except ConfigError as error:
+        yield Finding(subject=subject, state="wrong", says=str(error), do="correct the key; spanledger check-config checks again")
+    else:
+        yield Finding(subject=subject, state="good", says=str(config) if config else "built-in defaults")
+
+
+def _disk(data: Path, config: Path | None) -> Iterator[Finding]:
+    place = data if data.exists() else data.absolute().parent
+    if not os.access(place, os.W_OK):
+        yield Finding(subject="data folder", state="wrong", says=f"{place} cannot be written", do="choose another with --data")
+        return
+    yield Finding(subject="data folder", state="good", says=f"{data.absolute()}{'' if data.exists() else ' (will be made)'}")
+    free = shutil.disk_usage(place).free
+    low = free < _LOW_DISK_BYTES
+    yield Finding(
+        subject="disk",
+        state="wrong" if low else "good",
+        says=f"{_size(free)} free",
+        do="free some: a collector whose disk is full turns senders away" if low else "",
+    )
+
+
+def _collector(data: Path, config: Path | None) -> Iterator[Finding]:
+    if (addresses := running(data)) is not None:
+        yield from _answers(addresses)
+        return
+    yield Finding(subject="collector", state="note", says=f"none runs over {data}", do="start it: spanledger up")
+    yield from _ports(data, config)
+
+
+def _answers(addresses: Addresses) -> Iterator[Finding]:
+    """A running collector: that its three doors answer."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"{addresses.api}/readyz", timeout=5) as answer:  # noqa: S310  # our own address
+            state, says = "good", f"runs as process {addresses.pid}, API {addresses.api} answers {answer.status}"
+    except urllib.error.HTTPError as error:
+        state, says = "wrong", f"runs as process {addresses.pid} but is not ready: {error.read(300).decode(errors='replace')}"
+    except OSError as error:
+        state, says = "wrong", f"process {addresses.pid} is there, but its API {addresses.api} does not answer: {error}"
+    yield Finding(
+        subject="collector",
+        state="good" if state == "good" else "wrong",
+        says=says,
+        do="" if state == "good" else "its log says why",
+    )
+    for subject, address in (("OTLP/gRPC", addresses.grpc), ("OTLP/HTTP", addresses.http)):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            yield Finding(subject=subject, state="good", says=f"{address} accepts connections")
+        except OSError as error:
+            yield Finding(subject=subject, state="wrong", says=f"{address} does not: {error}", do="its log says why")
+
+
+def _ports(data: Path, config: Path | None) -> Iterator[Finding]:
+    for subject, port, option in (
+        ("OTLP/gRPC", 4317, "--grpc-port"), ("OTLP/HTTP", 4318, "--http-port"),
+        ("API", 4380, "--api-port"), ("dashboard", 8501, "--dashboard-port"),
+    ):  # fmt: skip
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            yield Finding(subject=subject, state="good", says=f"port {port} is free")
+        except OSError:
+            yield Finding(
+                subject=subject, state="wrong", says=f"port {port} is in use by something else",
+                do=f"stop it, or choose another port: {option} N",
+            )  # fmt: skip
+
+
+def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
+    from spanledger.analytics import connect
+
+    if not (data / "entries").exists():
+        yield Finding(
+            subject="ledger", state="note", says="nothing has been posted yet", do="send something, or run: spanledger demo"
+        )
+        return
+    try:
+        connection = connect(data)
+        row = connection.execute(
+            "select count(*), sum(calls), min(day), max(day), count(distinct day), max(recorded_at), max(occurred_at),"
+            " sum(calls) filter (where cost_state = 'unpriced'), list(distinct service) from entries"
+        ).fetchone()
+    except Exception as error:  # whatever is wrong with it is what is asked
+        yield Finding(subject="ledger", state="wrong", says=f"cannot be read: {error}", do="restore entries/ from a backup")
+        return
+    assert row is not None  # noqa: S101  # an aggregate without groups has one row
+    entries, calls, first, last, days, recorded, occurred, unpriced, services = row
+    size = sum(path.stat().st_size for path in (data / "entries").rglob("*.parquet"))
+    if not entries:
+        yield Finding(subject="ledger", state="note", says="empty", do="send something, or run: spanledger demo")
+        return
+    yield Finding(
+        subject="ledger",
+        state="good",
+        says=f"{entries:,} entries, {calls:,} calls on {days} days from {first} to {last}, {_size(size)}",
+    )
+    named = ", ".join(sorted(str(s) for s in services if s)[:8]) or "no service.name"
+    yield Finding(
+        subject="telemetry", state="good",
+        says=f"last arrived {_ago(recorded)} (a call of {occurred:%Y-%m-%d %H:%M} UTC is the latest), from {named}",
+    )  # fmt: skip
+    unpriced = unpriced or 0
+    yield Finding(
+        subject="coverage",
+        state="note" if unpriced else "good",
+        says=f"{unpriced:,} of {calls:,} calls have no known price" if unpriced else "every call is priced",
+        do='which: spanledger sql "select provider, model, sum(calls) from entries where cost_state = \'unpriced\' group by all"'
+        if unpriced else "",
+    )  # fmt: skip
+
+
+def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
+    path = data / "journal.sqlite"
+    if path.exists():
+        size = sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
+        yield Finding(subject="journal", state="good", says=f"{_size(size)} on disk")
+
+
+def _sending(data: Path, config: Path | None) -> Iterator[Finding]:
+    """This environment as a host application would find it: the usual reasons why nothing arrives."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        yield Finding(subject="environment", state="wrong", says="OTEL_SDK_DISABLED=true: no span is made", do="unset it")
+    if os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        yield Finding(subject="environment", state="wrong", says="OTEL_TRACES_EXPORTER=none: no span is sent", do="unset it")
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if name in os.environ:
+            yield Finding(subject="environment", state="note", says=f"{name}={os.environ[name]}: that is where spans go")
+    for client in ("openai", "anthropic"):
+        try:
+            yield Finding(subject=client, state="good", says=f"{version(client)}, instrumented by import spanledger.auto")
+        except PackageNotFoundError:
+            continue
+
+
+_LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (
+    _versions, _configuration, _disk, _collector, _ledger, _journal, _sending,
+)  # fmt: skip
+
+
+def _ago(moment: datetime) -> str:
+    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return f"{max(seconds, 0)} seconds ago"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} TiB"

@@ -1,0 +1,84 @@
+"""`spanledger serve`: the collector and its API in one process and one event loop, until SIGINT or SIGTERM."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from spanledger.cli.addresses import Addresses
+from spanledger.cli.options import ApiPort, Config, DataOver, GrpcPort, HttpPort
+from spanledger.cli.say import fail
+
+if TYPE_CHECKING:
+    from spanledger.collector.config import Config as Configuration
+
+
+def serve(
+    config: Config = None,
+    data: DataOver = None,
+    grpc_port: GrpcPort = None,
+    http_port: HttpPort = None,
+    api_port: ApiPort = None,
+    announce: Annotated[bool, typer.Option("--announce", hidden=True, help="Say where it listens as one line of JSON.")] = False,
+) -> None:
+    """Run the collector: OTLP over gRPC and HTTP in, the ledger, limits and the REST API.
+
+    SIGINT or SIGTERM stops it cleanly: what was acknowledged is posted or stays in the journal. Logs go to standard error.
+    """
+    from spanledger.collector.config import ConfigError, load
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        loaded = load(config, os.environ, data=data, grpc_port=grpc_port, http_port=http_port, api_port=api_port)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(loaded, announce))
+    except ConfigError as error:
+        fail(str(error))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(config: "Configuration", announce: bool) -> None:
+    from spanledger.cli.api_server import ApiServer
+    from spanledger.collector.service import Collector
+
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+
+    collector = Collector(config)
+    api = ApiServer.bound_to(config.api.host, config.api.port)
+    try:
+        await collector.start()
+        await api.start(collector)
+        addresses = Addresses.of({**collector.addresses, "api": api.url, "data": str(config.data.absolute()), "pid": os.getpid()})
+        collector.announce({"grpc": addresses.grpc, "http": addresses.http, "api": addresses.api})
+        typer.echo(addresses.to_json() if announce else _lines(addresses))
+        await told_to_stop.wait()
+    finally:
+        await api.stop()
+        await collector.stop()
+
+
+def _lines(addresses: Addresses) -> str:
+    return "\n".join(
+        [
+            f"OTLP/gRPC   {addresses.grpc}",
+            f"OTLP/HTTP   http://{addresses.http}",
+            f"API         {addresses.api}",
+            f"ledger      {os.path.relpath(addresses.data)}",
+        ]
+    )
