@@ -1,0 +1,59 @@
+"""Limits as rows of the control database."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from spanledger.control import TABLES, Change
+from spanledger.limits.errors import LimitError
+from spanledger.limits.limit import READERS, Limit
+
+TABLE = TABLES["limits"]
+COLUMNS = ("name", "selectors", "per", "measure", "window", "hard", "enabled", "tier")
+
+
+def new_id() -> str:
+    return f"lim_{secrets.token_hex(8)}"
+
+
+def limit_of(row: Mapping[str, Any]) -> Limit:
+    """The limit that a row holds."""
+    fields = {name: row[name] for name in COLUMNS} | {"amount": str(row["amount"])} | row["rest"]
+    return Limit.of(fields, limit_id=row["id"], source=row["source"])
+
+
+def row_of(limit: Limit, now: datetime) -> dict[str, Any]:
+    """The columns of a limit, without its times."""
+    fields = limit.fields()
+    rest = {name: fields[name] for name in READERS if name not in COLUMNS and name != "amount"}
+    columns = {name: fields[name] for name in COLUMNS}
+    return columns | {"id": limit.id, "source": limit.source, "amount": limit.amount, "rest": rest, "updated_at": now}
+
+
+def insert(change: Change, limit: Limit) -> None:
+    _name_is_free(change, limit)
+    change.insert(TABLE, row_of(limit, change.now) | {"created_at": change.now})
+
+
+def update(change: Change, limit: Limit) -> None:
+    """Raises `NotFound`."""
+    _name_is_free(change, limit)
+    row = row_of(limit, change.now)
+    was = change.get(TABLE, limit.id)
+    if any(was[name] != value for name, value in row.items() if name != "updated_at"):
+        change.update(TABLE, limit.id, row)
+
+
+def delete(change: Change, limit_id: str) -> None:
+    """Raises `NotFound`."""
+    change.delete(TABLE, limit_id)
+
+
+def _name_is_free(change: Change, limit: Limit) -> None:
+    taken = sa.select(TABLE.c.id).where(TABLE.c.name == limit.name, TABLE.c.id != limit.id)
+    other = change.connection.execute(taken).scalar()
+    if other is not None:
+        raise LimitError("name", f"{limit.name!r} is already the name of limit {other}")

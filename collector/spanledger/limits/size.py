@@ -1,0 +1,102 @@
+"""How large a call may become: what a hold must set aside for it, priced by the same cells as the ledger."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from spanledger.limits.check import Check
+from spanledger.limits.limit import USD, Limit
+from spanledger.limits.tally import ceiling_of
+
+#: What is assumed of a call whose size nobody gives and whose model nobody knows.
+ASSUMED_INPUT_TOKENS = 1_000
+ASSUMED_OUTPUT_TOKENS = 4_096
+
+
+class Quoted(Protocol):
+    @property
+    def cost_usd(self) -> Decimal | None: ...
+    @property
+    def unpriced_reason(self) -> str | None: ...
+
+
+class Pricing(Protocol):
+    """What limits ask of the price book."""
+
+    def worst_case(
+        self,
+        *,
+        provider: str | None,
+        model: str | None,
+        at: datetime,
+        input_tokens: int,
+        output_tokens: int,
+        operation: str | None = None,
+        service_tier: str | None = None,
+    ) -> Quoted: ...
+
+    def max_output_tokens(self, provider: str | None, model: str | None) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The most a call can come to. `cost` is None when nobody knows a price; `assumed` says which sizes were not given."""
+
+    input_tokens: int
+    output_tokens: int
+    cost: int | None
+    unpriced_reason: str | None
+    assumed: tuple[str, ...]
+
+    @property
+    def price_confidence(self) -> str:
+        if self.cost is None:
+            return f"unpriced: {self.unpriced_reason or 'no price is known'}"
+        return f"priced; {' and '.join(self.assumed)} assumed" if self.assumed else "priced"
+
+    def worst(self, limit: Limit) -> int | None:
+        """What the call can add to a limit at most, in its units; None when its price is not known and must be."""
+        match limit.measure:
+            case "requests":
+                return 1
+            case "input_tokens":
+                return self.input_tokens
+            case "output_tokens":
+                return self.output_tokens
+            case "tokens":
+                return self.input_tokens + self.output_tokens
+            case "cost_usd":
+                if self.cost is not None:
+                    return self.cost
+                if limit.unpriced == "ceiling":
+                    return ceiling_of(limit, self.input_tokens + self.output_tokens)
+                return 0 if limit.unpriced == "allow" else None
+
+
+def size_of(check: Check, pricing: Pricing, now: datetime, *, priced: bool) -> Size:
+    """The size of a check's call; the price is only asked for when some limit counts money."""
+    assumed = []
+    input_tokens, output_tokens = check.input_tokens, check.max_output_tokens
+    if input_tokens is None:
+        input_tokens = ASSUMED_INPUT_TOKENS
+        assumed.append("input_tokens")
+    if output_tokens is None:
+        output_tokens = pricing.max_output_tokens(check.provider, check.model) or ASSUMED_OUTPUT_TOKENS
+        assumed.append("max_output_tokens")
+    cost, reason = 0, None
+    if priced:
+        quote = pricing.worst_case(
+            provider=check.provider,
+            model=check.model,
+            at=now,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            operation=check.operation,
+            service_tier=check.service_tier,
+        )
+        if quote.cost_usd is None:
+            return Size(input_tokens, output_tokens, None, quote.unpriced_reason, tuple(assumed))
+        # Upwards: a hold may be too large by the last digit, never too small.
+        cost, reason = -int(-quote.cost_usd * USD // 1), None
+    return Size(input_tokens, output_tokens, cost, reason, tuple(assumed))

@@ -1,0 +1,147 @@
+"""Entries, summed up to what counters need: per subject and moment, how many calls, tokens and dollars.
+
+The same sums come from a batch of entries (`of_entries`) and from the ledger's history (`of_history`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from spanledger.limits.limit import Limit, units_of
+from spanledger.limits.selector import DIMENSIONS
+from spanledger.limits.window import SECOND, Rolling, Window
+
+HISTORY = (Path(__file__).parent / "sql" / "history.sql").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over entries of one subject at one moment (microseconds since 1970, rounded down to a slot)."""
+
+    subject: Mapping[str, str | None]
+    at: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost: int  # 10⁻¹² USD
+    unpriced_tokens: int
+
+    def amount(self, limit: Limit) -> int:
+        """What this adds to a limit, in its units."""
+        match limit.measure:
+            case "requests":
+                return self.calls
+            case "input_tokens":
+                return self.input_tokens
+            case "output_tokens":
+                return self.output_tokens
+            case "tokens":
+                return self.input_tokens + self.output_tokens
+            case "cost_usd":
+                if limit.ceiling_usd_per_mtok is None or limit.unpriced != "ceiling" or not self.unpriced_tokens:
+                    return self.cost
+                return self.cost + ceiling_of(limit, self.unpriced_tokens)
+
+
+def ceiling_of(limit: Limit, tokens: int) -> int:
+    """What tokens without a price count under a limit with a price ceiling, in units."""
+    return units_of("cost_usd", (limit.ceiling_usd_per_mtok or Decimal(0)) * tokens / 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What limits must have in common to be counted by one pass: the dimensions they look at."""
+
+    dimensions: frozenset[str]
+
+    @staticmethod
+    def of(limits: Iterable[Limit]) -> "Shape":
+        return Shape(frozenset(name for limit in limits for name in (*limit.selectors, *limit.per)))
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for name in DIMENSIONS if name in self.dimensions]
+
+    @property
+    def tags(self) -> list[str]:
+        return sorted(name[4:] for name in self.dimensions if name.startswith("tag."))
+
+
+def of_entries(entries: pl.DataFrame, limits: Sequence[Limit]) -> Iterator[Tally]:
+    """The tallies of a batch, for these limits. `entries` has the columns of the ledger."""
+    if not limits or not entries.height:
+        return
+    shape = Shape.of(limits)
+    # Windows of the calendar begin at whole minutes; slots of rolling ones are whole seconds.
+    step = SECOND if any(isinstance(limit.window, Rolling) for limit in limits) else 60 * SECOND
+    keys = [_dimension(entries, name).alias(name) for name in shape.columns]
+    keys += [_tag(entries, tag).alias(f"tag.{tag}") for tag in shape.tags]
+    tokens = _column(entries, "input_tokens").fill_null(0) + _column(entries, "output_tokens").fill_null(0)
+    cost = _column(entries, "cost_usd")
+    sums = entries.select(
+        *keys,
+        (pl.col("occurred_at").dt.epoch("us") // step * step).alias("at"),
+        pl.col("calls"),
+        _column(entries, "input_tokens").fill_null(0).alias("input_tokens"),
+        _column(entries, "output_tokens").fill_null(0).alias("output_tokens"),
+        cost.cast(pl.Decimal(38, 12)).alias("cost_usd"),
+        pl.when(cost.is_null()).then(tokens).otherwise(0).alias("unpriced_tokens"),
+    )
+    names = [*shape.columns, *(f"tag.{tag}" for tag in shape.tags)]
+    grouped = sums.group_by(*names, "at").agg(
+        pl.col("calls", "input_tokens", "output_tokens", "cost_usd", "unpriced_tokens").sum()
+    )
+    for row in grouped.iter_rows():
+        values = row[: len(names)]
+        at, calls, input_tokens, output_tokens, usd, unpriced = row[len(names) :]
+        yield Tally(dict(zip(names, values, strict=True)), at, calls, input_tokens, output_tokens, _units(usd), unpriced)
+
+
+def of_history(connection: duckdb.DuckDBPyConnection, shape: Shape, window: Window, now: int) -> Iterator[Tally]:
+    """The tallies of all that counts in `window` at `now`, from the ledger."""
+    since, until = window.span(now)
+    wanted: dict[str, Any] = {name: name in shape.dimensions for name in DIMENSIONS}
+    width = window.slot_us if isinstance(window, Rolling) else 0
+    wanted |= {"tags": shape.tags, "since": since, "until": until, "width": width}
+    rows = connection.execute(HISTORY, wanted)
+    names = list(DIMENSIONS)
+    while batch := rows.fetchmany(10_000):
+        for row in batch:
+            subject: dict[str, str | None] = dict(zip(names, row, strict=False))
+            for pair in row[len(names)] or ():
+                subject[f"tag.{pair['key']}"] = pair["value"]
+            at, calls, input_tokens, output_tokens, usd, unpriced = row[len(names) + 1 :]
+            yield Tally(subject, at, calls, input_tokens, output_tokens, _units(usd), unpriced)
+
+
+def _units(usd: Decimal | None) -> int:
+    return 0 if usd is None else int(usd.scaleb(12))
+
+
+def _column(entries: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if name in entries.columns else pl.lit(None, pl.Int64())
+
+
+def _dimension(entries: pl.DataFrame, name: str) -> pl.Expr:
+    if name == "trace":
+        return _text(entries, "trace_id")
+    if name == "model":
+        return pl.coalesce(_text(entries, "requested_model"), _text(entries, "model"))
+    return _text(entries, name)
+
+
+def _text(entries: pl.DataFrame, name: str) -> pl.Expr:
+    return pl.col(name) if name in entries.columns else pl.lit(None, pl.String())
+
+
+def _tag(entries: pl.DataFrame, tag: str) -> pl.Expr:
+    if "tags" not in entries.columns:
+        return pl.lit(None, pl.String())
+    pairs = pl.col("tags")
+    of_this = pairs.list.eval(pl.element().filter(pl.element().struct.field("key") == tag).struct.field("value"))
+    return of_this.list.first()
