@@ -30,8 +30,22 @@ def test_a_posting_without_a_mark_leaves_the_mark_alone(tmp_path: Path) -> None:
 
 def test_nothing_to_post_makes_no_commit(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "entries")
-    ledger.post(ENTRIES.empty_table(), mark=9)
+    assert ledger.post(ENTRIES.empty_table(), mark=None) is False
     assert ledger.version() == 0
+
+
+def test_a_mark_is_kept_without_entries(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    ledger.post(ENTRIES.empty_table(), mark=9)
+    assert Ledger.open(tmp_path / "entries").mark() == 9
+    assert ledger.files() == []
+
+
+def test_a_batch_posted_again_under_its_mark_is_in_once(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    assert ledger.post(entries(entry("a")), mark=5) is True
+    assert ledger.post(entries(entry("a")), mark=5) is False
+    assert len(ledger.files()) == 1
 
 
 def test_two_writers_do_not_lose_each_others_entries(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from threading import RLock
 import pyarrow as pa
 import pyarrow.fs
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import Schema
 
@@ -56,20 +56,28 @@ class Ledger:
             raise LedgerError(f"the ledger at {url} cannot be read: {error}") from error
         return cls(table, local)
 
-    def post(self, entries: pa.Table, mark: int | None) -> None:
+    def post(self, entries: pa.Table, mark: int | None) -> bool:
         """Append entries in one commit that says that everything up to `mark` of the journal is in.
 
-        When this returns, files and log are on disk. `None` leaves the mark alone: a posting that did not come from the
-        journal (an adjustment). No entries and no mark is no commit. Raises `LedgerError` when it could not be committed.
+        When this returns, files and log are on disk. Whether it was posted: a mark that the ledger has already reached is
+        not posted again, so a batch can be tried until it works. `None` leaves the mark alone, for entries that did not
+        come from the journal. No entries and a mark is a commit of the mark. Raises `LedgerError`.
         """
-        if not len(entries):
-            return
+        if mark is None and not len(entries):
+            return False
         if entries.schema != ENTRIES:
             entries = entries.cast(ENTRIES)
         with self.lock:
-            actions = [write_file(self._files, self.local, day, rows) for day, rows in by_day(entries)]
-            transactions = [] if mark is None else [Transaction(MARK, mark)]
-            self.commit(actions, transactions)
+            try:
+                self.table.update_incremental()
+                if mark is not None and mark <= (self.table.transaction_version(MARK) or 0):
+                    self._log_on_disk()
+                    return False
+                actions = [write_file(self._files, self.local, day, rows) for day, rows in by_day(entries)]
+                self.commit(actions, [] if mark is None else [Transaction(MARK, mark)])
+            except (OSError, DeltaError) as error:
+                raise LedgerError(f"the ledger {self.table.table_uri} could not be written: {error}") from error
+            return True
 
     def commit(self, actions: list, transactions: list[Transaction]) -> None:  # type: ignore[type-arg]
         """Make file actions visible in one commit and return when the log is on disk."""

@@ -1,7 +1,7 @@
 """What both transports do with a body: look whether it is OTLP, journal it, and only then say that it is kept."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess, ExportTraceServiceResponse
 
 from spanledger.collector.receive.inflate import inflated
-from spanledger.collector.receive.refused import Busy, Malformed, Refused
+from spanledger.collector.receive.refused import Busy, Malformed, NoPipeline, Refused
 from spanledger.collector.received import Compression, Encoding, Received, Signal
 from spanledger.collector.wellformed import Checked, MalformedOtlp, check
 
@@ -44,9 +44,20 @@ class Tally:
 class Accept:
     """The door of the collector. Used from one event loop; checks of large or compressed bodies run in its threads."""
 
-    def __init__(self, journal: Journal, *, body_limit: int = BODY_LIMIT, key_id: Callable[[str], str] | None = None) -> None:
-        """`key_id` turns an Authorization header into an API key's id, or raises `UnknownKey`; None asks for no key."""
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        body_limit: int = BODY_LIMIT,
+        signals: Collection[Signal] = ("traces", "logs", "metrics"),
+        key_id: Callable[[str], str] | None = None,
+    ) -> None:
+        """`key_id` turns an Authorization header into an API key's id, or raises `UnknownKey`; None asks for no key.
+
+        A signal that is not among `signals` has no pipeline and is refused.
+        """
         self.body_limit = body_limit
+        self.signals = frozenset(signals)
         self.tally = Tally({}, {}, {}, {})
         self._journal = journal
         self._key_id = key_id
@@ -60,6 +71,8 @@ class Accept:
         try:
             if not self._open:
                 raise Busy("the collector is stopping", retry_after_seconds=1)
+            if signal not in self.signals:
+                raise NoPipeline(f"service.pipelines has no pipeline for {signal}")
             api_key_id = self._key_id(authorization) if self._key_id else ""
             if compression == "identity" and len(body) <= _INLINE:
                 checked = self._check(signal, encoding, compression, body)

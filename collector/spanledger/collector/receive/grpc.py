@@ -21,16 +21,16 @@ _METHODS: dict[str, Signal] = {
 class GrpcReceiver:
     """The gRPC listener."""
 
-    def __init__(self, accept: Accept, *, host: str, port: int, options: dict[str, Any] | None = None) -> None:
+    def __init__(self, accept: Accept, *, host: str, port: int, streams: int = 1024) -> None:
         self._host, self._port = host, port
         settings = {
             "grpc.max_receive_message_length": accept.body_limit,
             # gRPC would decompress without a bound on the result; and what came compressed is journalled so.
             "grpc.per_message_decompression": 0,
             "grpc.so_reuseport": 0,
-            "grpc.max_concurrent_streams": 1024,
+            "grpc.max_concurrent_streams": streams,
         }
-        self._server = aio.server(options=list({**settings, **(options or {})}.items()))
+        self._server = aio.server(options=list(settings.items()))
         self._server.add_generic_rpc_handlers((_Exports(accept),))
         self.port = 0
 

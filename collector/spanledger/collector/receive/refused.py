@@ -4,6 +4,7 @@ Refused
 ├── Malformed       the sender's fault: 400 / INVALID_ARGUMENT, never sent again
 ├── TooLarge        the sender's fault: 413 / RESOURCE_EXHAUSTED without a delay, never sent again
 ├── WrongType       the sender's fault: 415 / UNIMPLEMENTED
+├── NoPipeline      a signal that this collector is configured not to take: 404 / UNIMPLEMENTED
 ├── UnknownKey      the sender's fault: 401 / UNAUTHENTICATED
 └── Busy            ours and passing: 503 with Retry-After / RESOURCE_EXHAUSTED with RetryInfo, sent again
 """
@@ -52,6 +53,13 @@ class WrongType(Refused):
     """A content type or encoding that OTLP does not have."""
 
     http_status = 415
+    grpc_status = grpc.StatusCode.UNIMPLEMENTED
+
+
+class NoPipeline(Refused):
+    """The configuration has no pipeline for this signal."""
+
+    http_status = 404
     grpc_status = grpc.StatusCode.UNIMPLEMENTED
 
 

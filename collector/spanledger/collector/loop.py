@@ -1,0 +1,220 @@
+"""The loop: takes what has gathered in the journal and turns it into entries of the ledger, batch by batch."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from spanledger.collector.count_once import CountOnce
+from spanledger.collector.decode import Telemetry
+from spanledger.collector.journal import Journal
+from spanledger.collector.received import Received
+from spanledger.ledger.frame import conform
+from spanledger.ledger.schema import ENTRIES
+from spanledger.ledger.table import Ledger
+
+logger = logging.getLogger(__name__)
+
+#: A batch is what arrives within this time after its first body …
+GATHER_SECONDS = 0.25
+#: … or about this many bytes of bodies, whichever is reached first.
+BATCH_BYTES = 16 * 1024 * 1024
+
+_RETRY_SECONDS = (0.2, 1.0, 5.0, 15.0)
+
+
+class Steps(Protocol):
+    """What the loop does with a batch, step by step; `service.py` fills it with the real ones."""
+
+    def decode(self, bodies: Sequence[Received]) -> Telemetry:
+        """Bodies to columns."""
+
+    def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
+        """Columns to evidence."""
+
+    def fresh_count_once(self, mark: int) -> CountOnce:
+        """A counter that knows what the ledger knows up to `mark`."""
+
+    def price(self, entries: pl.DataFrame) -> pl.DataFrame:
+        """Entries with their money."""
+
+    def post(self, entries: pa.Table, frame: pl.DataFrame, mark: int | None) -> None:
+        """Commit to the ledger, then feed the counters."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the loop has done since it started, for the operator. Seconds are sums over all batches."""
+
+    batches: int = 0
+    bodies: int = 0
+    seen: int = 0
+    set_aside: int = 0
+    entries: dict[str, int] = field(default_factory=dict)
+    unpriced: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    failing: str = ""
+    last_post_at: datetime | None = None
+
+
+class Loop:
+    """Runs in a thread of its own, so that the event loop stays free."""
+
+    def __init__(self, journal: Journal, ledger: Ledger, steps: Steps, *, clock: Callable[[], datetime] | None = None) -> None:
+        self.progress = Progress()
+        self.position = ledger.mark()
+        self._journal, self._steps = journal, steps
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._marked = self.position
+        self._count_once = steps.fresh_count_once(self.position)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
+
+    def replay(self) -> int:
+        """Bring everything that the journal holds into the ledger; gives the number of bodies. Called before `start`."""
+        replayed = 0
+        while bodies := self._journal.take(self.position, enough_bytes=BATCH_BYTES):
+            self._batch(bodies)
+            replayed += len(bodies)
+        return replayed
+
+    def start(self) -> None:
+        """Begin to take from the journal."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Bring what is in the journal into the ledger and end. What cannot be posted stays in the journal."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stopping.is_set()
+            arrived = self._journal.wait(
+                self.position,
+                patience_seconds=0 if stopping else 0.5,
+                gather_seconds=0 if stopping else GATHER_SECONDS,
+                enough_bytes=BATCH_BYTES,
+            )
+            try:
+                bodies = self._journal.take(self.position, enough_bytes=BATCH_BYTES) if arrived else []
+                if bodies:
+                    self._batch(bodies)
+                self._due()
+            except _GivenUp:
+                return
+            except Exception:
+                logger.exception("the loop failed and goes on; what was acknowledged is in the journal")
+                self.progress.failing = "the loop failed; see the log"
+                if stopping or self._stopping.wait(1.0):
+                    return
+                continue
+            if stopping and not bodies:
+                return
+
+    def _batch(self, bodies: Sequence[Received]) -> None:
+        """Post a batch; when a step fails because of one body, find that body and set it aside."""
+        mark = bodies[-1].sequence
+        try:
+            entries = self._entries(bodies, mark)
+        except Exception as error:
+            self._count_once = self._steps.fresh_count_once(self._marked)
+            if len(bodies) > 1:
+                middle = len(bodies) // 2
+                self._batch(bodies[:middle])
+                self._batch(bodies[middle:])
+                return
+            logger.exception("body %d could not be read and is set aside", mark)
+            self._set_aside(mark, f"{type(error).__name__}: {error}")
+            entries = None
+        if entries is not None:
+            self._post(entries, mark)
+        self.position = mark
+        self._journal.drop(mark)
+        self.progress.batches += 1
+        self.progress.bodies += len(bodies)
+
+    def _entries(self, bodies: Sequence[Received], mark: int) -> pl.DataFrame | None:
+        """Priced entries; None when nothing in the bodies is about a model."""
+        with self._timed("decode"):
+            telemetry = self._steps.decode(bodies)
+        for bad in telemetry.undecodable:
+            self._set_aside(bad.sequence, bad.reason)
+        self.progress.seen += telemetry.seen
+        with self._timed("recognise"):
+            evidence = self._steps.recognise(telemetry)
+        if evidence.is_empty():
+            return None
+        with self._timed("count once"):
+            entries = self._count_once.count(evidence, now=self._clock(), mark=mark)
+        return self._priced(entries)
+
+    def _priced(self, entries: pl.DataFrame) -> pl.DataFrame:
+        if entries.is_empty():
+            return entries
+        with self._timed("price"):
+            return self._steps.price(entries)
+
+    def _due(self) -> None:
+        entries = self._priced(self._count_once.due(now=self._clock()))
+        if not entries.is_empty():
+            self._post(entries, None)
+
+    def _post(self, entries: pl.DataFrame, mark: int | None) -> None:
+        """Commit, and try again until it works: the batch is in the journal, and nothing behind it can overtake it."""
+        with self._timed("post"):
+            table = ENTRIES.empty_table() if entries.is_empty() else conform(entries)
+        attempt = 0
+        while True:
+            try:
+                with self._timed("post"):
+                    self._steps.post(table, entries, mark)
+                break
+            except Exception as error:
+                self.progress.failing = f"the ledger cannot be written: {error}"
+                logger.error("%d entries could not be posted and are tried again: %s", len(table), error)
+                wait = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
+                attempt += 1
+                if self._stopping.wait(wait):
+                    raise _GivenUp from error
+        self._marked = self._marked if mark is None else mark
+        self._count_once.posted(self._marked)
+        progress = self.progress
+        progress.failing = ""
+        progress.last_post_at = self._clock()
+        if "kind" in entries.columns:
+            for kind, count in entries["kind"].value_counts().iter_rows():
+                progress.entries[kind] = progress.entries.get(kind, 0) + count
+            progress.unpriced += int((entries["cost_state"] == "unpriced").sum())
+
+    def _set_aside(self, sequence: int, reason: str) -> None:
+        logger.warning("body %d is set aside, see `spanledger journal list`: %s", sequence, reason)
+        self._journal.set_aside(sequence, reason)
+        self.progress.set_aside += 1
+
+    def _timed(self, step: str) -> "_Timed":
+        return _Timed(self.progress.seconds, step)
+
+
+class _GivenUp(Exception):
+    """Stopping while the ledger cannot be written: the journal keeps the batch for the next start."""
+
+
+class _Timed:
+    __slots__ = ("_began", "_seconds", "_step")
+
+    def __init__(self, seconds: dict[str, float], step: str) -> None:
+        self._seconds, self._step = seconds, step
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *exc: object) -> None:
+        self._seconds[self._step] = self._seconds.get(self._step, 0.0) + time.perf_counter() - self._began

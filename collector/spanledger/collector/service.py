@@ -1,0 +1,167 @@
+"""The collector: owns journal, ledger, prices, control database, limits and receivers, and starts and stops them in order."""
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from spanledger.collector.config import Config, ConfigError
+from spanledger.collector.journal import Journal, JournalError
+from spanledger.collector.lock import AlreadyRunning, FolderLock
+from spanledger.collector.loop import Loop
+from spanledger.collector.receive.accept import Accept
+from spanledger.collector.receive.grpc import GrpcReceiver
+from spanledger.collector.receive.http import HttpReceiver
+from spanledger.collector.receive.http_connection import HttpBounds
+from spanledger.collector.settings import Listener
+from spanledger.collector.steps import RealSteps
+from spanledger.control import Control, ControlError
+from spanledger.ledger.connect import connect
+from spanledger.ledger.table import Ledger, LedgerError
+from spanledger.limits import Limits
+from spanledger.prices import Prices
+
+logger = logging.getLogger(__name__)
+
+#: How long requests under way may take to end once the collector stops.
+GRACE_SECONDS = 5.0
+
+
+class Collector:
+    """One running collector over a data folder. `start` and `stop` are called from one event loop."""
+
+    config: Config
+    data: Path
+    ledger: Ledger
+    prices: Prices
+    control: Control
+    limits: Limits
+    journal: Journal
+    loop: Loop
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.data = config.data
+        self.registry = CollectorRegistry()
+        self.addresses: dict[str, str] = {}
+        self._not_ready: str | None = "starting"
+        self._lock: FolderLock | None = None
+        self._accept: Accept | None = None
+        self._receivers: list[GrpcReceiver | HttpReceiver] = []
+        self._opened: list[str] = []
+
+    async def start(self) -> None:
+        """Open everything, bring what the journal holds into the ledger, then listen.
+
+        Raises `ConfigError` with one clear line when something configured cannot be had; nothing is left open then.
+        """
+        try:
+            await asyncio.to_thread(self._open)
+            await self._listen()
+        except BaseException:
+            await self.stop()
+            raise
+        self._not_ready = None
+
+    async def stop(self) -> None:
+        """Take nothing new, bring what was acknowledged into the ledger, close. Does nothing when already stopped."""
+        self._not_ready = "stopping"
+        if self._accept is not None:
+            self._accept.close()
+        await asyncio.gather(*(receiver.stop(GRACE_SECONDS) for receiver in self._receivers))
+        self._receivers.clear()
+        await asyncio.to_thread(self._close)
+
+    def ready(self) -> str | None:
+        """None when the collector takes telemetry and answers checks, else why it does not."""
+        return self._not_ready
+
+    def announce(self, addresses: Mapping[str, str]) -> None:
+        """Write `addresses.json`: where the collector listens, and which process it is."""
+        self.addresses.update(addresses)
+        found = {
+            **self.addresses,
+            "pid": os.getpid(),
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": version("spanledger"),
+        }
+        written = self.data / "addresses.json.new"
+        written.write_text(json.dumps(found, indent=2) + "\n")
+        written.replace(self.data / "addresses.json")
+
+    def _open(self) -> None:
+        config = self.config
+        # The loop's threads hold the interpreter in steps of this length; at the default 5 ms an ack waits for several.
+        sys.setswitchinterval(0.001)
+        try:
+            self._lock = FolderLock(self.data)
+            self.ledger = Ledger.open(config.ledger)
+            self.control = Control.open(config.control)
+            self._opened.append("control")
+            self.prices = Prices()
+            self.limits = Limits(self.control, self.prices, history=lambda: connect(config.ledger))
+            storage = config.settings.extensions.file_storage
+            self.journal = Journal(self.data / "journal.sqlite", limit_bytes=storage.journal_limit, above=self.ledger.mark())
+            self._opened.append("journal")
+        except OSError as error:
+            raise ConfigError(f"the data folder {self.data} cannot be used: {error}") from error
+        except (AlreadyRunning, LedgerError, ControlError, JournalError) as error:
+            raise ConfigError(str(error)) from error
+        steps = RealSteps(ledger=self.ledger, prices=self.prices, limits=self.limits)
+        self.loop = Loop(self.journal, self.ledger, steps)
+        replayed = self.loop.replay()
+        if replayed:
+            logger.warning("%d bodies that were acknowledged before the last end are now in the ledger", replayed)
+        steps.rebuild_limits()
+        self.loop.start()
+        self._opened.append("loop")
+
+    async def _listen(self) -> None:
+        settings = self.config.settings
+        self._accept = Accept(
+            self.journal, body_limit=settings.receivers.otlp.max_body_size, signals=tuple(settings.service.pipelines)
+        )
+        grpc, http = self.config.grpc, self.config.http
+        bounds = HttpBounds(
+            connections=http.max_connections,
+            header_seconds=http.read_header_timeout,
+            body_seconds=http.read_timeout,
+            idle_seconds=http.idle_timeout,
+        )
+        listening: dict[str, tuple[Listener, GrpcReceiver | HttpReceiver]] = {
+            "grpc": (grpc, GrpcReceiver(self._accept, host=grpc.host, port=grpc.port, streams=grpc.max_concurrent_streams)),
+            "http": (http, HttpReceiver(self._accept, host=http.host, port=http.port, bounds=bounds)),
+        }
+        for name, (listener, receiver) in listening.items():
+            try:
+                await receiver.start()
+            except OSError as error:
+                key = f"receivers.otlp.protocols.{name}.endpoint"
+                reason = "the port is in use" if error.errno in (errno.EADDRINUSE, None) else str(error)
+                raise ConfigError(f"{key}: cannot listen on {listener.endpoint}: {reason}") from error
+            self._receivers.append(receiver)
+            shown = f"[{listener.host}]" if ":" in listener.host else listener.host
+            self.addresses[name] = f"{shown}:{receiver.port}"
+
+    def _close(self) -> None:
+        opened, self._opened = self._opened, []
+        if "loop" in opened:
+            self.loop.stop()
+        if "journal" in opened:
+            self.journal.close()
+        if "control" in opened:
+            self.control.close()
+        if self._accept is not None:
+            self._accept.stop()
+        if self._lock is not None:
+            (self.data / "addresses.json").unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None

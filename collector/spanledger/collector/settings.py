@@ -1,0 +1,220 @@
+"""What can be configured: one model per block of `otel-config.yaml`, with the defaults of the file in the repository."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from spanledger.collector.received import Signal
+
+_MIB = 1024 * 1024
+
+
+class Block(BaseModel):
+    """A block of the file: a key that it does not know is an error, not a typo that goes unnoticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+        raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:4317 or [::1]:4317")
+    return text
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"": 1, "kib": 1024, "mib": _MIB, "gib": 1024 * _MIB}
+
+
+def _seconds(text: Any) -> Any:
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        raise ValueError(f"{text} has no unit: write {text}s, {text}m, {text}h or {text}d")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text).strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a time such as 500ms, 30s, 5m, 12h or 400d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _bytes(text: Any) -> Any:
+    found = re.fullmatch(r"(\d+)\s*(kib|mib|gib|)", str(text).strip().lower())
+    if not found or isinstance(text, bool):
+        raise ValueError(f"{text!r} is not a size such as 64MiB or 4GiB")
+    return int(found[1]) * _SIZES[found[2]]
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+
+
+class Listener(Block):
+    """Where something listens."""
+
+    endpoint: Address
+
+    @property
+    def host(self) -> str:
+        """Without the brackets of an IPv6 address."""
+        return self.endpoint.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """0 picks a free one."""
+        return int(self.endpoint.rpartition(":")[2])
+
+    def at_port(self, port: int | None) -> "Listener":
+        """The same listener on another port; None changes nothing."""
+        if port is None:
+            return self
+        return self.model_copy(update={"endpoint": f"{self.endpoint.rpartition(':')[0]}:{port}"})
+
+
+class Grpc(Listener):
+    """receivers.otlp.protocols.grpc"""
+
+    endpoint: Address = "127.0.0.1:4317"
+    max_concurrent_streams: Annotated[int, Field(gt=0)] = 1024
+
+
+class Http(Listener):
+    """receivers.otlp.protocols.http"""
+
+    endpoint: Address = "127.0.0.1:4318"
+    max_connections: Annotated[int, Field(gt=0)] = 4096
+    read_header_timeout: Seconds = 10.0
+    read_timeout: Seconds = 60.0
+    idle_timeout: Seconds = 75.0
+
+
+class Protocols(Block):
+    """receivers.otlp.protocols"""
+
+    grpc: Grpc = Grpc()
+    http: Http = Http()
+
+
+class Otlp(Block):
+    """receivers.otlp"""
+
+    protocols: Protocols = Protocols()
+    max_body_size: Bytes = 64 * _MIB
+
+
+class Receivers(Block):
+    """receivers"""
+
+    otlp: Otlp = Otlp()
+
+
+class LedgerExporter(Block):
+    """exporters.ledger"""
+
+    url: str | None = None
+
+
+class Exporters(Block):
+    """exporters"""
+
+    ledger: LedgerExporter = LedgerExporter()
+
+
+class Api(Listener):
+    """extensions.api"""
+
+    endpoint: Address = "127.0.0.1:4380"
+
+
+class FileStorage(Block):
+    """extensions.file_storage"""
+
+    directory: str = "./spanledger-data"
+    journal_limit: Bytes = 4096 * _MIB
+
+
+class Url(Block):
+    """extensions.control and extensions.counters"""
+
+    url: str | None = None
+
+
+class Extensions(Block):
+    """extensions"""
+
+    api: Api = Api()
+    file_storage: FileStorage = FileStorage()
+    control: Url = Url()
+    counters: Url = Url()
+    limits: tuple[dict[str, Any], ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list(cls, found: Any) -> Any:
+        if isinstance(found, dict) and isinstance(found.get("limits"), list):
+            return {**found, "limits": tuple(found["limits"])}
+        return found
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda found: tuple(found) if isinstance(found, list) else found)]
+
+
+class Pipeline(Block):
+    """service.pipelines.<signal>"""
+
+    receivers: Names = ("otlp",)
+    processors: Names = ()
+    exporters: Names = ("ledger",)
+
+
+class Service(Block):
+    """service"""
+
+    extensions: Names = ("api", "file_storage", "control", "counters", "limits")
+    pipelines: dict[Signal, Pipeline] = Field(
+        default={signal: Pipeline() for signal in ("traces", "logs", "metrics")}, min_length=1
+    )
+
+
+class Settings(Block):
+    """The whole file."""
+
+    receivers: Receivers = Receivers()
+    processors: dict[Literal["attribution"], dict[str, Any]] = {}
+    exporters: Exporters = Exporters()
+    extensions: Extensions = Extensions()
+    service: Service = Service()
+
+
+class Config(BaseModel):
+    """The settings together with what the command line says: what the collector is started with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings = Settings()
+    data: Path
+
+    @property
+    def grpc(self) -> Grpc:
+        """The gRPC listener."""
+        return self.settings.receivers.otlp.protocols.grpc
+
+    @property
+    def http(self) -> Http:
+        """The HTTP listener."""
+        return self.settings.receivers.otlp.protocols.http
+
+    @property
+    def api(self) -> Api:
+        """The API's listener."""
+        return self.settings.extensions.api
+
+    @property
+    def ledger(self) -> str:
+        """URL or folder of the ledger's table."""
+        return self.settings.exporters.ledger.url or str(self.data / "entries")
+
+    @property
+    def control(self) -> str | Path:
+        """URL or file of the control database."""
+        return self.settings.extensions.control.url or self.data / "control.sqlite"

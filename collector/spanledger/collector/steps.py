@@ -1,0 +1,58 @@
+"""The steps of the loop over real parts: decode, recognise, count once, price, post."""
+
+import logging
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+
+from spanledger.collector.count_once import CountOnce
+from spanledger.collector.decode import Telemetry, decode
+from spanledger.collector.received import Received
+from spanledger.collector.recognise import recognise
+from spanledger.ledger.connect import connect
+from spanledger.ledger.table import Ledger
+from spanledger.limits import Limits
+from spanledger.prices import Prices
+
+logger = logging.getLogger(__name__)
+
+
+class RealSteps:
+    """Joins the parts that `Collector` owns."""
+
+    def __init__(self, *, ledger: Ledger, prices: Prices, limits: Limits) -> None:
+        self._ledger, self._prices, self._limits = ledger, prices, limits
+
+    def decode(self, bodies: Sequence[Received]) -> Telemetry:
+        """Bodies to columns."""
+        return decode(bodies)
+
+    def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
+        """Columns to evidence."""
+        return recognise(telemetry)
+
+    def fresh_count_once(self, mark: int) -> CountOnce:
+        """A counter that knows what the ledger knows up to `mark`."""
+        return CountOnce()
+
+    def price(self, entries: pl.DataFrame) -> pl.DataFrame:
+        """Entries with their money."""
+        return self._prices.price(entries)
+
+    def post(self, entries: pa.Table, frame: pl.DataFrame, mark: int | None) -> None:
+        """Commit to the ledger, then feed the counters: one step, so that a new limit counts each entry once."""
+        with self._limits.in_step():
+            if not self._ledger.post(entries, mark):
+                return
+            try:
+                self._limits.post(frame)
+            except Exception:
+                # The entries are in the ledger and must not be posted again; the counters can be had from there.
+                logger.exception("the counters could not take a batch and are rebuilt from the ledger")
+                self.rebuild_limits()
+
+    def rebuild_limits(self) -> None:
+        """Count all limits anew from the ledger."""
+        with connect(self._ledger.table.table_uri) as connection:
+            self._limits.rebuild(connection)
