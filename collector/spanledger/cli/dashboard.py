@@ -14,7 +14,7 @@ def dashboard(
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     api: Annotated[
         str,
-        typer.Option("--api", metavar="URL", show_default="where the collector over --data listens", help="The collector's API."),
+        typer.Option("--api", metavar="URL", show_default="of the collector over --data", help="The collector's API."),
     ] = "",
 ) -> None:
     """Show the dashboard in a browser.
