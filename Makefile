@@ -51,7 +51,7 @@ fix: $(INSTALLED)                 ## format, and mend what ruff can mend safely
 lock: $(INSTALLED)                ## remake requirements.lock and requirements-oldest.lock from pyproject.toml
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev \
 	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.lock
-	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev --resolution lowest-direct \
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev --upgrade --resolution lowest-direct \
 	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements-oldest.lock
 
 clean:                            ## remove the environments and caches; the ledger stays

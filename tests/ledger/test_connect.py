@@ -4,11 +4,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from tests.ledger.made import NOON, entries, entry
-
 from spanledger.ledger.connect import connect, duckdb_types, refresh
 from spanledger.ledger.schema import ENTRIES
 from spanledger.ledger.table import Ledger
+from tests.ledger.made import NOON, entries, entry
 
 
 def test_an_empty_data_folder_gives_empty_views_with_the_schemas_types(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.ledger.made import NOON, entries, entry
 
 from spanledger.ledger.schema import ENTRIES
 from spanledger.ledger.table import Ledger, LedgerError
+from tests.ledger.made import NOON, entries, entry
 
 
 def test_a_batch_is_one_commit_that_carries_the_mark(tmp_path: Path) -> None:
