@@ -72,8 +72,8 @@ class StandIn:
                     await asyncio.sleep(self.think_seconds)
                 if not await self._write(writer, self._answer(request)):
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # The client went away, as one that leaves a stream early does.
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # The client went away, as one that leaves a stream early does; or the stand-in is closed.
         finally:
             self._writers.discard(writer)
             writer.transport.abort()

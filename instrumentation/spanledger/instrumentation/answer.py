@@ -1,0 +1,82 @@
+"""What a request asks and what its answer says: what a provider's readers fill in and the engine puts on the span."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as column
+from typing import Any
+
+from spanledger.instrumentation.usage import Usage
+
+
+class Answer:
+    """Gathered from a whole answer or piece by piece from a stream; None where nothing was said.
+
+    `finished` says that the answer is whole; a stream that ends without it was cut short. `error` is an error type
+    that the stream told instead of raising it.
+    """
+
+    __slots__ = ("choices", "error", "extra", "finish_reasons", "finished", "id", "model", "usage")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.model: str | None = None
+        self.usage: Usage | None = None
+        self.finish_reasons: dict[int, str] | None = None
+        self.choices = 1
+        self.finished = False
+        self.error: str | None = None
+        self.extra: dict[str, Any] | None = None
+
+    def say(self, name: str, value: Any) -> None:
+        """Add a span attribute of the provider's own."""
+        if self.extra is None:
+            self.extra = {}
+        self.extra[name] = value
+
+    def finish(self, reason: Any, index: int = 0) -> None:
+        """One choice has ended for this reason."""
+        if self.finish_reasons is None:
+            self.finish_reasons = {}
+        self.finish_reasons[index] = str(reason)
+
+
+Reader = Callable[[Any, Answer], None]
+"""Reads a client's object, or the JSON it came from, into an answer. Starts no spans, catches nothing."""
+
+
+def nothing(_: Any, answer: Answer) -> None:
+    """Reads an answer that says nothing about itself, such as spoken audio."""
+    answer.finished = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One kind of request: its name in OpenTelemetry's spelling, and how its answers are read."""
+
+    name: str
+    read: Reader
+    read_event: Reader = nothing
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """What a request asks, known before it is sent.
+
+    `attributes` go on the span as they are; `body` is the request's own and only looked at. `keep` says whether the
+    application gets a piece of the stream: one that we asked for is kept from it. `args` and `kwargs` replace the
+    arguments of the call when something was added to it. `emits_own`: the client's own span goes elsewhere and stays.
+    """
+
+    operation: Operation
+    provider: str
+    model: str | None
+    address: str | None = None
+    port: int | None = None
+    body: Any = None
+    streamed: bool = False
+    max_output_tokens: int | None = None
+    attributes: dict[str, Any] = column(default_factory=dict)
+    keep: Callable[[Any], bool] | None = None
+    emits_own: bool = False
+    args: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] | None = None

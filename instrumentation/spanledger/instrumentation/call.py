@@ -1,0 +1,153 @@
+"""One call to a model: its span, begun before the request and ended exactly once, whichever way the call ends."""
+
+import time
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from spanledger.instrumentation import attribution, harmless
+from spanledger.instrumentation.answer import Answer, Asked
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, Tracer
+
+    from spanledger.instrumentation.guard import Guard, Hold
+
+#: Calls that are not ended yet, so that an interpreter that exits can end them.
+open_calls: "weakref.WeakSet[Call]" = weakref.WeakSet()
+
+
+class Call:
+    """Starts its span when made. `context` is to be attached around the client's own work.
+
+    Everything that raises here is a bug of ours; the engine keeps it from the application.
+    """
+
+    __slots__ = (
+        "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "reading", "recording", "span",
+        "started_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, tracer: "Tracer", asked: Asked, names: Mapping[str, str], hold: "Hold | None", guard: "Guard | None"
+    ) -> None:
+        from opentelemetry.trace import SpanKind, set_span_in_context
+
+        self.asked = asked
+        self.hold = hold
+        self.guard = guard
+        self.answer = Answer()
+        self.reading = False
+        self.first_at = 0
+        # An item that can be taken once: taking it is atomic, so of two threads that end a call one does.
+        self._open = [True]
+        attributes = asked.attributes
+        attributes["gen_ai.operation.name"] = asked.operation.name
+        attributes["gen_ai.provider.name"] = asked.provider
+        if asked.model:
+            attributes["gen_ai.request.model"] = asked.model
+        if asked.address:
+            attributes["server.address"] = asked.address
+            if asked.port:
+                attributes["server.port"] = asked.port
+        if asked.streamed:
+            attributes["gen_ai.request.stream"] = True
+        if asked.max_output_tokens is not None:
+            attributes["gen_ai.request.max_tokens"] = asked.max_output_tokens
+        if names:
+            attribution.put(names, attributes)
+        if hold is not None:
+            attributes["spanledger.hold.id"] = hold.id
+        self.started_at = time.perf_counter_ns()
+        name = f"{asked.operation.name} {asked.model}" if asked.model else asked.operation.name
+        self.span: Span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self.recording = self.span.is_recording()
+        self.context = set_span_in_context(self.span)
+        open_calls.add(self)
+
+    def saw_chunk(self) -> None:
+        """The first piece of a stream has come."""
+        self.first_at = time.perf_counter_ns()
+
+    @property
+    def ended(self) -> bool:
+        return not self._open
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Put what is known on the span and end it; a second time does nothing.
+
+        `error` is what the client raised, or None. Cancellation and an early close are no errors of the provider:
+        a stream that was left is marked as cut short.
+        """
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        open_calls.discard(self)
+        try:
+            self._finish(error)
+        except Exception as bug:
+            harmless.drop(bug, "ending a call")
+
+    def _finish(self, error: BaseException | None) -> None:
+        answer = self.answer
+        failed = answer.error if error is None else _error_type(error)
+        if self.hold is not None and self.guard is not None:
+            self.guard.finish(self.hold, answer.usage, failed=failed is not None and answer.usage is None)
+        if not self.recording:
+            self.span.end()
+            return
+        attributes: dict[str, Any] = {}
+        if answer.id:
+            attributes["gen_ai.response.id"] = answer.id
+        if answer.model:
+            attributes["gen_ai.response.model"] = answer.model
+        if answer.usage is not None:
+            answer.usage.put(attributes)
+        reasons = answer.finish_reasons
+        if reasons:
+            attributes["gen_ai.response.finish_reasons"] = tuple(reasons.values())
+        if answer.extra:
+            attributes.update(answer.extra)
+        if self.first_at:
+            attributes["gen_ai.response.time_to_first_chunk"] = (self.first_at - self.started_at) / 1e9
+        if self.asked.streamed and not answer.finished and (self.first_at or failed is None):
+            attributes["spanledger.stream.cut_short"] = True
+        if failed is not None:
+            attributes["error.type"] = failed
+        self.span.set_attributes(attributes)
+        if failed is not None:
+            from opentelemetry.trace import Status, StatusCode
+
+            self.span.set_status(Status(StatusCode.ERROR, failed))
+        self.span.end()
+
+
+def _error_type(error: BaseException) -> str | None:
+    """The provider's own code, the HTTP status, or the class of the exception; None for leaving a stream early."""
+    if isinstance(error, GeneratorExit):
+        return None
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code:
+        return code
+    body = getattr(error, "body", None)
+    if type(body) is dict:
+        inner = body.get("error")
+        kind = (inner if type(inner) is dict else body).get("type")
+        if isinstance(kind, str) and kind and kind != "error":
+            return kind
+    status = getattr(error, "status_code", None)
+    if type(status) is int:
+        return str(status)
+    return type(error).__qualname__
+
+
+def end_open_calls() -> None:
+    """End what is still open, with what is known: the interpreter exits."""
+    for call in list(open_calls):
+        call.end()
+
+
+def forget_open_calls() -> None:
+    """A child process does not end its parent's calls."""
+    open_calls.clear()

@@ -1,0 +1,117 @@
+"""Speaks HTTP with the check API: kept-alive connections, short time-outs, nothing but the standard library."""
+
+import json
+import queue
+import threading
+from collections import deque
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class CheckClient:
+    """Safe to use from many threads; every request has a connection to itself while it runs."""
+
+    def __init__(self, url: str, key: str, timeout_seconds: float) -> None:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._host = parts.hostname or "127.0.0.1"
+        self._port = parts.port
+        self._prefix = parts.path.rstrip("/")
+        self._timeout = timeout_seconds
+        self._headers = {"content-type": "application/json"}
+        if key:
+            self._headers["authorization"] = f"Bearer {key}"
+        self._idle: deque[HTTPConnection] = deque(maxlen=16)
+
+    def request(self, method: str, path: str, document: object = None, timeout_seconds: float | None = None) -> tuple[int, Any]:
+        """The status and the JSON of the answer (None where there is none). Raises OSError or HTTPException."""
+        body = None if document is None else json.dumps(document).encode()
+        seconds = self._timeout if timeout_seconds is None else timeout_seconds
+        deadline = monotonic() + seconds
+        while True:
+            try:
+                connection, fresh = self._idle.pop(), False
+            except IndexError:
+                connection, fresh = self._kind(self._host, self._port, timeout=seconds), True
+            try:
+                return self._exchange(connection, method, path, body, deadline)
+            except (OSError, HTTPException) as error:
+                connection.close()
+                # A kept-alive connection that the server has closed in the meantime says nothing about the server.
+                if fresh or isinstance(error, TimeoutError) or monotonic() >= deadline:
+                    raise
+
+    def _exchange(
+        self, connection: HTTPConnection, method: str, path: str, body: bytes | None, deadline: float
+    ) -> tuple[int, Any]:
+        connection.timeout = max(0.001, deadline - monotonic())
+        if connection.sock is not None:
+            connection.sock.settimeout(connection.timeout)
+        connection.request(method, self._prefix + path, body, self._headers)
+        connection.sock.settimeout(max(0.001, deadline - monotonic()))
+        response = connection.getresponse()
+        content = response.read()
+        if not response.will_close:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        try:
+            return response.status, json.loads(content) if content else None
+        except ValueError:
+            return response.status, None
+
+    def forget(self) -> None:
+        """A child process must not use its parent's connections."""
+        self._idle.clear()
+
+
+class Courier:
+    """Sends on a thread of its own what nobody waits for: settling and releasing holds.
+
+    What cannot be delivered is dropped: a hold ends with its lease anyway.
+    """
+
+    def __init__(self, client: CheckClient) -> None:
+        self._client = client
+        self._queue: queue.Queue[tuple[str, str, object]] = queue.Queue(maxsize=10_000)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def send(self, method: str, path: str, document: object = None) -> None:
+        try:
+            self._queue.put_nowait((method, path, document))
+        except queue.Full:
+            return
+        if self._thread is None or not self._thread.is_alive():
+            with self._lock:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, name="spanledger courier", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            method, path, document = self._queue.get()
+            try:
+                self._client.request(method, path, document, timeout_seconds=2.0)
+            except (OSError, HTTPException):
+                continue
+            finally:
+                self._queue.task_done()
+
+    def finish(self, seconds: float) -> None:
+        """Wait until everything is sent, but not longer than this."""
+        deadline = monotonic() + seconds
+        with self._queue.all_tasks_done:
+            while self._queue.unfinished_tasks and self._thread is not None and self._thread.is_alive():
+                left = deadline - monotonic()
+                if left <= 0:
+                    return
+                self._queue.all_tasks_done.wait(left)
+
+    def forget(self) -> None:
+        """In a child process: the parent's thread and its lock states are gone."""
+        self._queue = queue.Queue(maxsize=10_000)
+        self._lock = threading.Lock()
+        self._thread = None

@@ -1,0 +1,222 @@
+"""Meters every call of every client: one wrapper around each request layer, and everything it must not disturb."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from spanledger.instrumentation import attribution, harmless, patching, results
+from spanledger.instrumentation.answer import Asked
+from spanledger.instrumentation.call import Call, forget_open_calls
+from spanledger.instrumentation.errors import LimitExceeded
+from spanledger.instrumentation.guard import Guard
+from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.providers import PROVIDERS
+from spanledger.instrumentation.settings import Settings
+from spanledger.instrumentation.tracing import Tracing
+
+#: Set while a metered request runs in a client that would otherwise emit a span of its own for it.
+silent: ContextVar[bool] = ContextVar("spanledger.silent", default=False)
+
+
+class Engine:
+    """One per process: what was read from the environment, and where spans and checks go."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.settings = Settings()
+        self.tracing = Tracing()
+        self.guard: Guard | None = None
+
+    def start(self, settings: Settings) -> None:
+        """Meter the clients that are installed; a second time only takes over the settings."""
+        self.settings = settings
+        self.guard = Guard(settings) if settings.guard else None
+        self.active = True
+        patching.install(_targets(PROVIDERS))
+
+    def stop(self) -> None:
+        """Leave the clients as they were found, and send what is held."""
+        self.active = False
+        patching.remove()
+        for provider in PROVIDERS:
+            for layer in (*provider.layers, *provider.silence):
+                module = sys.modules.get(layer.module)
+                if module is not None:
+                    patching.restore(module, layer)
+        self.tracing.flush()
+        if self.guard is not None:
+            self.guard.close()
+            self.guard = None
+
+    def after_fork(self) -> None:
+        forget_open_calls()
+        if self.guard is not None:
+            self.guard.forget()
+
+    def ask(self, provider: Provider, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked | None:
+        """What the request asks; None when it is not to be metered."""
+        if not self.active:
+            return None
+        try:
+            asked = provider.ask(client, args, kwargs, self.settings)
+            return None if asked is None or _suppressed() else asked
+        except Exception as bug:
+            harmless.drop(bug, f"reading a request of {provider.name}")
+            return None
+
+    def begin(self, asked: Asked, names: Mapping[str, str], hold: Any) -> Call | None:
+        """The call with its span begun; None when that failed or telemetry is off."""
+        if self.settings.sdk_disabled and hold is None:
+            return None
+        try:
+            tracer = self.tracing.silent_tracer() if self.settings.sdk_disabled else self.tracing.tracer()
+            return Call(tracer, asked, names, hold, self.guard)
+        except Exception as bug:
+            harmless.drop(bug, "starting a call")
+            return None
+
+
+ENGINE = Engine()
+
+
+def _names() -> Mapping[str, str]:
+    try:
+        return attribution.current()
+    except Exception as bug:
+        harmless.drop(bug, "reading the attribution")
+        return attribution.NOBODY
+
+
+def _watch(call: Call, result: Any) -> None:
+    try:
+        results.watch(call, result)
+    except Exception as bug:
+        call.end()
+        harmless.drop(bug, "reading an answer")
+
+
+def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[..., Any]:
+    """The request layer of a client, metered."""
+
+    def metered(client: Any, *args: Any, **kwargs: Any) -> Any:
+        asked = ENGINE.ask(provider, client, args, kwargs)
+        if asked is None:
+            return original(client, *args, **kwargs)
+        names = _names()
+        hold = None if ENGINE.guard is None else _checked(ENGINE.guard, asked, names)
+        call = ENGINE.begin(asked, names, hold)
+        if call is None:
+            return original(client, *args, **kwargs)
+        if asked.args is not None and asked.kwargs is not None:
+            args, kwargs = asked.args, dict(asked.kwargs)
+        leave = _enter(provider, call)
+        try:
+            result = original(client, *args, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        finally:
+            leave()
+        _watch(call, result)
+        return result
+
+    return metered
+
+
+def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..., Any]:
+    """The asynchronous request layer of a client, metered."""
+
+    async def metered(client: Any, *args: Any, **kwargs: Any) -> Any:
+        asked = ENGINE.ask(provider, client, args, kwargs)
+        if asked is None:
+            return await original(client, *args, **kwargs)
+        names = _names()
+        hold = None if ENGINE.guard is None else await _checked_async(ENGINE.guard, asked, names)
+        call = ENGINE.begin(asked, names, hold)
+        if call is None:
+            return await original(client, *args, **kwargs)
+        if asked.args is not None and asked.kwargs is not None:
+            args, kwargs = asked.args, dict(asked.kwargs)
+        leave = _enter(provider, call)
+        try:
+            result = await original(client, *args, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        finally:
+            leave()
+        _watch(call, result)
+        return result
+
+    return metered
+
+
+def silence(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A client's own starting of a span: it gives none for a request that is metered here."""
+
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        return None if silent.get() else original(*args, **kwargs)
+
+    return quiet
+
+
+def _checked(guard: Guard, asked: Asked, names: Mapping[str, str]) -> Any:
+    try:
+        return guard.check(asked, names)
+    except LimitExceeded:
+        raise
+    except Exception as bug:
+        harmless.drop(bug, "asking the guard")
+        return None
+
+
+async def _checked_async(guard: Guard, asked: Asked, names: Mapping[str, str]) -> Any:
+    try:
+        return await guard.check_async(asked, names)
+    except LimitExceeded:
+        raise
+    except Exception as bug:
+        harmless.drop(bug, "asking the guard")
+        return None
+
+
+def _enter(provider: Provider, call: Call) -> Callable[[], None]:
+    """Make the call's span the current one around the client's own work; what is given back ends that."""
+    from opentelemetry import context
+
+    token = context.attach(call.context)
+    silenced = silent.set(True) if provider.silence and not call.asked.emits_own else None
+
+    def leave() -> None:
+        if silenced is not None:
+            silent.reset(silenced)
+        context.detach(token)
+
+    return leave
+
+
+def _suppressed() -> bool:
+    from opentelemetry import context
+
+    return bool(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) or context.get_value("suppress_instrumentation"))
+
+
+def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
+    targets: patching.Targets = {}
+    for provider in providers:
+        for layer in provider.layers:
+            meter = meter_async if layer.style == "async" else meter_sync
+            targets.setdefault(layer.module, []).append((layer, _bound(meter, provider)))
+        for layer in provider.silence:
+            targets.setdefault(layer.module, []).append((layer, silence))
+    return targets
+
+
+def _bound(meter: Callable[[Provider, Any], Any], provider: Provider) -> patching.Wrap:
+    return lambda original: meter(provider, original)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=ENGINE.after_fork)

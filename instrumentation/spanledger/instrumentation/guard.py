@@ -1,0 +1,180 @@
+"""Asks before a call whether it may go ahead, and carries the hold that a passed check leaves."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+
+from spanledger.instrumentation.answer import Asked
+from spanledger.instrumentation.breaker import Breaker
+from spanledger.instrumentation.check_client import CheckClient, Courier
+from spanledger.instrumentation.errors import LimitExceeded
+from spanledger.instrumentation.estimate import input_tokens
+from spanledger.instrumentation.settings import Settings
+from spanledger.instrumentation.usage import Usage
+
+logger = logging.getLogger("spanledger.instrumentation")
+
+CLOSED = {
+    "type": "about:blank",
+    "title": "Check not possible",
+    "status": 503,
+    "detail": "the check API could not be asked, and SPANLEDGER_GUARD_FAIL=closed refuses calls it has not allowed",
+    "limit": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a passed check set aside for a call."""
+
+    id: str
+
+
+class Guard:
+    """One per process. `check` may raise LimitExceeded; everything else that goes wrong lets the call go on, or
+    refuses it when the guard fails closed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._closed = settings.guard_closed
+        self._seconds = settings.guard_timeout_ms / 1000
+        self._client = CheckClient(settings.api, settings.api_key, self._seconds)
+        self._courier = Courier(self._client)
+        self._breaker = Breaker()
+        self._pool: ThreadPoolExecutor | None = None
+        self._constant = {"service": settings.service or None, "environment": _environment()}
+
+    def check(self, asked: Asked, names: Mapping[str, str]) -> Hold | None:
+        """Ask and wait for the answer, at most the time-out."""
+        if not self._breaker.allows():
+            return self._away()
+        return self._decide(self._ask(self._question(asked, names)))
+
+    async def check_async(self, asked: Asked, names: Mapping[str, str]) -> Hold | None:
+        """The same without blocking the event loop."""
+        if not self._breaker.allows():
+            return self._away()
+        question = self._question(asked, names)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self._decide(await _in_trio(self._ask, question))
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="spanledger guard")
+        waiting = self._pool.submit(self._ask, question)
+        try:
+            answer = await asyncio.wait_for(asyncio.wrap_future(waiting, loop=loop), self._seconds * 2)
+        except TimeoutError:
+            # The threads are busy: the check is given up, and so is a hold that it may still bring.
+            waiting.add_done_callback(self._give_back)
+            answer = None
+        except asyncio.CancelledError:
+            waiting.add_done_callback(self._give_back)
+            raise
+        return self._decide(answer)
+
+    def finish(self, hold: Hold, usage: Usage | None, *, failed: bool) -> None:
+        """The call has ended: release the hold when it failed, shrink it to what was used when that is known.
+
+        The span that arrives later settles it for good.
+        """
+        if failed:
+            self._courier.send("DELETE", f"/api/holds/{hold.id}")
+        elif usage is not None and usage.input is not None:
+            used = {"input_tokens": usage.input, "output_tokens": usage.output or 0}
+            self._courier.send("POST", f"/api/holds/{hold.id}/settle", used)
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Deliver what is still to be told about holds, within this time."""
+        self._courier.finish(seconds)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
+    def forget(self) -> None:
+        """In a child process."""
+        self._client.forget()
+        self._courier.forget()
+        self._breaker = Breaker()
+        self._pool = None
+
+    def _question(self, asked: Asked, names: Mapping[str, str]) -> dict[str, Any]:
+        question: dict[str, Any] = {name: value for name, value in self._constant.items() if value}
+        tags = {}
+        for name, value in names.items():
+            if name.startswith("tag."):
+                tags[name[4:]] = value
+            else:
+                question[name] = value
+        question |= {
+            "operation": asked.operation.name,
+            "provider": asked.provider,
+            "model": asked.model,
+            "input_tokens": input_tokens(asked.body),
+        }
+        if asked.max_output_tokens is not None:
+            question["max_output_tokens"] = asked.max_output_tokens
+        if tags:
+            question["tags"] = tags
+        return question
+
+    def _ask(self, question: Mapping[str, Any]) -> tuple[int, Any] | None:
+        """None when the API is away or does not answer as one."""
+        try:
+            status, document = self._client.request("POST", "/api/checks", question)
+        except (OSError, HTTPException) as error:
+            self._breaker.failed()
+            _tell_once("the check API does not answer (%s); calls go as SPANLEDGER_GUARD_FAIL says", type(error).__name__)
+            return None
+        if status in (200, 429) and isinstance(document, dict):
+            self._breaker.succeeded()
+            return status, document
+        self._breaker.failed()
+        _tell_once("the check API answered a check with status %s; calls go as SPANLEDGER_GUARD_FAIL says", status)
+        return None
+
+    def _decide(self, answer: tuple[int, Any] | None) -> Hold | None:
+        if answer is None:
+            return self._away()
+        status, document = answer
+        if status == 429:
+            raise LimitExceeded(document)
+        hold = document.get("hold_id")
+        return Hold(hold) if isinstance(hold, str) and hold else None
+
+    def _away(self) -> Hold | None:
+        if self._closed:
+            raise LimitExceeded(CLOSED)
+        return None
+
+    def _give_back(self, waiting: Any) -> None:
+        answer = None if waiting.cancelled() or waiting.exception() else waiting.result()
+        if answer is not None and answer[0] == 200 and answer[1].get("hold_id"):
+            self._courier.send("DELETE", f"/api/holds/{answer[1]['hold_id']}")
+
+
+async def _in_trio(ask: Any, question: Any) -> Any:
+    # An event loop that is not asyncio's: the clients that run there bring anyio.
+    from anyio import to_thread
+
+    return await to_thread.run_sync(ask, question)
+
+
+def _environment() -> str | None:
+    for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        name, _, value = pair.partition("=")
+        if name.strip() in ("deployment.environment.name", "deployment.environment") and value.strip():
+            return value.strip()
+    return None
+
+
+_told: set[str] = set()
+
+
+def _tell_once(message: str, value: object) -> None:
+    if message not in _told:
+        _told.add(message)
+        logger.warning(message, value)

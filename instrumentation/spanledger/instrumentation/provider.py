@@ -1,0 +1,37 @@
+"""What tells one client library from another: where its requests pass, and how they and their answers are read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from spanledger.instrumentation.answer import Asked
+from spanledger.instrumentation.settings import Settings
+
+Style = Literal["sync", "async"]
+Ask = Callable[[Any, tuple[Any, ...], dict[str, Any], Settings], Asked | None]
+"""Reads a request: (client, positional arguments, keyword arguments, settings). None: not a call to a model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLayer:
+    """The one method every request of a client passes: `owner.method` in `module`."""
+
+    module: str
+    owner: str
+    method: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One client library. `tested` are the oldest and newest versions that the suite has run with.
+
+    `silence` names functions of the client that start spans of its own; they give None while we meter the call.
+    """
+
+    name: str
+    client: str
+    layers: tuple[RequestLayer, ...]
+    ask: Ask
+    tested: tuple[str, str]
+    silence: tuple[RequestLayer, ...] = ()

@@ -1,0 +1,136 @@
+"""Anthropic: messages, on its own API and on the clouds that its SDK has clients for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spanledger.instrumentation.answer import Answer, Asked, Operation
+from spanledger.instrumentation.provider import Provider, RequestLayer
+from spanledger.instrumentation.settings import Settings
+from spanledger.instrumentation.stainless import asking, layers, sampling
+from spanledger.instrumentation.usage import Usage, count, field
+
+
+def _usage(usage: Any, before: Usage | None = None) -> Usage:
+    """`before` is what the start of a stream said: its end repeats only what has changed."""
+    fresh = count(usage, "input_tokens")
+    read = count(usage, "cache_read_input_tokens")
+    write = count(usage, "cache_creation_input_tokens")
+    split = field(usage, "cache_creation")
+    output = count(usage, "output_tokens")
+    details = field(usage, "output_tokens_details")
+    thinking = None if details is None else count(details, "thinking_tokens")
+    before = before or _NOTHING
+    read = before.cache_read if read is None else read
+    write = before.cache_write if write is None else write
+    # `input_tokens` here leaves the cache out, unlike OpenAI's `prompt_tokens`.
+    total = before.input if fresh is None else fresh + (read or 0) + (write or 0)
+    return Usage(
+        input=total,
+        output=before.output if output is None else output,
+        cache_read=read,
+        cache_write=write,
+        cache_write_5m=before.cache_write_5m if split is None else count(split, "ephemeral_5m_input_tokens"),
+        cache_write_1h=before.cache_write_1h if split is None else count(split, "ephemeral_1h_input_tokens"),
+        reasoning=before.reasoning if thinking is None else thinking,
+    )
+
+
+_NOTHING = Usage()
+
+
+def _use(usage: Any, answer: Answer) -> None:
+    answer.usage = _usage(usage, answer.usage)
+    tier = field(usage, "service_tier")
+    if tier:
+        answer.say("anthropic.response.service_tier", tier)
+    searches = field(usage, "server_tool_use")
+    if searches is not None:
+        for name in ("web_search_requests", "web_fetch_requests"):
+            number = count(searches, name)
+            if number:
+                answer.say(f"anthropic.usage.server_tool_use.{name}", number)
+    for name in ("inference_geo", "speed"):
+        value = field(usage, name)
+        if isinstance(value, str) and value:
+            answer.say(f"anthropic.response.{name}", value)
+
+
+def _head(message: Any, answer: Answer) -> None:
+    answer.id = field(message, "id")
+    answer.model = field(message, "model")
+    usage = field(message, "usage")
+    if usage is not None:
+        _use(usage, answer)
+
+
+def read_message(message: Any, answer: Answer) -> None:
+    _head(message, answer)
+    reason = field(message, "stop_reason")
+    if reason:
+        answer.finish(reason)
+    request_id = field(message, "_request_id")
+    if request_id:
+        answer.say("anthropic.request.id", request_id)
+    answer.finished = True
+
+
+def read_event(event: Any, answer: Answer) -> None:
+    kind = field(event, "type")
+    if kind == "content_block_delta":
+        return
+    if kind == "message_start":
+        _head(field(event, "message"), answer)
+    elif kind == "message_delta":
+        usage = field(event, "usage")
+        if usage is not None:
+            _use(usage, answer)
+        reason = field(field(event, "delta"), "stop_reason")
+        if reason:
+            answer.finish(reason)
+    elif kind == "message_stop":
+        answer.finished = True
+    elif kind == "error":
+        answer.error = str(field(field(event, "error"), "type") or "error")
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "/v1/messages": Operation(name="chat", read=read_message, read_event=read_event),
+}
+
+
+def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
+    sampling(body, attributes)
+    tier = body.get("service_tier")
+    if isinstance(tier, str):
+        attributes["anthropic.request.service_tier"] = tier
+    config = body.get("output_config")
+    effort = config.get("effort") if isinstance(config, Mapping) else None
+    if isinstance(effort, str):
+        attributes["gen_ai.request.reasoning.level"] = effort
+
+
+def _default(client: Any) -> str:
+    # Clients for Bedrock, Vertex … say it themselves.
+    return getattr(client, "_gen_ai_provider_name", "anthropic")
+
+
+_ask = asking(OPERATIONS, _default, _extra)
+
+
+def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
+    asked = _ask(client, args, kwargs, settings)
+    if asked is not None:
+        # A tracer provider of the client's own: what it emits goes where the application wants it, beside ours.
+        asked.emits_own = bool((getattr(client, "_open_telemetry", None) or {}).get("tracer_provider"))
+    return asked
+
+
+PROVIDER = Provider(
+    name="anthropic",
+    client="anthropic",
+    layers=layers("anthropic._base_client"),
+    ask=ask,
+    # The SDK emits a span of its own around the same request.
+    silence=(RequestLayer(module="anthropic._base_client", owner="", method="start_api_call_span", style="sync"),),
+    tested=("2.14.0", "2.14.0"),
+)

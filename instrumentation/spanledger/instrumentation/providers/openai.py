@@ -1,0 +1,149 @@
+"""OpenAI and AzureOpenAI, and whoever is reached through their `base_url`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spanledger.instrumentation.answer import Answer, Asked, Operation
+from spanledger.instrumentation.hosts import takes_stream_options
+from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.settings import Settings
+from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, with_body
+from spanledger.instrumentation.usage import Usage, count, field
+
+
+def chat_usage(usage: Any) -> Usage:
+    """The usage of a chat completion, in every known dialect of it."""
+    details = field(usage, "prompt_tokens_details")
+    output_details = field(usage, "completion_tokens_details")
+    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+    reasoning = None if output_details is None else count(output_details, "reasoning_tokens")
+    if reasoning and completion is not None and count(usage, "total_tokens") == (prompt or 0) + completion + reasoning:
+        # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
+        completion += reasoning
+    cached = None if details is None else count(details, "cached_tokens")
+    if cached is None:
+        # DeepSeek's and Moonshot's places for it.
+        cached = count(usage, "prompt_cache_hit_tokens")
+        cached = count(usage, "cached_tokens") if cached is None else cached
+    if details is None and output_details is None:
+        return Usage(input=prompt, output=completion, cache_read=cached)
+    return Usage(
+        input=prompt,
+        output=completion,
+        cache_read=cached,
+        cache_write=count(details, "cache_write_tokens"),
+        reasoning=reasoning,
+        input_audio=count(details, "audio_tokens"),
+        output_audio=count(output_details, "audio_tokens"),
+        input_image=count(details, "image_tokens"),
+    )
+
+
+def read_chat(completion: Any, answer: Answer) -> None:
+    _head(completion, answer)
+    usage = field(completion, "usage")
+    if usage is not None:
+        _use(usage, answer)
+    for choice in field(completion, "choices") or ():
+        answer.finish(field(choice, "finish_reason"), field(choice, "index") or 0)
+    request_id = field(completion, "_request_id")
+    if request_id:
+        answer.say("spanledger.request.id", request_id)
+    answer.finished = True
+
+
+def read_chat_event(chunk: Any, answer: Answer) -> None:
+    # Azure's first chunk has no choices and an empty model.
+    if answer.model is None:
+        _head(chunk, answer)
+    usage = field(chunk, "usage")
+    if usage is None and (groq := field(chunk, "x_groq")) is not None:
+        usage = field(groq, "usage")
+    for choice in field(chunk, "choices") or ():
+        index = field(choice, "index") or 0
+        if index >= answer.choices:
+            answer.choices = index + 1
+        reason = field(choice, "finish_reason")
+        if reason:
+            answer.finish(reason, index)
+            answer.finished = len(answer.finish_reasons or ()) >= answer.choices
+            # Moonshot puts the usage into the last choice.
+            usage = usage or field(choice, "usage")
+    if usage is not None:
+        _use(usage, answer)
+    if type(chunk) is dict and (error := chunk.get("error")):
+        answer.error = str(field(error, "code") or field(error, "type") or "error")
+
+
+def _head(of: Any, answer: Answer) -> None:
+    answer.id = field(of, "id") or None
+    answer.model = field(of, "model") or None
+    tier = field(of, "service_tier")
+    if tier:
+        answer.say("openai.response.service_tier", tier)
+
+
+def _use(usage: Any, answer: Answer) -> None:
+    answer.usage = chat_usage(usage)
+    cost = field(usage, "cost")
+    if type(cost) in (int, float):
+        # OpenRouter says what it charged.
+        answer.say("gen_ai.usage.cost", cost)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "/chat/completions": Operation(name="chat", read=read_chat, read_event=read_chat_event),
+}
+
+
+def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
+    sampling(body, attributes)
+    choices = body.get("n")
+    if type(choices) is int and choices != 1:
+        attributes["gen_ai.request.choice.count"] = choices
+    effort = body.get("reasoning_effort")
+    if isinstance(effort, str):
+        attributes["gen_ai.request.reasoning.level"] = effort
+    tier = body.get("service_tier")
+    if isinstance(tier, str):
+        attributes["openai.request.service_tier"] = tier
+
+
+def _default(client: Any) -> str:
+    return "azure.ai.openai" if "Azure" in type(client).__name__ else "openai"
+
+
+_ask = asking(OPERATIONS, _default, _extra)
+
+
+def _has_content(chunk: Any) -> bool:
+    """False for the chunk that only carries the usage we asked for; hides the null usage that others then have."""
+    if chunk.usage is not None and not chunk.choices:
+        return False
+    chunk.__pydantic_fields_set__.discard("usage")
+    return True
+
+
+def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
+    asked = _ask(client, args, kwargs, settings)
+    if (
+        asked is not None
+        and asked.streamed
+        and asked.operation.name == "chat"
+        and takes_stream_options(asked.address or "")
+        and "stream_options" not in asked.body
+        and not is_raw(args[1] if len(args) > 1 else kwargs["options"])
+    ):
+        body = {**asked.body, "stream_options": {"include_usage": True}}
+        asked.args, asked.kwargs = with_body(args, kwargs, body)
+        asked.keep = _has_content
+    return asked
+
+
+PROVIDER = Provider(
+    name="openai",
+    client="openai",
+    layers=layers("openai._base_client"),
+    ask=ask,
+    tested=("3.57.0", "3.57.0"),
+)

@@ -1,0 +1,130 @@
+"""Reads the requests of the SDKs that Stainless generates: OpenAI, Anthropic, Groq, Together, Cerebras, Fireworks …"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from spanledger.instrumentation.answer import Asked, Operation
+from spanledger.instrumentation.hosts import provider_of
+from spanledger.instrumentation.provider import Ask, RequestLayer
+from spanledger.instrumentation.settings import Settings
+
+#: Header by which `with_raw_response` and `with_streaming_response` reach the request layer.
+RAW = "X-Stainless-Raw-Response"
+
+
+def layers(module: str) -> tuple[RequestLayer, ...]:
+    """`request` of both base clients: helpers, raw forms, retries and `client.post` all pass it once."""
+    return (
+        RequestLayer(module=module, owner="SyncAPIClient", method="request", style="sync"),
+        RequestLayer(module=module, owner="AsyncAPIClient", method="request", style="async"),
+    )
+
+
+Extra = Callable[[Mapping[str, Any], dict[str, Any]], None]
+Add = Callable[[Asked, Any, bool], None]
+
+
+def asking(
+    operations: Mapping[str, Operation],
+    default: Callable[[Any], str],
+    extra: Extra | None = None,
+    by_host: bool = True,
+) -> Ask:
+    """The reader of requests for one SDK.
+
+    `operations` by the end of the path; `default` names the provider of a client; `extra` adds span attributes
+    from the body; `by_host` lets a known host in `base_url` name the provider.
+    """
+
+    def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
+        options: Any = args[1] if len(args) > 1 else kwargs.get("options")
+        operation = operation_at(operations, options.url)
+        if operation is None or options.method.lower() != "post":
+            return None
+        body = options.json_data
+        if not isinstance(body, Mapping):
+            body = {}
+        extra_json = getattr(options, "extra_json", None)
+        if extra_json:
+            body = {**body, **extra_json}
+        url = client.base_url
+        if options.url.startswith("http"):
+            url = urlsplit(options.url)
+        host = getattr(url, "host", None) or getattr(url, "hostname", None) or ""
+        provider = default(client)
+        if by_host:
+            provider = provider_of(host, url.port, provider, settings.hosts)
+        attributes: dict[str, Any] = {}
+        if extra is not None:
+            extra(body, attributes)
+        model = body.get("model")
+        return Asked(
+            operation=operation,
+            provider=provider,
+            model=model if isinstance(model, str) else None,
+            address=host,
+            port=url.port or (443 if url.scheme == "https" else 80),
+            body=body,
+            streamed=bool(kwargs.get("stream") or body.get("stream")),
+            max_output_tokens=_whole(body, "max_completion_tokens", "max_tokens", "max_output_tokens"),
+            attributes=attributes,
+        )
+
+    return ask
+
+
+def operation_at(operations: Mapping[str, Operation], url: str) -> Operation | None:
+    """The operation whose path ends this URL, whatever stands before it or in its query."""
+    found = operations.get(url)
+    if found is not None:
+        return found
+    path = url.partition("?")[0]
+    if path.startswith("http"):
+        path = urlsplit(path).path
+    for ending, operation in operations.items():
+        if path.endswith(ending):
+            return operation
+    return None
+
+
+def is_raw(options: Any) -> bool:
+    """Whether the application will read the bytes itself."""
+    headers = options.headers
+    return isinstance(headers, Mapping) and any(name.lower() == RAW.lower() for name in headers)
+
+
+def with_body(args: tuple[Any, ...], kwargs: dict[str, Any], body: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of `request` with another body; the application's own objects are left as they are."""
+    options = copy.copy(args[1] if len(args) > 1 else kwargs["options"])
+    options.json_data = body
+    if len(args) > 1:
+        return (args[0], options, *args[2:]), kwargs
+    return args, {**kwargs, "options": options}
+
+
+def sampling(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
+    """Parameters that the conventions have attributes for."""
+    for name, attribute in _PARAMETERS:
+        value = body.get(name)
+        if isinstance(value, int | float):
+            attributes[attribute] = value
+
+
+_PARAMETERS = (
+    ("temperature", "gen_ai.request.temperature"),
+    ("top_p", "gen_ai.request.top_p"),
+    ("top_k", "gen_ai.request.top_k"),
+    ("seed", "gen_ai.request.seed"),
+    ("frequency_penalty", "gen_ai.request.frequency_penalty"),
+    ("presence_penalty", "gen_ai.request.presence_penalty"),
+)
+
+
+def _whole(body: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = body.get(name)
+        if type(value) is int:
+            return value
+    return None

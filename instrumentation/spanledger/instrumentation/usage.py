@@ -1,0 +1,62 @@
+"""What a call consumed, in OpenTelemetry's meaning, and the attributes that say so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the provider counted them; None is "not said", never zero.
+
+    `input` includes cache reads and writes, `output` includes reasoning; the others are "of which".
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    input_audio: int | None = None
+    output_audio: int | None = None
+    input_image: int | None = None
+    output_image: int | None = None
+
+    def put(self, attributes: dict[str, Any]) -> None:
+        """Add the span attributes that say it; details are left out where they are zero."""
+        if self.input is not None:
+            attributes["gen_ai.usage.input_tokens"] = self.input
+        if self.output is not None:
+            attributes["gen_ai.usage.output_tokens"] = self.output
+        if self.cache_read:
+            attributes["gen_ai.usage.cache_read.input_tokens"] = self.cache_read
+        if self.cache_write:
+            attributes["gen_ai.usage.cache_write.input_tokens"] = self.cache_write
+            if self.cache_write_5m is not None:
+                attributes["anthropic.usage.cache_creation.ephemeral_5m_input_tokens"] = self.cache_write_5m
+            if self.cache_write_1h is not None:
+                attributes["anthropic.usage.cache_creation.ephemeral_1h_input_tokens"] = self.cache_write_1h
+        if self.reasoning:
+            attributes["gen_ai.usage.reasoning.output_tokens"] = self.reasoning
+        if self.input_audio:
+            attributes["gen_ai.usage.audio.input_tokens"] = self.input_audio
+        if self.output_audio:
+            attributes["gen_ai.usage.audio.output_tokens"] = self.output_audio
+        if self.input_image:
+            attributes["gen_ai.usage.image.input_tokens"] = self.input_image
+        if self.output_image:
+            attributes["gen_ai.usage.image.output_tokens"] = self.output_image
+
+
+def field(of: Any, name: str) -> Any:
+    """The value of a field of a client's object, or of the JSON it came from; None where it is absent."""
+    if type(of) is dict:
+        return of.get(name)
+    return getattr(of, name, None)
+
+
+def count(of: Any, name: str) -> int | None:
+    """A field as a count; None where it is absent or not a count."""
+    value = of.get(name) if type(of) is dict else getattr(of, name, None)
+    return value if type(value) is int and value >= 0 else None
