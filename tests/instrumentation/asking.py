@@ -1,0 +1,33 @@
+"""What the tests ask the stand-in, and what it is known to answer."""
+
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+DIRECTED = "Say something. [[input=100 cache_read=60 cache_write=20 cache_write_1h=5 output=40 reasoning=10]]"
+MESSAGES: list[Any] = [{"role": "user", "content": DIRECTED}]
+
+OPENAI_USAGE = {
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.output_tokens": 40,
+    "gen_ai.usage.cache_read.input_tokens": 60,
+    "gen_ai.usage.cache_write.input_tokens": 20,
+    "gen_ai.usage.reasoning.output_tokens": 10,
+}
+ANTHROPIC_USAGE = {
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.output_tokens": 40,
+    "gen_ai.usage.cache_read.input_tokens": 60,
+    "gen_ai.usage.cache_write.input_tokens": 20,
+    "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 15,
+    "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 5,
+}
+
+
+def usage(span: ReadableSpan) -> dict[str, Any]:
+    """What the span says was used."""
+    return {name: value for name, value in said(span).items() if "usage" in name}
+
+
+def said(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
