@@ -1,0 +1,104 @@
+"""Draws the dashboard for one visitor: the frame of every page, and the page that was chosen."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import streamlit as st
+
+from spanledger.analytics import extent
+from spanledger.dashboard.ledger_source import opened
+from spanledger.dashboard.limit_api import api_of
+from spanledger.dashboard.markup import text
+from spanledger.dashboard.page import Moment, Page
+from spanledger.dashboard.pages import PAGES
+from spanledger.dashboard.question import TODAY, Choice, ask
+from spanledger.ledger.table import LedgerError
+
+_STYLE = Path(__file__).parent / "style.css"
+_LOGO = Path(__file__).parent / "logo.svg"
+_REFRESH_SECONDS = {"off": None, "5 s": 5, "30 s": 30, "5 min": 300}
+
+_EMPTY = """
+<section class="sl-card sl-empty">
+  <h2>No calls yet</h2>
+  <p>The ledger in <code>{data}</code> is empty. It fills by itself as soon as an application sends its telemetry here:</p>
+  <ol>
+    <li>In the environment of the application:<pre>pip install spanledger</pre></li>
+    <li>As its first line:<pre>import spanledger.auto  # noqa: F401</pre></li>
+    <li>Make a call with the OpenAI or the Anthropic client. It is here a second or two later.</li>
+  </ol>
+  <p class="sl-note">Already using OpenTelemetry? Send its traces to 127.0.0.1:4317 (gRPC) or 127.0.0.1:4318 (HTTP).
+  No key at hand? <code>spanledger demo</code> plays a month of calls.</p>
+</section>
+"""
+
+
+def show(data: Path, api: str = "", *, now: datetime | None = None) -> None:
+    """Draw the page that the visitor is on. `now` is the clock's unless given."""
+    st.set_page_config(page_title="Spanledger", page_icon=str(_LOGO), layout="wide")
+    st.html(_STYLE)
+    st.logo(str(_LOGO), size="large")
+
+    def drawn(page: Page) -> None:
+        _frame(page, data, api, now)
+
+    entries = [
+        st.Page(_named(drawn, page), title=page.title, icon=page.icon, url_path=page.name, default=page is PAGES[0])
+        for page in PAGES
+    ]
+    st.navigation(entries, position="top").run()
+
+
+def _named(drawn: Callable[[Page], None], page: Page) -> Callable[[], None]:
+    """Streamlit tells pages apart by their function."""
+
+    def run() -> None:
+        drawn(page)
+
+    return run
+
+
+def _frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
+    try:
+        with opened(data) as connection:
+            empty = page.needs_calls and extent(connection).entries == 0
+            choice, every = _head(page, connection, now or datetime.now(UTC), asks=page.asks and not empty)
+    except LedgerError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+
+    @st.fragment(run_every=_REFRESH_SECONDS[every])
+    def drawn() -> None:
+        moment = now or datetime.now(UTC)
+        with opened(data) as connection:
+            if empty and extent(connection).entries == 0:
+                st.html(_EMPTY.format(data=text(data)))
+            elif empty:
+                st.rerun()  # the first calls have come: the page needs its head
+            else:
+                page.draw(Moment(connection=connection, now=moment, question=choice.at(moment), data=data, api=api_of(data, api)))
+
+    drawn()
+    st.html('<footer class="sl-note">Days, months and times are UTC. Money is US dollars.</footer>')
+
+
+def _head(page: Page, connection: duckdb.DuckDBPyConnection, now: datetime, *, asks: bool) -> tuple[Choice, str]:
+    """The title and, on one line with it where there is room, what can be chosen."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="sl-head"):
+        st.html(f'<header class="sl-head"><h1>{text(page.title)}</h1><p>{text(page.about)}</p></header>', width="content")
+        with st.container(horizontal=True, vertical_alignment="center", width="content", gap="small", key="sl-choices"):
+            choice = ask(connection, now) if asks else TODAY
+            every = st.selectbox(
+                "Refresh",
+                list(_REFRESH_SECONDS),
+                index=1,
+                key="refresh",
+                width=104,
+                format_func=lambda word: f"↻ {word}",
+                label_visibility="collapsed",
+            )
+    if choice.words:
+        st.caption(choice.words)
+    return choice, every
