@@ -1,0 +1,128 @@
+"""What was spent: totals, groups, the overview and the latest calls. The SQL is analytics'."""
+
+import dataclasses
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+import duckdb
+from fastapi import APIRouter, Query, Request
+
+from spanledger.analytics import Selection, connect, latest_calls, overview, spend_by, spend_over_time, totals
+from spanledger.api.problem import wrong_field
+from spanledger.ledger.schema import DIMENSIONS
+
+router = APIRouter(prefix="/api", tags=["costs"])
+
+#: Query parameters that are not filters on a dimension.
+OTHERS = frozenset({"since", "until", "group_by", "step", "top", "count", "outcome"})
+
+
+@router.get("/summary", summary="Sums over a range of time, in groups if wanted")
+def summary(
+    request: Request,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    group_by: str | None = None,
+    step: Literal["hour", "day", "week", "month"] | None = None,
+    top: int = Query(50, ge=1, le=10_000),
+) -> dict[str, Any]:
+    """`since` and `until` default to this month up to now (UTC). Further parameters filter: `?tenant=acme&tag.team=x`.
+
+    `cost_usd` leaves out calls without a price; `unpriced` counts them, and `coverage` is the share that has one.
+    """
+    selection = _selection(request, since, until)
+    with _ledger(request) as connection:
+        answer = {"since": selection.since, "until": selection.until, "totals": _totals(totals(connection, selection))}
+        try:
+            if step is not None:
+                answer["steps"] = _rows(spend_over_time(connection, selection, step=step, dimension=group_by, top=top))
+            elif group_by is not None:
+                answer["groups"] = _rows(spend_by(connection, group_by, selection, top=top))
+        except ValueError as error:
+            raise wrong_field("group_by", str(error)) from None
+    return answer
+
+
+@router.get("/overview", summary="Today, this month and its projection")
+def overview_now(request: Request) -> dict[str, Any]:
+    filters = _filters(request)
+    with _ledger(request) as connection:
+        found = overview(connection, datetime.now(UTC), filters=filters)
+    shown = plain({field.name: getattr(found, field.name) for field in dataclasses.fields(found)})
+    for name in ("today", "month", "last_month"):
+        shown[name] = _totals(getattr(found, name))
+    answer: dict[str, Any] = shown
+    return answer
+
+
+@router.get("/calls", summary="The latest calls")
+def calls(
+    request: Request,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    outcome: Literal["ok", "error"] | None = None,
+    count: int = Query(100, ge=1, le=10_000),
+) -> dict[str, Any]:
+    """Newest first. `since` defaults to 30 days ago; further parameters filter as in /api/summary."""
+    now = datetime.now(UTC)
+    selection = _selection(request, since or now - timedelta(days=30), until or now + timedelta(days=1))
+    with _ledger(request) as connection:
+        return {"calls": _rows(latest_calls(connection, selection, count=count, outcome=outcome))}
+
+
+def plain(value: Any) -> Any:
+    """Money as strings, days as days: what JSON can say exactly."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    return value
+
+
+def _totals(sums: Any) -> dict[str, Any]:
+    return {**plain(sums), "tokens": sums.tokens, "coverage": sums.coverage}
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    return [plain(row) for row in table.to_pylist()]
+
+
+def _filters(request: Request) -> dict[str, tuple[str, ...]]:
+    filters: dict[str, tuple[str, ...]] = {}
+    for name, value in request.query_params.multi_items():
+        if name in OTHERS:
+            continue
+        if name not in DIMENSIONS and not name.startswith("tag."):
+            raise wrong_field(name, f"is not a dimension (known: {', '.join(DIMENSIONS)}, tag.<key>)")
+        filters[name] = (*filters.get(name, ()), value)
+    return filters
+
+
+def _selection(request: Request, since: datetime | None, until: datetime | None) -> Selection:
+    now = datetime.now(UTC)
+    since = since or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for name, at in (("since", since), ("until", until)):
+        if at is not None and at.tzinfo is None:
+            raise wrong_field(name, "needs an offset or Z, such as 2026-11-01T00:00:00Z")
+    try:
+        return Selection(since=since, until=until or now, filters=_filters(request))
+    except ValueError as error:
+        raise wrong_field("until", str(error)) from None
+
+
+@contextmanager
+def _ledger(request: Request) -> Generator[duckdb.DuckDBPyConnection]:
+    connection = connect(request.app.state.collector.data)
+    try:
+        yield connection
+    finally:
+        connection.close()

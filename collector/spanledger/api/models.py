@@ -1,0 +1,141 @@
+"""The bodies of the REST API. They live at this border only; inside, a check is a `Check` and a limit a `Limit`."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_WAIT_MS
+
+Name = Annotated[str, Field(max_length=1_000)]
+Tokens = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class Body(BaseModel):
+    """A key that it does not know is an error, not a typo that goes unnoticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CheckBody(Body):
+    """May this call go ahead? Everything is optional; what is not given is covered by limits as "not given"."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "tenant": "acme",
+                    "user": "u-17",
+                    "provider": "openai",
+                    "model": "gpt-4o",
+                    "operation": "chat",
+                    "input_tokens": 1200,
+                    "max_output_tokens": 500,
+                    "wait_ms": 500,
+                }
+            ]
+        },
+    )
+
+    tenant: Name | None = None
+    project: Name | None = None
+    user: Name | None = None
+    agent: Name | None = None
+    session: Name | None = None
+    environment: Name | None = None
+    service: Name | None = None
+    operation: Name | None = None
+    provider: Name | None = None
+    model: Name | None = None
+    trace: Annotated[Name | None, Field(description="trace id, for limits per trace")] = None
+    tags: Annotated[dict[Name, Name], Field(max_length=100)] = {}
+    input_tokens: Annotated[Tokens | None, Field(description="cached ones included")] = None
+    max_output_tokens: Tokens | None = None
+    service_tier: Name | None = None
+    lease_seconds: Annotated[int, Field(ge=1, le=LONGEST_LEASE, description="an unsettled hold is released after it")] = (
+        LEASE_SECONDS
+    )
+    wait_ms: Annotated[int, Field(ge=0, le=LONGEST_WAIT_MS, description="wait so long for holds to settle before refusing")] = 0
+    dry_run: Annotated[bool, Field(description="answer, but hold nothing")] = False
+
+
+class SettleBody(Body):
+    """What the call used. Tokens are priced as the check was; the arriving entry replaces all of it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input_tokens": 1180, "output_tokens": 230}]})
+
+    cost_usd: Annotated[str | None, Field(pattern=r"^\d{1,8}(\.\d{1,12})?$", description="dollars, as a string")] = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+
+
+class ExtendBody(Body):
+    """The new length of the lease, from now."""
+
+    lease_seconds: Annotated[int, Field(ge=1, le=LONGEST_LEASE)] = LEASE_SECONDS
+
+
+class HoldAnswer(Body):
+    """What became of a hold."""
+
+    hold_id: str
+    state: Annotated[str, Field(description="released, settled or held")]
+    expires_at: datetime | None = None
+
+
+class LimitBody(Body):
+    """A limit as it is written; `GET` answers with the same fields and how it stands."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "acme per month",
+                    "selectors": {"tenant": ["acme"]},
+                    "measure": "cost_usd",
+                    "amount": "500.00",
+                    "window": {"kind": "calendar", "unit": "month", "zone": "Europe/Berlin"},
+                    "hard": True,
+                },
+                {
+                    "name": "tokens per user and hour",
+                    "per": ["user"],
+                    "measure": "tokens",
+                    "amount": "100000",
+                    "window": {"kind": "rolling", "seconds": 3600},
+                },
+            ]
+        },
+    )
+
+    name: Any = None
+    description: Any = None
+    selectors: Annotated[Any, Field(description="dimension → values; `abc*` is a prefix, `*` any value; all must match")] = None
+    per: Annotated[Any, Field(description="each distinct value of these dimensions has a bucket of its own")] = None
+    measure: Annotated[Any, Field(description="cost_usd, tokens, input_tokens, output_tokens or requests")] = None
+    amount: Any = None
+    window: Annotated[Any, Field(description='calendar, rolling or lifetime; short forms: "month", "rolling 1h"')] = None
+    hard: Any = None
+    enabled: Any = None
+    action: Annotated[Any, Field(description="refuse, pause, warn or shadow")] = None
+    grace: Annotated[Any, Field(description="share of the amount that may be used beyond it, with a warning")] = None
+    thresholds: Annotated[Any, Field(description="shares of the amount from which on checks warn")] = None
+    pause_at: Annotated[Any, Field(description="share of the amount at which action pause pauses the subject")] = None
+    unpriced: Annotated[Any, Field(description="models without a price: allow, ceiling or refuse")] = None
+    ceiling_usd_per_mtok: Any = None
+    on_failure: Annotated[Any, Field(description="open or closed, when counters are away")] = None
+    hold: Annotated[Any, Field(description="worst_case, learned or fixed")] = None
+    quantile: Annotated[Any, Field(description="of what calls like it have cost, for learned holds")] = None
+    hold_amount: Annotated[Any, Field(description="for fixed holds")] = None
+    overshoot: Annotated[Any, Field(description="how far holds smaller than the worst case may let it be passed")] = None
+    rollover: Annotated[Any, Field(description="share of the amount that an unused rest carries into the next window")] = None
+    tier: Any = None
+    valid_from: Any = None
+    valid_to: Any = None
+    reason: Annotated[str | None, Field(max_length=2_000, description="why, for the audit")] = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that the sender gave, without the reason."""
+        return self.model_dump(exclude_unset=True, exclude={"reason"})

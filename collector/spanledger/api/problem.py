@@ -1,0 +1,113 @@
+"""Errors as RFC 9457 problem+json: what is wrong, in which field, and what to do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from spanledger.control import NotFound
+from spanledger.limits import LimitError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE = "https://spanledger.dev/problems/"
+TITLES = {
+    400: "The request is not understood",
+    401: "Who are you?",
+    403: "This key may not do that",
+    404: "There is no such thing",
+    405: "This cannot be done here",
+    409: "That contradicts what is there",
+    412: "It was changed meanwhile",
+    413: "The request is too large",
+    422: "A field is wrong",
+    429: "Too many requests",
+    500: "Something broke in the collector",
+    503: "The collector is not ready",
+}
+
+
+class Problem(Exception):
+    """An answer that is not what was asked for. `name` ends its type; `more` is added to the body."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, dict(headers or {})
+        self.body = {
+            "type": f"{TYPE}{name}" if name else "about:blank",
+            "title": TITLES.get(status, "Error"),
+            "status": status,
+            "detail": detail,
+            **more,
+        }
+
+    def response(self) -> Response:
+        return Response(orjson.dumps(self.body, default=str), self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def wrong_field(field: str, text: str) -> Problem:
+    """422 for one field."""
+    return Problem(422, f"{field}: {text}", name="invalid-field", errors=[{"field": field, "message": text}])
+
+
+def wrong_fields(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """422 (or 400 where the body is no JSON at all) from what pydantic found."""
+    if any(error["type"] in ("json_invalid", "json_type") for error in errors):
+        return Problem(
+            400, f"the body is not JSON: {errors[0].get('ctx', {}).get('error', errors[0]['msg'])}", name="invalid-json"
+        )
+    found = [{"field": _path(error["loc"]), "message": error["msg"].removeprefix("Value error, ")} for error in errors]
+    detail = "; ".join(f"{one['field']}: {one['message']}" for one in found)
+    return Problem(422, detail, name="invalid-field", errors=found)
+
+
+def _path(loc: Sequence[Any]) -> str:
+    parts = [str(part) for part in loc if part not in ("body", "query", "path")]
+    return ".".join(parts) or "body"
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Make every error of the app a problem+json."""
+
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, error: Exception) -> Response:
+        return error.response() if isinstance(error, Problem) else Problem(500, str(error)).response()
+
+    @app.exception_handler(LimitError)
+    async def _limit(_: Request, error: Exception) -> Response:
+        assert isinstance(error, LimitError)  # noqa: S101
+        return wrong_field(error.field, error.text).response()
+
+    @app.exception_handler(NotFound)
+    async def _missing(_: Request, error: Exception) -> Response:
+        return Problem(404, str(error), name="not-found").response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _request(_: Request, error: Exception) -> Response:
+        return wrong_fields(error.errors() if isinstance(error, RequestValidationError) else []).response()
+
+    @app.exception_handler(ValidationError)
+    async def _body(_: Request, error: Exception) -> Response:
+        return wrong_fields(error.errors() if isinstance(error, ValidationError) else []).response()
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = str(error.detail) if isinstance(error, HTTPException) else str(error)
+        return Problem(status, detail, headers=getattr(error, "headers", None)).response()
+
+    @app.exception_handler(500)
+    async def _broken(_: Request, error: Exception) -> Response:
+        return Problem(500, f"{type(error).__name__}; the collector's log has the details").response()
