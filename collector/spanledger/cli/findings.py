@@ -110,22 +110,33 @@ def _answers(addresses: Addresses) -> Iterator[Finding]:
 
 
 def _ports(data: Path, config: Path | None) -> Iterator[Finding]:
-    for subject, port, option in (
-        ("OTLP/gRPC", 4317, "--grpc-port"), ("OTLP/HTTP", 4318, "--http-port"),
-        ("API", 4380, "--api-port"), ("dashboard", 8501, "--dashboard-port"),
-    ):  # fmt: skip
+    """Nothing runs: whether it could listen where it is told to."""
+    from spanledger.collector.config import ConfigError, load
+
+    try:
+        loaded = load(config, os.environ, data=data)
+    except ConfigError:  # told by `_configuration`
+        return
+    for subject, host, port, option in (
+        ("OTLP/gRPC", loaded.grpc.host, loaded.grpc.port, "--grpc-port"),
+        ("OTLP/HTTP", loaded.http.host, loaded.http.port, "--http-port"),
+        ("API", loaded.api.host, loaded.api.port, "--api-port"),
+        ("dashboard", "127.0.0.1", 8501, "--dashboard-port"),
+    ):
         try:
-            socket.create_server(("127.0.0.1", port)).close()
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
             yield Finding(subject=subject, state="good", says=f"port {port} is free")
-        except OSError:
+        except OSError as error:
             yield Finding(
-                subject=subject, state="wrong", says=f"port {port} is in use by something else",
-                do=f"stop it, or choose another port: {option} N",
-            )  # fmt: skip
+                subject=subject,
+                state="wrong",
+                says=f"cannot listen on {host}:{port}: {error.strerror or error}",
+                do=f"stop what uses it, or choose another port: {option} N",
+            )
 
 
 def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
-    from spanledger.analytics import connect
+    from spanledger.analytics.connect import connect
 
     if not (data / "entries").exists():
         yield Finding(

@@ -53,7 +53,7 @@ def sql(
 
 def _connected(data: Path):  # type: ignore[no-untyped-def]
     """A connection over `data`, which need not hold a ledger yet but must not be something else."""
-    from spanledger.analytics import connect
+    from spanledger.analytics.connect import connect
 
     if data.exists() and not data.is_dir():
         fail(f"--data {data} is a file, not a folder", code=2)

@@ -172,7 +172,7 @@ def _settled(console: "Console", data: "Path", run: str, wanted: "Totals", patie
     """What the ledger has of this run, once it has all of its calls or stops changing, or patience ends."""
     import time
 
-    from spanledger.analytics import connect
+    from spanledger.analytics.connect import connect
     from spanledger.cli.demo.totals import found
     from spanledger.ledger.connect import refresh
 
