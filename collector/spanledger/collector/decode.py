@@ -1,66 +1,346 @@
-"""Decode what was received into columns: one frame of spans and log records, one of metric points.
+"""Decode what was received into columns: a frame of records that may be about models, and their attributes.
 
-A body that cannot be decoded never affects another: it is left out and named in `Telemetry.undecodable`.
+Nothing here loops over records: requests are split on the wire, records without a trace of a model are told by a
+search over their bytes and never parsed, and the rest is read by ptars into Arrow (docs/decisions/020-decoding.md).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from spanledger.collector.received import Received
+from spanledger.collector import wire
+from spanledger.collector.dialects import MODEL_BYTES, SCOPE_PATTERN
+from spanledger.collector.envelope import Envelope, Rejected, Undecodable, split
+from spanledger.collector.received import Received, Signal
+
+__all__ = ["Rejected", "Telemetry", "Undecodable", "decode"]
+
+#: Columns of `Telemetry.records`. Times are nanoseconds since 1970 as sent; ids are hex, null when empty.
+RECORDS: dict[str, Any] = {
+    "signal": pl.String, "body": pl.Int64, "resource": pl.Int64, "scope": pl.Int64,
+    "trace_id": pl.String, "span_id": pl.String, "parent_span_id": pl.String, "name": pl.String, "text": pl.String,
+    "kind": pl.Int32, "start": pl.UInt64, "end": pl.UInt64, "observed": pl.UInt64, "status": pl.Int32, "exception": pl.String, "digest": pl.String,
+    "value": pl.Float64, "points": pl.Float64, "temporality": pl.Int32, "monotonic": pl.Boolean, "unit": pl.String,
+}  # fmt: skip
+
+#: Columns of `Telemetry.attributes` and `.resources`: `row` is the record's or resource's, `key` indexes `Telemetry.keys`.
+ATTRIBUTES: dict[str, Any] = {
+    "row": pl.Int64, "key": pl.Int32, "text": pl.String, "whole": pl.Int64, "real": pl.Float64, "flag": pl.Boolean,
+}  # fmt: skip
+
+BODIES: dict[str, Any] = {"sequence": pl.Int64, "received_at": pl.Datetime("us", "UTC"), "api_key_id": pl.String}
+LINKS: dict[str, Any] = {"trace_id": pl.String, "span_id": pl.String, "parent_span_id": pl.String}
 
 
-@dataclass(frozen=True, slots=True)
-class Undecodable:
-    """A body that is no OTLP: its journal sequence and a sentence for the operator."""
-
-    sequence: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Telemetry:
-    """What a batch of bodies holds, by columns. `seen` counts spans, log records and points, also those about no model."""
+    """What a batch of bodies holds. `seen` counts all its records, also those that are about no model and were dropped."""
 
-    spans: pl.DataFrame
-    undecodable: tuple[Undecodable, ...]
-    seen: int
+    bodies: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BODIES))
+    records: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECORDS))
+    attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
+    resources: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
+    scopes: list[tuple[str, str]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    #: Who is whose parent among the spans that say nothing of models themselves, in traces that do.
+    links: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LINKS))
+    undecodable: list[Undecodable] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    seen: int = 0
 
 
 def decode(bodies: Sequence[Received]) -> Telemetry:
-    """Never raises because of what a body holds."""
-    rows = []
-    bad = []
-    for body in bodies:
-        if body.signal != "traces" or body.encoding != "protobuf":
+    """Never raises because of what a body holds: what cannot be read is named in `undecodable` and `rejected`."""
+    telemetry = Telemetry(
+        bodies=pl.DataFrame([(b.sequence, b.received_at, b.api_key_id or None) for b in bodies], schema=BODIES, orient="row")
+    )
+    kept: list[tuple[Signal, Envelope]] = []
+    links: list[pl.DataFrame] = []
+    for signal in ("traces", "logs", "metrics"):
+        ours = [(index, body) for index, body in enumerate(bodies) if body.signal == signal]
+        if not ours:
             continue
-        try:
-            request = ExportTraceServiceRequest.FromString(body.body)
-        except DecodeError as error:
-            bad.append(Undecodable(body.sequence, f"not an OTLP {body.signal} request: {error}"))
+        envelope, undecodable, rejected = split(ours)
+        telemetry.undecodable += undecodable
+        telemetry.rejected += rejected
+        telemetry.seen += len(envelope.records)
+        about_models = _about_models(envelope)
+        kept.append((cast(Signal, signal), _chosen(envelope, about_models)))
+        if signal == "traces" and about_models.any() and not about_models.all():
+            links.append(_links(envelope.records.filter(pa.array(~about_models))))
+    if not any(len(envelope.records) for _, envelope in kept):
+        return telemetry
+    _read(kept, telemetry)
+    if links:
+        telemetry.links = _of_known_traces(pl.concat(links), telemetry.records)
+    return telemetry
+
+
+def _about_models(envelope: Envelope) -> npt.NDArray[np.bool_]:
+    """Which records come from a scope that is known to be about models, or hold the bytes of an attribute that is."""
+    if not len(envelope.records):
+        return np.zeros(0, dtype=bool)
+    scope, scopes = _distinct(envelope.scope)
+    known = pc.fill_null(pc.match_substring_regex(scopes, pattern=SCOPE_PATTERN), False).to_numpy(zero_copy_only=False)[scope]
+    marked = pc.match_substring_regex(envelope.records, pattern=MODEL_BYTES).to_numpy(zero_copy_only=False)
+    return cast("npt.NDArray[np.bool_]", known | marked)
+
+
+def _chosen(envelope: Envelope, wanted: npt.NDArray[np.bool_]) -> Envelope:
+    if wanted.all():
+        return envelope
+    mask = pa.array(wanted)
+    return Envelope(envelope.body[wanted], *(part.filter(mask) for part in (envelope.resource, envelope.scope, envelope.records)))
+
+
+def _read(kept: list[tuple[Signal, Envelope]], telemetry: Telemetry) -> None:
+    resource, resources = _distinct(pa.concat_arrays([envelope.resource for _, envelope in kept]))
+    scope, scopes = _distinct(pa.concat_arrays([envelope.scope for _, envelope in kept]))
+    telemetry.scopes = _scopes(scopes)
+    # An unreadable resource or scope reads as an empty one: its records still count.
+    pairs: list[tuple[pa.Array, int]] = [(wire.read("Resource", resources)[0].column(0), 0)]
+    records: list[pl.DataFrame] = []
+    envelopes = rows = 0
+    for signal, envelope in kept:
+        if len(envelope.records):
+            frame, attributes = _READERS[signal](envelope, telemetry)
+            at = frame["at"].to_numpy()
+            records.append(
+                frame.drop("at").with_columns(
+                    pl.Series("body", envelope.body[at]),
+                    pl.Series("resource", resource[at + envelopes]),
+                    pl.Series("scope", scope[at + envelopes]),
+                    pl.lit(signal).alias("signal"),
+                )
+            )
+            pairs.append((attributes, rows))
+            rows += frame.height
+        envelopes += len(envelope.records)
+    telemetry.records = pl.concat([pl.DataFrame(schema=RECORDS), *records], how="diagonal_relaxed").select(
+        pl.col(name).cast(kind) for name, kind in RECORDS.items()
+    )
+    telemetry.keys, (telemetry.resources, *attributed) = _attributes(pairs)
+    telemetry.attributes = pl.concat([pl.DataFrame(schema=ATTRIBUTES), *attributed])
+
+
+def _spans(envelope: Envelope, telemetry: Telemetry) -> tuple[pl.DataFrame, pa.Array]:
+    spans = _readable("Span", envelope, telemetry)
+    status = spans.column("status")
+    code = pc.struct_field(status, 1)
+    frame = _ids(spans, ("trace_id", "span_id", "parent_span_id")).with_columns(
+        pl.Series("at", np.arange(spans.num_rows)),
+        *_series(spans, "name", "kind", "start", "end"),
+        _from_arrow("status", code),
+        _from_arrow("text", pc.struct_field(status, 0)),
+        _exceptions(spans.column("events"), pc.equal(code, 2)),
+    )
+    odd = (
+        frame.select((pl.col("trace_id").str.len_bytes() != 32) | (pl.col("span_id").str.len_bytes() != 16))
+        .to_series()
+        .fill_null(True)
+    )
+    if odd.any():
+        frame = frame.with_columns(_digests(envelope, odd))
+    return frame, spans.column("attributes")
+
+
+def _logs(envelope: Envelope, telemetry: Telemetry) -> tuple[pl.DataFrame, pa.Array]:
+    logs = _readable("LogRecord", envelope, telemetry)
+    frame = _ids(logs, ("trace_id", "span_id")).with_columns(
+        pl.Series("at", np.arange(logs.num_rows)),
+        _from_arrow("name", logs.column("event_name")),
+        _from_arrow("text", pc.struct_field(logs.column("body"), 0)),
+        _from_arrow("end", logs.column("time")),
+        *_series(logs, "observed"),
+        _digests(envelope, None),
+    )
+    return frame, logs.column("attributes")
+
+
+def _metrics(envelope: Envelope, telemetry: Telemetry) -> tuple[pl.DataFrame, pa.Array]:
+    """One row for each point."""
+    metrics = _readable("Metric", envelope, telemetry)
+    frames: list[pl.DataFrame] = []
+    pairs: list[pa.Array] = []
+    for kind in ("sum", "histogram", "exponential", "gauge"):
+        column = metrics.column(kind)
+        lists = pc.struct_field(column, 0)
+        points = lists.flatten()
+        if not len(points):
             continue
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    attributes = {
-                        a.key: str(getattr(a.value, a.value.WhichOneof("value") or "string_value")) for a in span.attributes
-                    }
-                    rows.append(
-                        {
-                            "trace_id": span.trace_id.hex(), "span_id": span.span_id.hex(), "parent_span_id": span.parent_span_id.hex() or None,
-                            "scope_name": scope.scope.name, "scope_version": scope.scope.version,
-                            "start": span.start_time_unix_nano // 1000, "end": span.end_time_unix_nano // 1000,
-                            "error": span.status.code == 2, "received_at": body.received_at, "api_key_id": body.api_key_id or None,
-                            "input_tokens": attributes.get("gen_ai.usage.input_tokens"),
-                            "output_tokens": attributes.get("gen_ai.usage.output_tokens"),
-                            "provider": attributes.get("gen_ai.provider.name", attributes.get("gen_ai.system")),
-                            "model": attributes.get("gen_ai.response.model", attributes.get("gen_ai.request.model")),
-                            "operation": attributes.get("gen_ai.operation.name"),
-                            "hold_id": attributes.get("spanledger.hold.id"),
-                            "tenant": attributes.get("spanledger.tenant"),
-                        }
-                    )  # fmt: skip
-    return Telemetry(pl.DataFrame(rows, infer_schema_length=None), tuple(bad), len(rows))
+        at = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+        of = pa.array(at)
+        if kind in ("sum", "gauge"):
+            value = pc.coalesce(points.field("real"), pc.cast(points.field("whole"), pa.float64(), safe=False))
+            counted = pa.nulls(len(points), pa.float64())
+        else:
+            value, counted = points.field("sum"), pc.cast(points.field("count"), pa.float64(), safe=False)
+        frames.append(
+            pl.DataFrame(
+                [
+                    pl.Series("at", at),
+                    _from_arrow("name", metrics.column("name").take(of)),
+                    _from_arrow("unit", metrics.column("unit").take(of)),
+                    _from_arrow("start", points.field("start")),
+                    _from_arrow("end", points.field("time")),
+                    _from_arrow("value", value),
+                    _from_arrow("points", counted),
+                    _from_arrow("temporality", pc.struct_field(column, 1).take(of)),
+                ]
+            ).with_columns(
+                _from_arrow("monotonic", pc.struct_field(column, 2).take(of))
+                if kind == "sum"
+                else pl.lit(kind != "gauge").alias("monotonic")
+            )
+        )
+        pairs.append(points.field("attributes"))
+    if not frames:
+        return pl.DataFrame(schema={"at": pl.Int64}), pa.array(
+            [], type=metrics.schema.field("sum").type.field(0).type.value_type.field(0).type
+        )
+    return pl.concat(frames, how="diagonal_relaxed"), pa.concat_arrays(pairs)
+
+
+_READERS = {"traces": _spans, "logs": _logs, "metrics": _metrics}
+
+
+def _readable(message: str, envelope: Envelope, telemetry: Telemetry) -> pa.RecordBatch:
+    """The records of an envelope; those that cannot be read leave it, and are named as rejected."""
+    batch, bad = wire.read(message, envelope.records)
+    if not bad:
+        return batch
+    good = np.ones(len(envelope.records), dtype=bool)
+    for index, reason in bad:
+        good[index] = False
+        sequence = int(telemetry.bodies["sequence"][int(envelope.body[index])])
+        telemetry.rejected.append(Rejected(sequence, 1, f"a {message} that cannot be read: {reason}"))
+    mask = pa.array(good)
+    envelope.body = envelope.body[good]
+    envelope.resource, envelope.scope, envelope.records = (
+        part.filter(mask) for part in (envelope.resource, envelope.scope, envelope.records)
+    )
+    return batch.filter(mask)
+
+
+def _ids(batch: pa.RecordBatch, names: tuple[str, ...]) -> pl.DataFrame:
+    """Ids in hex; an empty one is none."""
+    return pl.DataFrame([_from_arrow(name, batch.column(name)) for name in names]).select(
+        pl.when(pl.col(name).bin.size() > 0).then(pl.col(name).bin.encode("hex")).alias(name) for name in names
+    )
+
+
+def _digests(envelope: Envelope, wanted: pl.Series | None) -> pl.Series:
+    """A hash of resource, scope and record where it has no ids of its own, so that a second delivery is known again."""
+    digests: list[str | None] = [None] * len(envelope.records)
+    chosen = range(len(digests)) if wanted is None else wanted.arg_true().to_list()
+    for at in chosen:
+        parts = (envelope.resource[at].as_py(), envelope.scope[at].as_py(), envelope.records[at].as_py())
+        digests[at] = blake2b(b"\0".join(part or b"" for part in parts), digest_size=16).hexdigest()
+    return pl.Series("digest", digests, dtype=pl.String)
+
+
+def _links(spans: pa.Array) -> pl.DataFrame:
+    batch, _ = wire.read("Link", spans)
+    return pl.DataFrame([_from_arrow(name, batch.column(name)) for name in LINKS])
+
+
+def _of_known_traces(links: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    traces = (
+        records.lazy().filter(pl.col("signal") == "traces").select(pl.col("trace_id").str.decode("hex", strict=False)).unique()
+    )
+    return (
+        links.lazy()
+        .join(traces, on="trace_id", how="semi")
+        .select(pl.when(pl.col(name).bin.size() > 0).then(pl.col(name).bin.encode("hex")).alias(name) for name in LINKS)
+        .collect()
+    )
+
+
+def _exceptions(events: pa.Array, failed: pa.Array) -> pl.Series:
+    """exception.type of the first exception among the events of each failed span."""
+    types: list[str | None] = [None] * len(events)
+    wanted = pc.and_(pc.fill_null(failed, False), pc.greater(pc.list_value_length(events), 0))
+    if pc.any(wanted).as_py():
+        for row in np.flatnonzero(wanted.to_numpy(zero_copy_only=False)):
+            read, _ = wire.read("Event", events[int(row)].values)
+            for event in read.to_pylist():
+                if event["name"] == "exception" and types[row] is None:
+                    types[row] = next(
+                        (p["value"]["text"] for p in event["attributes"] if p["key"] == "exception.type" and p["value"]), None
+                    )
+    return pl.Series("exception", types, dtype=pl.String)
+
+
+def _attributes(lists: list[tuple[pa.Array, int]]) -> tuple[list[str], list[pl.DataFrame]]:
+    """Every key once, and for each column of attribute lists its pairs, one a row; rows count from the offset given."""
+    frames, keys = [], []
+    for column, offset in lists:
+        pairs = column.flatten()
+        value = pairs.field("value")
+        row = pc.list_parent_indices(column).to_numpy().astype(np.int64) + offset
+        keys.append(pairs.field("key"))
+        frames.append(
+            pl.DataFrame(
+                [
+                    pl.Series("row", row),
+                    _from_arrow("text", _with_arrays(value)),
+                    *(_from_arrow(name, pc.struct_field(value, at)) for at, name in ((2, "whole"), (3, "real"), (1, "flag"))),
+                ]
+            )
+        )
+    encoded = pc.dictionary_encode(pc.fill_null(pa.chunked_array(keys, type=pa.string()), "")).unify_dictionaries()
+    names = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
+    codes = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
+    return names, [
+        frame.with_columns(pl.Series("key", code, dtype=pl.Int32)).select(list(ATTRIBUTES))
+        for frame, code in zip(frames, codes, strict=True)
+    ]
+
+
+def _with_arrays(value: pa.Array) -> pa.Array:
+    """String values, where arrays of strings are given as JSON; some emitters send them so themselves."""
+    text, arrays = pc.struct_field(value, 0), pc.struct_field(value, 4)
+    if arrays.null_count == len(arrays):
+        return text
+    given = pc.is_valid(arrays)
+    read, _ = wire.read("ArrayValue", arrays.filter(given))
+    listed = _from_arrow("", read.column(0)).list.eval(
+        pl.coalesce(
+            pl.element().struct.field("text"),
+            pl.element().struct.field("whole").cast(pl.String),
+            pl.element().struct.field("real").cast(pl.String),
+            pl.element().struct.field("flag").cast(pl.String),
+        )
+    )
+    quoted = listed.list.eval(
+        pl.lit('"') + pl.element().str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True) + '"'
+    )
+    as_json = pl.DataFrame({"v": quoted}).select(pl.concat_str(pl.lit("["), pl.col("v").list.join(", "), pl.lit("]")))[
+        "v" if False else "literal"
+    ]
+    return pc.replace_with_mask(text, given, as_json.to_arrow().cast(pa.string()))
+
+
+def _scopes(blobs: pa.Array) -> list[tuple[str, str]]:
+    read, _ = wire.read("Scope", blobs)
+    return [(scope["name"] or "", scope["version"] or "") for scope in read.select([0, 1]).to_pylist()]
+
+
+def _distinct(blobs: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    encoded = pc.dictionary_encode(pc.fill_null(blobs, b""))
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary
+
+
+def _series(batch: pa.RecordBatch, *names: str) -> list[pl.Series]:
+    return [_from_arrow(name, batch.column(name)) for name in names]
+
+
+def _from_arrow(name: str, column: pa.Array) -> pl.Series:
+    return cast(pl.Series, pl.from_arrow(column)).alias(name)

@@ -1,36 +1,418 @@
-"""Tell which spans, log records and metric points are about calls, and read them into the columns of the ledger."""
+"""Tell which spans, log records and metric points are about calls, and read them into the columns of the ledger.
 
-import hashlib
+By columns: what is decided once for each distinct scope, name or value is decided in Python, the rest in Polars.
+"""
 
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import orjson
 import polars as pl
 
+from spanledger.collector import identity, names, roles
+from spanledger.collector.attribution import Attribution
 from spanledger.collector.decode import Telemetry
+from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.dialects.fields import WHO
+from spanledger.collector.embedded import cost_in, model_in
+from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources
+from spanledger.collector.usage import FLAGS, normalise
+from spanledger.ledger.frame import COLUMNS
+
+#: Before this no model was called over an API; later than this after its arrival no clock is merely slow.
+EARLIEST = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
+LATEST_SKEW = timedelta(days=1)
+
+#: Attributes with prompts, answers or whole requests in them: never kept.
+_CONTENT = (
+    r"message|prompt|completion|content|\binput\b|\boutput\b|input\.value|output\.value|instructions|definitions|arguments|result|embedding"
+    r"|llm_request|llm_response|request_data|response_data|raw|json_schema|invocation_parameters|usage_object|\btools?\b|documents|schema|response$"
+    r"|choices|hidden_params|model_request_parameters|user_api_key|stack|traceback"
+)
+LONGEST_REST = 256
+
+#: What evidence holds beside the columns of an entry.
+EXTRA: dict[str, Any] = {
+    "role": pl.String, "family": pl.String, "emitter": pl.String, "started": pl.Int64, "ended": pl.Int64, "said": pl.Boolean,
+    "detail": pl.Int64, "rank": pl.Int64, "status": pl.Int64, "cumulative": pl.Boolean, "synthetic": pl.Boolean,
+    **{f"resource_{who}": pl.String for who in WHO},
+}  # fmt: skip
+
+EVIDENCE: dict[str, Any] = {**{name: kind for name, kind in COLUMNS.items()}, **EXTRA}
 
 
-def recognise(telemetry: Telemetry) -> pl.DataFrame:
-    """Evidence: one row for each span, record or point that says something about a call."""
-    spans = telemetry.spans
-    if spans.is_empty():
-        return spans
-    return (
-        spans.filter(pl.col("operation").is_in(["chat", "text_completion", "embeddings", "generate_content"]))
-        .with_columns(
-            pl.struct("trace_id", "span_id")
-            .map_elements(
-                lambda s: hashlib.blake2b((s["trace_id"] + s["span_id"]).encode(), digest_size=16).hexdigest(),
-                return_dtype=pl.String,
-            )
-            .alias("entry_id"),
-            pl.from_epoch("start", time_unit="us").dt.replace_time_zone("UTC").alias("occurred_at"),
-            pl.col("received_at").cast(pl.Datetime("us", "UTC")).alias("recorded_at"),
-            ((pl.col("end") - pl.col("start")) / 1e6).alias("duration_seconds"),
-            pl.col("input_tokens", "output_tokens").cast(pl.Int64, strict=False),
-            pl.when("error").then(pl.lit("error")).otherwise(pl.lit("ok")).alias("outcome"),
-            pl.lit("traces").alias("signal"),
-            pl.lit("otel").alias("dialect"),
-            pl.lit("leaf").alias("role"),
-            pl.lit("call").alias("granularity"),
-        )
-        .with_columns(pl.col("occurred_at").dt.date().alias("day"))
-        .drop("start", "end", "error", "received_at")
+def recognise(telemetry: Telemetry, attribution: Attribution | None = None) -> pl.DataFrame:
+    """Evidence: one row for each record that says something about a call or who it is for; `role` says what it was taken for."""
+    attribution = attribution or Attribution()
+    if telemetry.records.is_empty():
+        return pl.DataFrame(schema=EVIDENCE)
+    dialect, proved = dialects_of(telemetry)
+    fields = read_fields(telemetry, dialect, attribution.table())
+    records = telemetry.records.rename({"status": "span_status", "name": "given_name"})
+    frame = pl.concat([records, fields.columns], how="horizontal").with_columns(
+        pl.int_range(pl.len()).alias("at"),
+        pl.Series("dialect", dialect),
+        pl.Series("proved", proved),
+        pl.Series("tokens_invalid", fields.invalid),
+        pl.Series("text_cut", fields.cut),
+        *telemetry.bodies[records["body"]].drop("sequence").get_columns(),
+        *_scoped(telemetry),
+        *read_resources(telemetry, attribution.table())[records["resource"]]
+        .rename({who: f"resource_{who}" for who in (*WHO, "region")})
+        .get_columns(),
+        *_service(telemetry)[records["resource"]].get_columns(),
     )
+    spoken = frame.filter(pl.col("signal") != "metrics")
+    evidence = _evidence(spoken, telemetry, fields, attribution)
+    return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], how="diagonal_relaxed")
+
+
+def _scoped(telemetry: Telemetry) -> list[pl.Series]:
+    scope = telemetry.records["scope"]
+    return [
+        pl.Series(name, [s[part] or None for s in telemetry.scopes], dtype=pl.String)[scope]
+        for part, name in enumerate(("scope_name", "scope_version"))
+    ]
+
+
+#: Resource attributes with a column of their own.
+_SERVICE = {
+    "service": ("service.name",), "namespace": ("service.namespace",), "instance": ("service.instance.id",),
+    "environment": ("deployment.environment.name", "deployment.environment", "gen_ai.environment", "env"),
+}  # fmt: skip
+
+
+def _service(telemetry: Telemetry) -> pl.DataFrame:
+    """Service, environment and emitter of each resource; few enough to be read one by one."""
+    count = int(telemetry.records["resource"].max()) + 1  # type: ignore[call-overload]
+    found: list[dict[str, str]] = [{} for _ in range(count)]
+    for row, key, text in telemetry.resources.select("row", "key", "text").iter_rows():
+        if row < count and text:
+            found[row].setdefault(telemetry.keys[key], text[:512])
+    columns = {
+        name: [next((attributes[key] for key in keys if key in attributes), None) for attributes in found]
+        for name, keys in _SERVICE.items()
+    }
+    frame = pl.DataFrame(columns, schema={name: pl.String for name in columns})
+    emitter = pl.concat_str([pl.col(name).fill_null("") for name in ("namespace", "service", "instance")], separator="/")
+    return frame.select("service", "environment", emitter.alias("emitter"))
+
+
+def _linked(links: pl.DataFrame) -> pl.DataFrame:
+    return links.select(pl.lit("link").alias("role"), pl.lit("traces").alias("signal"), "trace_id", "span_id", "parent_span_id")
+
+
+def _evidence(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
+    is_log = pl.col("signal") == "logs"
+    frame = frame.with_columns(
+        pl.when(is_log)
+        .then(pl.coalesce("event", "given_name", "text"))
+        .otherwise("given_name")
+        .str.slice(0, LONGEST_REST)
+        .alias("name")
+    )
+    frame = roles.classify(frame)
+    frame = normalise(_providers(frame))
+    frame = _outcomes(frame)
+    frame = _roles(frame)
+    frame = _times(frame)
+    frame = _ranked(_identified(frame))
+    frame = _rest(_tags(frame, telemetry, attribution), telemetry, fields)
+    return _columns(frame)
+
+
+def _providers(frame: pl.DataFrame) -> pl.DataFrame:
+    """Who is paid, for which model, of which family."""
+    # Azure AI Inference writes its operation where the requested model belongs.
+    asked = pl.when(pl.col("request_model") != pl.col("operation")).then("request_model")
+    nameless = frame["response_model"].is_null() & frame["request_model"].is_null() & frame["model_hint"].is_not_null()
+    hint = names.mapped(
+        frame["model_hint"].zip_with(nameless, pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)), model_in
+    )
+    frame = frame.with_columns(
+        asked.alias("requested_model"),
+        hint.alias("hinted"),
+        names.mapped(frame["provider"], names.provider).alias("named"),
+        names.mapped(frame["server_address"], names.provider_at).alias("answering"),
+        names.mapped(frame["server_address"], names.region_at).alias("hosted"),
+        pl.Series("usual", [d.provider or None for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
+    )
+    frame = frame.with_columns(
+        names.mapped(
+            frame.select(pl.coalesce("response_model", "requested_model", "hinted").alias("m"))["m"], names.unprefixed
+        ).alias("model"),
+        pl.coalesce("requested_model", "hinted").alias("requested_model"),
+        pl.coalesce("region", "hosted", "resource_region").alias("region"),
+    )
+    by_model = names.mapped(frame["model"], names.provider_of_model)
+    named, answering = pl.col("named"), pl.col("answering")
+    frame = frame.with_columns(
+        pl.when(answering.is_not_null() & (named.is_null() | named.is_in(["openai", "anthropic", "gcp.gen_ai"])))
+        .then(answering)
+        .otherwise(pl.coalesce(named, "usual", by_model))
+        .alias("provider")
+    )
+    distinct = frame.select("provider", "model").unique()
+    families = distinct.with_columns(pl.Series("family", [names.family(pair) for pair in distinct.iter_rows()], dtype=pl.String))
+    return frame.join(families, on=["provider", "model"], how="left", nulls_equal=True, maintain_order="left")
+
+
+def _outcomes(frame: pl.DataFrame) -> pl.DataFrame:
+    said_wrong = pl.col("error_text").is_not_null() & ~pl.col("error_text").is_in(
+        ["DEFAULT", "DEBUG", "WARNING", "false", "False"]
+    )
+    failed = (
+        (pl.col("span_status") == 2).fill_null(False)
+        | pl.col("error_type").is_not_null()
+        | said_wrong
+        | pl.col("fails").fill_null(False)
+        | (pl.col("status") >= 400).fill_null(False)
+    )
+    reason = pl.col("finish_reason").str.strip_chars('[]" ').str.replace(r'"?\s*,.*$', "")
+    return frame.with_columns(
+        failed.alias("failed"),
+        pl.when(failed)
+        .then(
+            pl.coalesce(
+                "error_type",
+                "exception",
+                pl.when(pl.col("status") >= 400).then(pl.col("status").cast(pl.String)),
+                pl.when(said_wrong & (pl.col("error_text") != "ERROR")).then(pl.col("error_text").str.slice(0, 128)),
+                pl.lit("_OTHER"),
+            )
+        )
+        .alias("error_type"),
+        pl.when(reason != "").then(reason).alias("finish_reason"),
+    )
+
+
+_NEEDS_USAGE = pl.Series("needs", [d.needs_usage for d in DIALECTS])
+_CUMULATIVE = pl.Series("cumulative", [d.cumulative for d in DIALECTS])
+
+
+def _roles(frame: pl.DataFrame) -> pl.DataFrame:
+    """Roles with what the record says taken into account: a leaf that answers nothing is no call."""
+    said = pl.col("input").is_not_null() | pl.col("output").is_not_null()
+    responded = pl.any_horizontal(pl.col("response_model", "response_id", "finish_reason").is_not_null())
+    leaf = pl.col("role") == "leaf"
+    nothing = leaf & ~said & ~pl.col("failed") & (pl.col("needs") | ~responded)
+    hit = pl.col("cache_hit").str.to_lowercase() == "true"
+    frame = frame.with_columns(_NEEDS_USAGE[frame["dialect"]], _CUMULATIVE[frame["dialect"]]).with_columns(
+        said.alias("said"),
+        pl.when(leaf & hit.fill_null(False))
+        .then(pl.lit("never"))
+        .when(nothing)
+        .then(pl.lit("span"))
+        .otherwise(pl.col("role").fill_null("span"))
+        .alias("role"),
+    )
+    # A log record bounds nothing and is nobody's parent: it is a call, or it is nothing.
+    return frame.filter((pl.col("signal") == "traces") | pl.col("role").is_in(["leaf", "repeat", "correction"])).with_columns(
+        ((pl.col("role") == "leaf") & ~pl.col("said") & ~pl.col("failed")).alias("usage_unknown")
+    )
+
+
+def _times(frame: pl.DataFrame) -> pl.DataFrame:
+    """`started` and `ended` in microseconds since 1970; a time that cannot be gives way to that of arrival."""
+    arrived = pl.col("received_at").dt.epoch("us")
+    lasted = pl.coalesce("duration", "duration_ms")
+    lasted = pl.when(lasted <= 86_400).then((lasted * 1e6).cast(pl.Int64))
+    is_log = pl.col("signal") == "logs"
+    end = pl.when(pl.col("end") > 0).then("end").otherwise("observed") // 1000
+    start = pl.when(is_log).then(None).otherwise(pl.col("start") // 1000)
+    frame = frame.with_columns(
+        start.cast(pl.Int64, strict=False).alias("started"),
+        end.cast(pl.Int64, strict=False).alias("ended"),
+        lasted.alias("lasted"),
+    )
+    instant = is_log | (pl.col("started") == pl.col("ended"))
+    frame = frame.with_columns(
+        pl.when(instant & pl.col("lasted").is_not_null())
+        .then(pl.col("ended") - pl.col("lasted"))
+        .when(is_log)
+        .then("ended")
+        .otherwise("started")
+        .alias("started")
+    )
+    sound = (pl.col("started") >= int(EARLIEST.timestamp() * 1e6)) & (
+        pl.col("started") <= arrived + int(LATEST_SKEW.total_seconds() * 1e6)
+    )
+    sound = sound.fill_null(False)
+    backwards = (pl.col("ended") < pl.col("started")) | (pl.col("ended") > arrived + int(LATEST_SKEW.total_seconds() * 1e6))
+    return frame.with_columns(
+        (~sound | backwards.fill_null(True)).alias("time_implausible"),
+        pl.when(sound).then("started").otherwise(arrived).alias("started"),
+        pl.when(sound & ~backwards.fill_null(True)).then("ended").when(sound).then("started").otherwise(arrived).alias("ended"),
+    )
+
+
+def _identified(frame: pl.DataFrame) -> pl.DataFrame:
+    """Entry ids; ids of spans that are none are left out."""
+    trace, span = pl.col("trace_id"), pl.col("span_id")
+    whole = (trace.str.len_bytes() == 32) & (span.str.len_bytes() == 16) & (trace != "0" * 32) & (span != "0" * 16)
+    frame = frame.with_columns(
+        pl.when((trace.str.len_bytes() == 32) & (trace != "0" * 32)).then(trace).alias("trace_id"),
+        pl.when((span.str.len_bytes() == 16) & (span != "0" * 16)).then(span).alias("span_id"),
+        pl.when((pl.col("parent_span_id").str.len_bytes() == 16) & (pl.col("parent_span_id") != span))
+        .then("parent_span_id")
+        .alias("parent_span_id"),
+        (~whole.fill_null(False) & (pl.col("signal") == "traces")).alias("ids_invalid"),
+    )
+    of_span = identity.of_spans(frame["trace_id"].fill_null(""), frame["span_id"].fill_null(""))
+    told = frame.select(
+        pl.when((pl.col("signal") == "traces") & ~pl.col("ids_invalid")).then(of_span).otherwise("digest").alias("entry_id")
+    )["entry_id"]
+    return frame.with_columns(told)
+
+
+def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
+    distinct = frame.select("dialect", "signal", "family").unique()
+    table = distinct.with_columns(
+        pl.Series("rank", [DIALECTS[d].authority.index(s) for d, s, _ in distinct.iter_rows()], dtype=pl.Int64),
+        pl.Series("synthetic", [f in DIALECTS[d].synthetic_ids for d, _, f in distinct.iter_rows()], dtype=pl.Boolean),
+    )
+    return frame.join(table, on=["dialect", "signal", "family"], how="left", maintain_order="left")
+
+
+def _flagged(frame: pl.DataFrame) -> pl.Series:
+    """The flags that are raised, as lists; few combinations occur."""
+    raised = [name for name in FLAGS if name in frame.columns and frame[name].any()]
+    code = np.zeros(frame.height, dtype=np.int64)
+    for bit, name in enumerate(raised):
+        code |= frame[name].fill_null(False).to_numpy().astype(np.int64) << bit
+    codes, inverse = np.unique(code, return_inverse=True)
+    lists = [[name for bit, name in enumerate(raised) if value >> bit & 1] for value in codes.tolist()]
+    return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(pl.Series(inverse))
+
+
+def _tags(frame: pl.DataFrame, telemetry: Telemetry, attribution: Attribution) -> pl.DataFrame:
+    of_key = pl.Series("tag", [attribution.tag(key) for key in telemetry.keys], dtype=pl.String)
+    empty = pl.Series("tags", [[]], dtype=COLUMNS["tags"])
+    if of_key.null_count() == of_key.len():
+        return frame.with_columns(empty.new_from_index(0, frame.height))
+    wanted = of_key.is_not_null()[telemetry.attributes["key"]]
+    tagged = telemetry.attributes.filter(wanted)
+    value = pl.coalesce("text", pl.col("whole").cast(pl.String), pl.col("real").cast(pl.String), pl.col("flag").cast(pl.String))
+    lists = (
+        tagged.select(
+            pl.col("row").alias("at"),
+            of_key[tagged["key"]].alias("key"),
+            value.str.strip_chars('"').str.slice(0, 256).alias("value"),
+        )
+        .drop_nulls("value")
+        .unique(["at", "key"], keep="first", maintain_order=True)
+        .group_by("at")
+        .agg(pl.struct("key", "value").sort_by("key").alias("tags"))
+    )
+    return frame.join(lists, on="at", how="left", maintain_order="left").with_columns(
+        pl.col("tags").fill_null(pl.lit(empty).first())
+    )
+
+
+def _rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.DataFrame:
+    """What no field took, as a JSON object, for calls only and without content."""
+    content = pl.Series([bool(name) for name in telemetry.keys], dtype=pl.Boolean) & ~pl.Series(
+        "k", telemetry.keys, dtype=pl.String
+    ).str.contains(_CONTENT)
+    calls = np.zeros(telemetry.records.height, dtype=bool)
+    calls[frame.filter(pl.col("role") == "leaf")["at"].to_numpy()] = True
+    attributes = telemetry.attributes
+    wanted = ~fields.used & content.to_numpy()[attributes["key"].to_numpy()] & calls[attributes["row"].to_numpy()]
+    if not wanted.any():
+        return frame.with_columns(pl.lit(None, dtype=pl.String).alias("attributes"))
+    quoted = pl.Series("key", [orjson.dumps(key[:LONGEST_REST]).decode() for key in telemetry.keys], dtype=pl.String)
+    rest = attributes.filter(pl.Series(wanted)).filter(
+        pl.col("text").is_null() | (pl.col("text").str.len_bytes() <= LONGEST_REST)
+    )
+    text = (
+        pl.col("text")
+        .str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all('"', '\\"', literal=True)
+        .str.replace_all(r"[\x00-\x1f\x7f]", " ")
+    )
+    value = pl.coalesce(
+        pl.lit('"') + text + pl.lit('"'),
+        pl.col("whole").cast(pl.String),
+        pl.when(pl.col("real").is_finite()).then(pl.col("real").cast(pl.String)),
+        pl.when(pl.col("flag")).then(pl.lit("true")).when(~pl.col("flag")).then(pl.lit("false")),
+    )
+    objects = (
+        rest.select(pl.col("row").alias("at"), pl.concat_str([quoted[rest["key"]], pl.lit(": "), value]).alias("pair"))
+        .drop_nulls("pair")
+        .group_by("at", maintain_order=True)
+        .agg(pl.col("pair").head(64))
+        .select("at", pl.concat_str([pl.lit("{"), pl.col("pair").list.join(", "), pl.lit("}")]).alias("attributes"))
+    )
+    return frame.join(objects, on="at", how="left", maintain_order="left")
+
+
+def _columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame in the columns of `EVIDENCE`."""
+    cost = pl.coalesce("cost", "cost_micros", names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64))
+    lasted = (pl.col("ended") - pl.col("started")) / 1e6
+    details = (
+        "cache_read",
+        "cache_write",
+        "cache_write_5m",
+        "cache_write_1h",
+        "reasoning",
+        "input_audio",
+        "response_id",
+        "ttft",
+        "service_tier",
+    )
+    moment = pl.from_epoch("started", time_unit="us").dt.replace_time_zone("UTC")
+    given = {
+        "occurred_at": moment,
+        "day": moment.dt.date(),
+        "recorded_at": pl.col("received_at"),
+        "duration_seconds": pl.when(~pl.col("time_implausible")).then(lasted),
+        "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
+        "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
+        "granularity": pl.lit("call"),
+        "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
+        "streamed": pl.col("streamed").str.to_lowercase() == "true",
+        "batch": pl.col("batch").str.to_lowercase() == "true",
+        "response_id": pl.when(~pl.col("synthetic") & ~((pl.col("dialect") == _LITELLM) & pl.col("failed"))).then("response_id"),
+        "input_tokens": pl.col("input"),
+        "output_tokens": pl.col("output"),
+        "cache_read_tokens": pl.col("cache_read"),
+        "cache_write_tokens": pl.col("cache_write"),
+        "cache_write_5m_tokens": pl.col("cache_write_5m"),
+        "cache_write_1h_tokens": pl.col("cache_write_1h"),
+        "reasoning_tokens": pl.col("reasoning"),
+        "input_audio_tokens": pl.col("input_audio"),
+        "output_audio_tokens": pl.col("output_audio"),
+        "cache_read_audio_tokens": pl.col("cache_read_audio"),
+        "input_image_tokens": pl.col("input_image"),
+        "output_image_tokens": pl.col("output_image"),
+        "input_video_tokens": pl.col("input_video"),
+        "reported_cost_usd": pl.when((cost > 0) & (cost < 1e7))
+        .then(cost)
+        .round(12)
+        .cast(COLUMNS["reported_cost_usd"], strict=False),
+        "outcome": pl.when("failed").then(pl.lit("error")).otherwise(pl.lit("ok")),
+        "cut_short": pl.when(
+            (pl.col("role") == "leaf")
+            & pl.col("input").is_not_null()
+            & pl.col("output").is_null()
+            & (pl.col("streamed").str.to_lowercase() == "true")
+        ).then(True),
+        "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details),
+        "flags": _flagged(frame),
+    }
+    given |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
+    known = {name: given.get(name, pl.col(name) if name in frame.columns else pl.lit(None)) for name in EVIDENCE}
+    return frame.select(
+        (pl.lit(value) if isinstance(value, pl.Series) else value).cast(EVIDENCE[name], strict=False).alias(name)
+        for name, value in known.items()
+    )
+
+
+_LITELLM = next(index for index, dialect in enumerate(DIALECTS) if dialect.name == "litellm")
+
+
+def _cost_text(raw: str) -> str | None:
+    cost = cost_in(raw)
+    return None if cost is None else repr(cost)

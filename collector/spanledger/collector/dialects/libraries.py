@@ -1,0 +1,190 @@
+"""Instrumentation libraries and gateways that write a spelling of their own."""
+
+from dataclasses import replace
+
+from spanledger.collector.dialects.dialect import Dialect
+
+OPENLLMETRY = Dialect(
+    name="openllmetry",
+    scopes=(
+        "opentelemetry.instrumentation.openai.*", "opentelemetry.instrumentation.openai", "opentelemetry.instrumentation.anthropic",
+        "opentelemetry.instrumentation.langchain", "opentelemetry.instrumentation.crewai", "opentelemetry.instrumentation.openai_agents",
+        "opentelemetry.instrumentation.cohere", "opentelemetry.instrumentation.groq", "opentelemetry.instrumentation.mistralai",
+        "opentelemetry.instrumentation.ollama", "opentelemetry.instrumentation.replicate", "opentelemetry.instrumentation.together",
+        "opentelemetry.instrumentation.watsonx", "opentelemetry.instrumentation.alephalpha", "opentelemetry.instrumentation.sagemaker",
+        "opentelemetry.instrumentation.llamaindex", "opentelemetry.instrumentation.haystack", "opentelemetry.instrumentation.transformers",
+        "opentelemetry.instrumentation.writer", "opentelemetry.instrumentation.agno", "traceloop*",
+    ),
+    markers=("llm.request.type", "traceloop.span.kind"),
+    aliases={"class": ("llm.request.type",), "subclass": ("traceloop.span.kind",)},
+    classes={
+        "chat": "leaf", "completion": "leaf", "embedding": "leaf", "rerank": "leaf",
+        "/agent": "agent", "/tool": "tool", "/workflow": "span", "/task": "span",
+    },
+    cache={"openai": "in", "anthropic": "in", "google": "in", "*": "unsure"},
+    reasoning={"*": "in"},
+)  # fmt: skip
+
+#: Its Bedrock instrumentor leaves the cache out of the input, and its total too.
+OPENLLMETRY_BEDROCK = replace(
+    OPENLLMETRY, name="openllmetry-bedrock", scopes=("opentelemetry.instrumentation.bedrock",), markers=(), not_read=("total",),
+    cache={"bedrock": "apart"}, loses=("reasoning",), provider="aws.bedrock",
+)  # fmt: skip
+
+#: Its Google instrumentors count no thoughts; only the total has them.
+OPENLLMETRY_GOOGLE = replace(
+    OPENLLMETRY, name="openllmetry-google", markers=(),
+    scopes=("opentelemetry.instrumentation.google_generativeai", "opentelemetry.instrumentation.vertexai"),
+    cache={"google": "in"}, reasoning={"google": "total"}, provider="gcp.gen_ai",
+)  # fmt: skip
+
+OPENINFERENCE = Dialect(
+    name="openinference",
+    scopes=("openinference.*", "@arizeai/openinference*"),
+    markers=("openinference.span.kind",),
+    aliases={"class": ("openinference.span.kind",)},
+    classes={"LLM": "leaf", "EMBEDDING": "leaf", "RERANKER": "leaf", "AGENT": "agent", "TOOL": "tool", "*": "span"},
+    cache={"*": "in"},
+    reasoning={"*": "in"},
+)
+
+VERCEL_CLASSES = {
+    "*.doGenerate": "leaf", "*.doStream": "leaf", "*.doEmbed": "leaf", "*.doRerank": "leaf", "ai.toolCall": "tool", "*": "span",
+}  # fmt: skip
+
+#: Versions 4 and 5: Anthropic's input without the cache, Google's output without thoughts, details in embedded JSON.
+VERCEL = Dialect(
+    name="vercel-ai",
+    scopes=("ai",),
+    markers=("ai.operationId",),
+    aliases={"class": ("ai.operationId",), "raw": ("ai.response.providerMetadata",)},
+    classes=VERCEL_CLASSES,  # type: ignore[arg-type]
+    cache={"openai": "in", "anthropic": "apart", "google": "in", "bedrock": "unsure", "*": "in"},
+    reasoning={"google": "apart", "*": "in"},
+    embedded="vercel",
+)
+
+#: From version 6 on everything is inside; the details under `inputTokenDetails` tell it from its elders.
+VERCEL_6 = replace(
+    VERCEL, name="vercel-ai-6", scopes=(), markers=("ai.usage.inputTokenDetails.noCacheTokens", "ai.usage.outputTokenDetails.textTokens"),
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"}, reasoning={"*": "in"},
+)  # fmt: skip
+
+#: Version 7 through `@ai-sdk/otel`.
+VERCEL_OTEL = Dialect(
+    name="vercel-ai-otel",
+    scopes=("gen_ai",),
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
+    reasoning={"*": "in"},
+    loses=("reasoning",),
+    needs_usage=True,
+)
+
+PYDANTIC_AI = Dialect(
+    name="pydantic-ai",
+    scopes=("pydantic-ai",),
+    names={"agent run": "agent"},
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
+    reasoning={"*": "in"},
+)
+
+#: A streamed call's usage is on a second span of no length, `logfire.span_type=log`; its request span carries the requested
+#: model as the response's, which proves nothing.
+LOGFIRE = Dialect(
+    name="logfire",
+    scopes=("logfire.*",),
+    aliases={"class": ("logfire.span_type",), "raw": ("gen_ai.usage.raw",), "duration": ("duration",)},
+    cache={"openai": "in", "anthropic": "in", "google": "in", "*": "in"},
+    reasoning={"*": "in"},
+    embedded_first=True,
+    needs_usage=True,
+)
+
+#: Before pydantic/logfire#1812 (March 2026) Anthropic's input came without the cache.
+LOGFIRE_OLD = replace(
+    LOGFIRE, name="logfire-4", versions=("0.", "1.", "2.", "3.", "4.0", "4.1", "4.2"), cache={"anthropic": "apart", "*": "in"}
+)  # fmt: skip
+
+OPENLIT = Dialect(
+    name="openlit",
+    scopes=("openlit.*", "openlit"),
+    names={"create_agent": "never"},
+    # 0.0 or an int 0 there means that the model is not in its price file.
+    cache={"openai": "in", "anthropic": "apart", "bedrock": "apart", "google": "unsure", "*": "unsure"},
+    reasoning={"*": "in"},
+    # Its total is as exclusive as its input.
+    not_read=("total",),
+)
+
+LITELLM = Dialect(
+    name="litellm",
+    scopes=("litellm", "litellm.*"),
+    names={"raw_gen_ai_request": "span", "Received Proxy Server Request": "span"},
+    aliases={"raw": ("metadata.usage_object",), "class": ("openinference.span.kind",)},
+    classes={"LLM": "leaf", "EMBEDDING": "leaf"},
+    cache={"openai": "in", "anthropic": "in", "bedrock": "unsure", "google": "unsure", "*": "in"},
+    reasoning={"*": "in"},
+    embedded="inclusive",
+    synthetic_ids=("anthropic", "bedrock", "google", "other"),
+)
+
+LANGFUSE = Dialect(
+    name="langfuse",
+    scopes=("langfuse-sdk", "langfuse*"),
+    markers=("langfuse.observation.type",),
+    aliases={
+        "class": ("langfuse.observation.type",),
+        "raw": ("langfuse.observation.usage_details",),
+        "raw_cost": ("langfuse.observation.cost_details",),
+    },
+    classes={"generation": "leaf", "embedding": "leaf", "agent": "agent", "tool": "tool", "*": "span"},
+    cache={"*": "in"},
+    reasoning={"*": "in"},
+    embedded="langfuse",
+    embedded_first=True,
+)
+
+LANGSMITH = Dialect(
+    name="langsmith",
+    scopes=("langsmith", "langsmith*"),
+    markers=("langsmith.span.kind",),
+    aliases={
+        "class": ("langsmith.span.kind",),
+        "raw": ("langsmith.metadata.usage_metadata", "gen_ai.usage.input_token_details"),
+    },
+    classes={"llm": "leaf", "embedding": "leaf", "tool": "tool", "chain": "span", "*": "span"},
+    cache={"openai": "in", "*": "unsure"},
+    reasoning={"*": "in"},
+    embedded="inclusive",
+)
+
+MLFLOW = Dialect(
+    name="mlflow",
+    scopes=("mlflow.*", "mlflow"),
+    markers=("mlflow.spanType",),
+    aliases={
+        "class": ("mlflow.spanType",), "raw": ("mlflow.chat.tokenUsage",), "raw_cost": ("mlflow.llm.cost",), "provider": ("mlflow.llm.provider",),
+        "response_model": ("mlflow.llm.model",),
+    },
+    classes={"CHAT_MODEL": "leaf", "LLM": "leaf", "EMBEDDING": "leaf", "AGENT": "agent", "TOOL": "tool", "*": "span"},
+    cache={"openai": "in", "anthropic": "in", "*": "unsure"},
+    reasoning={"*": "in"},
+    embedded="inclusive",
+    embedded_first=True,
+    json_values=True,
+    loses=("reasoning",),
+)  # fmt: skip
+
+#: `gen_ai.usage.input_tokens.cached` and its like.
+SENTRY = Dialect(
+    name="sentry",
+    scopes=("sentry*",),
+    markers=("gen_ai.usage.input_tokens.cached", "gen_ai.usage.output_tokens.reasoning"),
+    cache={"openai": "in", "*": "unsure"},
+    reasoning={"*": "in"},
+)
+
+ROWS = (
+    OPENLLMETRY_BEDROCK, OPENLLMETRY_GOOGLE, OPENLLMETRY, OPENINFERENCE, VERCEL_6, VERCEL, VERCEL_OTEL, PYDANTIC_AI, LOGFIRE_OLD, LOGFIRE,
+    OPENLIT, LITELLM, LANGFUSE, LANGSMITH, MLFLOW, SENTRY,
+)  # fmt: skip

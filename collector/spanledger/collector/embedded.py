@@ -1,0 +1,179 @@
+"""Usage objects that emitters tuck into one attribute, as JSON or as a Python repr, read into inclusive counts.
+
+Only the few records that carry one come here, one at a time. Nothing is ever evaluated: a repr is read as a literal,
+and whatever is neither JSON nor a literal reads as nothing.
+"""
+
+import ast
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from spanledger.collector.dialects.dialect import Embedded
+
+#: Beyond this an attribute holds a conversation, not a usage.
+LARGEST = 32_768
+
+Usage = Mapping[str, int]
+
+
+def parsed(text: str) -> Any:
+    """The object in the text, or None. Never raises."""
+    if not text or len(text) > LARGEST:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def usage_in(text: str, form: Embedded) -> Usage | None:
+    """Inclusive counts by field, only those that are given; None if the text is malformed."""
+    found = parsed(text)
+    if not isinstance(found, dict):
+        return None
+    counts = _FORMS[form](found)
+    return {field: int(count) for field, count in counts.items() if _is_count(count)}
+
+
+@lru_cache(maxsize=4096)
+def cost_in(text: str) -> float | None:
+    """The total of an embedded cost object, in US dollars."""
+    found = parsed(text)
+    if isinstance(found, dict):
+        found = found.get("total", found.get("total_cost"))
+    return float(found) if isinstance(found, int | float) and 0 < found < 1e9 else None
+
+
+@lru_cache(maxsize=4096)
+def model_in(text: str) -> str | None:
+    """The model named by embedded invocation parameters; a plain name is itself."""
+    if not text.startswith("{"):
+        return text or None
+    found = parsed(text)
+    name = found.get("model") or found.get("model_name") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e9
+
+
+def _first(found: Mapping[str, Any], *names: str) -> Any:
+    return next((found[name] for name in names if _is_count(found.get(name))), None)
+
+
+def _inner(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((found[name] for name in names if isinstance(found.get(name), dict)), {})
+
+
+def _provider(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A provider's own object: OpenAI's and Gemini's input holds the cache, Anthropic's and Bedrock's leaves it out."""
+    if "promptTokenCount" in found or "prompt_token_count" in found or "candidatesTokenCount" in found:
+        return _google(found)
+    counts = _inclusive(found)
+    cached = ("cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens")
+    if counts.get("input") is not None and any(name in found for name in cached):
+        counts["input"] += (counts.get("cache_read") or 0) + (counts.get("cache_write") or 0)
+    return counts
+
+
+def _inclusive(found: Mapping[str, Any]) -> dict[str, Any]:
+    """An object whose input is the whole input whoever the provider is."""
+    inputs = _inner(found, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    outputs = _inner(found, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    lifetimes = _inner(found, "cache_creation") or _inner(inputs, "cache_creation_token_details")
+    return {
+        "input": _first(found, "prompt_tokens", "input_tokens", "inputTokens"),
+        "output": _first(found, "completion_tokens", "output_tokens", "outputTokens"),
+        "cache_read": _first(inputs, "cached_tokens", "cache_read", "cache_read_tokens")
+        or _first(found, "cache_read_input_tokens", "cacheReadInputTokens", "prompt_cache_hit_tokens", "cache_read"),
+        "cache_write": _first(inputs, "cache_write_tokens", "cache_creation_tokens", "cache_creation", "cache_write")
+        or _first(found, "cache_creation_input_tokens", "cacheWriteInputTokens", "cache_creation"),
+        "cache_write_5m": _first(lifetimes, "ephemeral_5m_input_tokens"),
+        "cache_write_1h": _first(lifetimes, "ephemeral_1h_input_tokens")
+        or _first(found, "cache_creation_input_tokens_above_1hr"),
+        "reasoning": _first(outputs, "reasoning_tokens", "thinking_tokens", "reasoning") or _first(found, "reasoning"),
+        "input_audio": _first(inputs, "audio_tokens", "audio"),
+        "output_audio": _first(outputs, "audio_tokens", "audio"),
+        "total": _first(found, "total_tokens", "totalTokens"),
+    }
+
+
+def _google(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Gemini's usage metadata: candidates leave thoughts out, tool use is extra input."""
+    thoughts = _first(found, "thoughtsTokenCount", "thoughts_token_count")
+    candidates = _first(found, "candidatesTokenCount", "candidates_token_count")
+    prompt = _first(found, "promptTokenCount", "prompt_token_count")
+    tools = _first(found, "toolUsePromptTokenCount", "tool_use_prompt_token_count")
+    return {
+        "input": prompt if prompt is None else prompt + (tools or 0),
+        "output": candidates if candidates is None and thoughts is None else (candidates or 0) + (thoughts or 0),
+        "cache_read": _first(found, "cachedContentTokenCount", "cached_content_token_count"),
+        "reasoning": thoughts,
+        "total": _first(found, "totalTokenCount", "total_token_count"),
+    }
+
+
+def _langfuse(found: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's own object, or disjoint keys whose sum is the total."""
+    if "prompt_tokens" in found or "input_tokens" in found:
+        return _provider(found)
+    reading = sum(
+        v
+        for k, v in found.items()
+        if _is_count(v) and k in ("cache_read_input_tokens", "input_cached_tokens", "input_cache_read")
+    )
+    writing = sum(
+        v
+        for k, v in found.items()
+        if _is_count(v) and k in ("cache_creation_input_tokens", "input_cache_creation", "input_cache_write")
+    )
+    reasoning = sum(v for k, v in found.items() if _is_count(v) and k in ("output_reasoning_tokens", "output_reasoning"))
+    inputs = [v for k, v in found.items() if _is_count(v) and (k.startswith("input") or k.startswith("cache_"))]
+    outputs = [v for k, v in found.items() if _is_count(v) and k.startswith("output")]
+    counts: dict[str, Any] = {"input": sum(inputs) if inputs else None, "output": sum(outputs) if outputs else None}
+    # A detail of 0 is not told apart from one that is not given.
+    return {**counts, "cache_read": reading or None, "cache_write": writing or None, "reasoning": reasoning or None}
+
+
+def _vercel(found: Mapping[str, Any]) -> dict[str, Any]:
+    """`providerMetadata`: details only, the numbers beside them are right or put right by their dialect."""
+    openai, anthropic, google = _inner(found, "openai", "azure"), _inner(found, "anthropic"), _inner(found, "google", "vertex")
+    if anthropic:
+        usage = _provider(_inner(anthropic, "usage"))
+        return {
+            "input": usage.get("input"),
+            "cache_read": usage.get("cache_read") or _first(anthropic, "cacheReadInputTokens"),
+            "cache_write": usage.get("cache_write") or _first(anthropic, "cacheCreationInputTokens"),
+            "cache_write_5m": usage.get("cache_write_5m"),
+            "cache_write_1h": usage.get("cache_write_1h"),
+            "reasoning": usage.get("reasoning"),
+        }
+    if google:
+        return _google(_inner(google, "usageMetadata"))
+    return {
+        "cache_read": _first(openai, "cachedPromptTokens"),
+        "cache_write": _first(_inner(openai, "usage"), "cacheWriteTokens"),
+        "reasoning": _first(openai, "reasoningTokens"),
+    }
+
+
+def _adk(found: Mapping[str, Any]) -> dict[str, Any]:
+    return _google(_inner(found, "usage_metadata", "usageMetadata"))
+
+
+_FORMS: Mapping[Embedded, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "provider": _provider,
+    "inclusive": _inclusive,
+    "langfuse": _langfuse,
+    "vercel": _vercel,
+    "adk": _adk,
+}

@@ -1,0 +1,140 @@
+"""Names brought to one spelling: providers, the family a model belongs to, and what a call did."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import polars as pl
+
+from spanledger.collector.dialects.dialect import Family
+
+_PROVIDERS: Mapping[str, tuple[str, ...]] = {
+    "openai": ("openai", "openai.chat", "openai.responses", "openai.embedding", "openai.completion"),
+    "anthropic": ("anthropic", "anthropic.messages", "firstparty"),
+    "gcp.gemini": ("gcp.gemini", "gemini", "google_genai"),
+    "gcp.gen_ai": ("gcp.gen_ai", "google", "google.generative-ai", "gcp.vertex.agent", "googleai"),
+    "gcp.vertex_ai": ("gcp.vertex_ai", "vertex_ai", "vertexai", "google.vertex", "vertex"),
+    "aws.bedrock": ("aws.bedrock", "aws_bedrock", "aws", "bedrock", "amazon-bedrock", "amazon_bedrock", "bedrock_converse"),
+    "azure.ai.openai": ("azure.ai.openai", "az.ai.openai", "azure", "azure_openai", "azure-openai"),
+    "azure.ai.inference": ("azure.ai.inference", "az.ai.inference", "azure_ai"),
+    "mistral_ai": ("mistral_ai", "mistral", "mistralai"),
+    "x_ai": ("x_ai", "xai"),
+    "moonshot_ai": ("moonshot_ai", "moonshot"),
+    "ibm.watsonx.ai": ("ibm.watsonx.ai", "watsonx"),
+}
+_CANONICAL = {alias: name for name, aliases in _PROVIDERS.items() for alias in aliases}
+
+#: Frameworks and gateways that put their own name where the provider's belongs.
+_NOT_PROVIDERS = frozenset(
+    "strands-agents microsoft.agent_framework langchain langgraph crewai spring_ai github litellm ag2 autogen llamaindex llama_index haystack".split()
+)
+
+_HOSTS: tuple[tuple[str, str], ...] = (
+    (r"\.openai\.azure\.com|\.cognitiveservices\.azure\.com", "azure.ai.openai"),
+    (r"\.services\.ai\.azure\.com|\.inference\.ai\.azure\.com", "azure.ai.inference"),
+    (r"bedrock[a-z-]*\.[a-z0-9-]+\.amazonaws\.com", "aws.bedrock"),
+    (r"aiplatform\.googleapis\.com", "gcp.vertex_ai"),
+    (r"generativelanguage\.googleapis\.com", "gcp.gemini"),
+    (r"api\.openai\.com", "openai"),
+    (r"api\.anthropic\.com", "anthropic"),
+    (r"api\.mistral\.ai", "mistral_ai"),
+    (r"api\.deepseek\.com", "deepseek"),
+    (r"api\.groq\.com", "groq"),
+    (r"api\.x\.ai", "x_ai"),
+    (r"api\.perplexity\.ai", "perplexity"),
+    (r"api\.moonshot\.", "moonshot_ai"),
+    (r"openrouter\.ai", "openrouter"),
+    (r"api\.together\.(xyz|ai)", "together"),
+    (r"api\.fireworks\.ai", "fireworks"),
+    (r"api\.cerebras\.ai", "cerebras"),
+    (r"api\.cohere\.", "cohere"),
+)
+
+_MODELS: tuple[tuple[str, str], ...] = (
+    (r"^((us|eu|apac|jp|au|global)\.)?(anthropic|amazon|meta|cohere|mistral|ai21)\.", "aws.bedrock"),
+    (r"claude", "anthropic"),
+    (r"^(gpt|chatgpt|o[134](-|$)|text-embedding-|davinci|babbage|whisper|tts-|dall-e|omni-moderation|codex|sora)", "openai"),
+    (r"gemini|^gemma|^text-embedding-00|^imagen|^veo", "gcp.gen_ai"),
+    (r"mistral|mixtral|codestral|ministral|pixtral|magistral", "mistral_ai"),
+    (r"^(command|embed-|rerank-)", "cohere"),
+    (r"deepseek", "deepseek"),
+    (r"^grok", "x_ai"),
+    (r"^sonar", "perplexity"),
+    (r"kimi|moonshot", "moonshot_ai"),
+)
+
+#: Those who answer in OpenAI's form, where cached input is inside the input.
+_LIKE_OPENAI = frozenset(
+    "openai azure.ai.openai azure.ai.inference mistral_ai deepseek groq x_ai perplexity moonshot_ai openrouter together fireworks cerebras".split()
+)
+
+
+@lru_cache(maxsize=65_536)
+def provider(named: str) -> str | None:
+    """OpenTelemetry's spelling of a provider; None for what is no provider."""
+    plain = named.strip().lower()
+    if plain in _NOT_PROVIDERS or not plain:
+        return None
+    return _CANONICAL.get(plain) or _CANONICAL.get(plain.split(".", 1)[0]) or plain[:128]
+
+
+@lru_cache(maxsize=65_536)
+def provider_at(address: str) -> str | None:
+    """The provider that answers at a host."""
+    return next((name for pattern, name in _HOSTS if re.search(pattern, address[:512])), None)
+
+
+@lru_cache(maxsize=65_536)
+def provider_of_model(model: str) -> str | None:
+    """The provider whose model this is, by its name."""
+    plain = model.lower().rsplit("/", 1)[-1]
+    return next((name for pattern, name in _MODELS if re.search(pattern, plain)), None)
+
+
+@lru_cache(maxsize=65_536)
+def region_at(address: str) -> str | None:
+    """The cloud region in a host name."""
+    found = re.search(r"bedrock[a-z-]*\.([a-z0-9-]+)\.amazonaws\.com|([a-z]+-[a-z]+\d)-aiplatform\.googleapis", address[:512])
+    return next((group for group in found.groups() if group), None) if found else None
+
+
+@lru_cache(maxsize=65_536)
+def unprefixed(model: str) -> str:
+    """A model's name without the provider that gateways put before it: `openai/gpt-4o` is gpt-4o."""
+    first, slash, rest = model.partition("/")
+    return rest if slash and rest and first.lower() in _CANONICAL else model
+
+
+@lru_cache(maxsize=65_536)
+def bare_model(model: str) -> str:
+    """A model's name without vendor prefix, region, date and version, for telling whether two records mean one model."""
+    plain = model.lower().rsplit("/", 1)[-1]
+    plain = re.sub(r"^((us|eu|apac|jp|au|global)\.)?(anthropic|amazon|meta|cohere|mistral|ai21)\.", "", plain)
+    plain = re.sub(r"(-v\d+)?(:\d+)?$", "", plain)
+    plain = re.sub(r"[-@]\d{4}-?\d{2}-?\d{2}$|-latest$|-\d{3}$", "", plain)
+    return plain.replace(".", "-")
+
+
+@lru_cache(maxsize=65_536)
+def family(pair: tuple[str | None, str | None]) -> Family:
+    """Which of the kinds of providers that differ in what they call input a (provider, model) is."""
+    paid, model = pair
+    if paid == "aws.bedrock":
+        return "bedrock"
+    if model and "claude" in model.lower():
+        return "anthropic"
+    if paid == "anthropic":
+        return "anthropic"
+    if paid and paid.startswith("gcp."):
+        return "google"
+    return "openai" if paid in _LIKE_OPENAI else "other"
+
+
+def mapped(column: pl.Series, meaning: Callable[[str], str | None]) -> pl.Series:
+    """The column with every distinct value replaced once."""
+    distinct = column.drop_nulls().unique()
+    if not distinct.len():
+        return column
+    return column.replace_strict(
+        distinct, pl.Series([meaning(value) for value in distinct], dtype=pl.String), default=None, return_dtype=pl.String
+    )

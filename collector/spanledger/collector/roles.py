@@ -1,0 +1,95 @@
+"""What each record is taken for: a call, an agent or tool around calls, a repetition, or nothing that is billed."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import polars as pl
+
+from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.dialects.dialect import Role
+
+#: `gen_ai.operation.name` and what stands in its place in older emitters.
+OPERATIONS: Mapping[str, Role] = {
+    "chat": "leaf", "generate_content": "leaf", "text_completion": "leaf", "embeddings": "leaf", "llm_call": "leaf", "rerank": "leaf",
+    "image_generation": "leaf", "image_edit": "leaf", "speech": "leaf", "text_to_speech": "leaf", "speech_to_text": "leaf",
+    "transcription": "leaf", "translation": "leaf", "video_generation": "leaf", "moderation": "leaf", "responses": "leaf",
+    "invoke_agent": "agent", "invoke_workflow": "span", "execute_tool": "tool",
+    "fetch_response": "never", "count_tokens": "never", "create_batch": "never",
+}  # fmt: skip
+
+#: Names of log events that any emitter of the conventions may use.
+EVENTS: Mapping[str, Role] = {
+    "gen_ai.client.inference.operation.details": "leaf",
+    "gen_ai.choice": "never", "gen_ai.user.message": "never", "gen_ai.system.message": "never", "gen_ai.assistant.message": "never",
+    "gen_ai.tool.message": "never",
+}  # fmt: skip
+
+#: What the dialects' own classes are called as operations.
+_CALLED: Mapping[str, str] = {
+    "LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank", "generation": "chat", "embedding": "embeddings", "CHAT_MODEL": "chat",
+    "chat": "chat", "completion": "text_completion", "rerank": "rerank", "llm": "chat",
+}  # fmt: skip
+
+#: Events that are failures by their name.
+FAILURES = frozenset(("api_error", "claude_code.api_error", "gemini_cli.api_error", "codex.sse_event/response.failed"))
+
+_KNOWN_NAMES = frozenset(EVENTS) | {name for dialect in DIALECTS for name in dialect.names}
+
+
+def classify(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `role` and `operation`, from its columns dialect, signal, name, class, subclass, operation."""
+    name = pl.col("name")
+    told = pl.concat_str([name, pl.lit("/"), pl.col("subclass")])
+    keyed = frame.with_columns(
+        pl.when(told.is_in(list(_KNOWN_NAMES))).then(told).when(name.is_in(list(_KNOWN_NAMES))).then(name).alias("known_name")
+    )
+    by = ["dialect", "signal", "known_name", "class", "subclass", "operation"]
+    distinct = keyed.select(by).unique()
+    answers = [_role(*row) for row in distinct.iter_rows()]
+    table = distinct.with_columns(
+        pl.Series("role", [role for role, _ in answers], dtype=pl.String),
+        pl.Series("called", [called for _, called in answers], dtype=pl.String),
+        pl.Series("fails", [row[2] in FAILURES for row in distinct.iter_rows()], dtype=pl.Boolean),
+    )
+    return (
+        keyed.join(table, on=by, how="left", nulls_equal=True, maintain_order="left")
+        .drop("known_name", "operation")
+        .rename({"called": "operation"})
+    )
+
+
+@lru_cache(maxsize=8192)
+def _role(
+    dialect: int, signal: str, name: str | None, kind: str | None, subkind: str | None, operation: str | None
+) -> tuple[Role | None, str | None]:
+    """Role, or None where neither name, class nor operation says anything; and the operation in the conventions' spelling."""
+    row = DIALECTS[dialect]
+    role: Role | None = None
+    if name is not None:
+        role = row.names.get(name) or (EVENTS.get(name) if signal == "logs" else None)
+    if role is None and operation is not None and operation in OPERATIONS and not (row.classes and kind in row.classes):
+        role = OPERATIONS[operation]
+    if role is None and (kind is not None or subkind is not None):
+        role = (
+            row.classes.get(f"{kind}/{subkind}")
+            or (row.classes.get(kind) if kind else None)
+            or next(
+                (
+                    found
+                    for suffix, found in row.classes.items()
+                    if suffix[0] == "*" and suffix != "*" and kind and kind.endswith(suffix[1:])
+                ),
+                None,
+            )
+            or row.classes.get(f"/{subkind}")
+            or (row.classes.get("*") if kind else None)
+        )
+    if role is None and operation is not None:
+        role = OPERATIONS.get(operation, "span")
+    if role != "leaf":
+        return role, operation
+    if operation in OPERATIONS and operation != "llm_call":
+        return role, operation
+    if kind is not None and kind.startswith("ai."):
+        return role, "embeddings" if kind.endswith("doEmbed") else "rerank" if kind.endswith("doRerank") else "chat"
+    return role, _CALLED.get(kind or "", "chat")

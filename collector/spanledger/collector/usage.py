@@ -1,0 +1,156 @@
+"""Tokens brought to one meaning: input with the cache, output with reasoning, whatever the emitter calls them.
+
+What a dialect's numbers mean is a fact of its row; where no row knows, three arithmetic guards do; where they are silent
+too, the conventions are taken at their word and the entry is flagged.
+"""
+
+from functools import lru_cache
+
+import polars as pl
+
+from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.dialects.dialect import Cache, Reasoning
+from spanledger.collector.embedded import usage_in
+
+#: Flags that a reading can raise, in the order of their bits.
+FLAGS = (
+    "semantics_assumed",  # nobody has seen how this emitter counts cached input for this provider; taken as inside the input
+    "semantics_by_arithmetic",  # its numbers contradict what was expected and prove that the cache stands apart
+    "cache_unknown",  # this emitter leaves the cache out of the input, and says nothing of it: input may be too small
+    "detail_lost",  # this emitter never exports cached tokens: the price is that of uncached input
+    "reasoning_lost",  # this emitter leaves reasoning out of the output and does not say how much it was
+    "embedded_unreadable",  # an embedded usage object is neither JSON nor a literal
+    "tokens_invalid",  # a token count was negative, absurd or no number, and is left out
+    "text_cut",  # a name was longer than 512 characters
+    "time_implausible",  # the time it gives cannot be; the time of arrival stands for it
+    "usage_unknown",  # it was a call, and nothing says how many tokens it took
+    "ids_invalid",  # trace or span id are not of the length they must have
+    "cumulative",  # this emitter sums over a loop of calls; the earlier ones were subtracted
+)
+
+_DETAILS = ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "input_audio", "output_audio", "total")
+_EMBEDDED = ("input", "output", *_DETAILS)
+
+
+@lru_cache(maxsize=4096)
+def _meaning(dialect: int, family: str) -> tuple[Cache, Reasoning, bool]:
+    row = DIALECTS[dialect]
+    cache = row.cache.get(family) or row.cache.get("*") or "unsure"
+    return cache, row.reasoning.get(family) or row.reasoning.get("*") or "in", "cache_read" in row.loses
+
+
+def normalise(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with inclusive counts; adds boolean columns named as in `FLAGS`, one for each that can be told here.
+
+    Reads the count fields, `dialect`, `family` and `raw`.
+    """
+    frame = _with_embedded(frame)
+    by = ["dialect", "family"]
+    distinct = frame.select(by).unique()
+    meanings = [_meaning(*row) for row in distinct.iter_rows()]
+    table = distinct.with_columns(
+        pl.Series("cache", [cache for cache, _, _ in meanings], dtype=pl.String),
+        pl.Series("thinking", [reasoning for _, reasoning, _ in meanings], dtype=pl.String),
+        pl.Series("loses_cache", [loses for _, _, loses in meanings], dtype=pl.Boolean),
+    )
+    frame = frame.join(table, on=by, how="left", maintain_order="left")
+    read, write = pl.col("cache_read").fill_null(0), pl.col("cache_write").fill_null(0)
+    given = pl.col("input").is_not_null()
+    silent = pl.col("cache_read").is_null() & pl.col("cache_write").is_null()
+    cached = read + write
+    proved = (cached > pl.col("input")) | (
+        (cached > 0) & (pl.col("total") == pl.col("input") + pl.col("output").fill_null(0) + cached)
+    ).fill_null(False)
+    known_in = pl.col("whole_input")
+    apart = given & ~known_in & ((pl.col("cache") == "apart") | proved.fill_null(False))
+    frame = frame.with_columns(
+        pl.coalesce("cache_write", pl.sum_horizontal("cache_write_5m", "cache_write_1h", ignore_nulls=False)).alias(
+            "cache_write"
+        ),
+        pl.when(apart).then(pl.col("input") + cached).otherwise("input").alias("input"),
+        (given & ~known_in & (pl.col("cache") != "apart") & proved.fill_null(False)).alias("semantics_by_arithmetic"),
+        (
+            given
+            & ~known_in
+            & (pl.col("cache") == "unsure")
+            & ~proved.fill_null(False)
+            & ~((pl.col("cache_read") == 0) & (write == 0)).fill_null(False)
+        ).alias("semantics_assumed"),
+        (given & ~known_in & (((pl.col("cache") == "apart") & silent) | (pl.col("cache") == "lost"))).alias("cache_unknown"),
+        (given & silent & pl.col("loses_cache")).alias("detail_lost"),
+    )
+    frame = _with_reasoning(frame)
+    write, one, five = pl.col("cache_write"), pl.col("cache_write_1h"), pl.col("cache_write_5m")
+    return frame.with_columns(
+        pl.coalesce(five, pl.when(one <= write).then(write - one)).alias("cache_write_5m"),
+        pl.coalesce(one, pl.when(five <= write).then(write - five)).alias("cache_write_1h"),
+        pl.when(pl.col("extra_input").is_not_null())
+        .then(pl.col("input").fill_null(0) + pl.col("extra_input"))
+        .otherwise("input")
+        .alias("input"),
+        pl.when(pl.col("extra_output").is_not_null())
+        .then(pl.col("output").fill_null(0) + pl.col("extra_output"))
+        .otherwise("output")
+        .alias("output"),
+    ).drop("cache", "thinking", "loses_cache", "whole_input", "whole_output")
+
+
+def _with_reasoning(frame: pl.DataFrame) -> pl.DataFrame:
+    reasoning, output, thinking = pl.col("reasoning"), pl.col("output"), pl.col("thinking")
+    tools = pl.col("tool_prompt").fill_null(0)
+    google = pl.col("family") == "google"
+    beyond = pl.col("total") - pl.col("input") - output - tools
+    by_total = ~pl.col("whole_output") & google & reasoning.is_null() & (beyond > 0)
+    apart = ~pl.col("whole_output") & reasoning.is_not_null() & ((thinking == "apart") | (reasoning > output))
+    return frame.with_columns(
+        pl.when(by_total).then(beyond).otherwise(reasoning).alias("reasoning"),
+        pl.when(by_total)
+        .then(output + beyond)
+        .when(apart)
+        .then(output.fill_null(0) + reasoning)
+        .otherwise(output)
+        .alias("output"),
+        pl.when(~pl.col("whole_input")).then(pl.col("input") + tools).otherwise("input").alias("input"),
+        (
+            ~pl.col("whole_output")
+            & (thinking == "apart")
+            & reasoning.is_null()
+            & output.is_not_null()
+            & ~by_total.fill_null(False)
+        ).alias("reasoning_lost"),
+    )
+
+
+def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
+    """Counts from embedded objects: before the plain ones where the dialect says so, otherwise where those are missing."""
+    rows = frame["raw"].is_not_null().arg_true()
+    nothing = [pl.lit(False).alias(name) for name in ("whole_input", "whole_output", "embedded_unreadable")]
+    if not rows.len():
+        return frame.with_columns(nothing)
+    held = frame[rows].select("raw", "dialect")
+    forms = [DIALECTS[dialect].embedded for dialect in held["dialect"]]
+    usages = [usage_in(raw, form) for raw, form in zip(held["raw"], forms, strict=True)]
+    found = pl.DataFrame(
+        [
+            pl.Series(f"{name}_held", [None if usage is None else usage.get(name) for usage in usages], dtype=pl.Int64)
+            for name in _EMBEDDED
+        ]
+    ).with_columns(
+        rows.cast(pl.UInt32).alias("held_at"),
+        pl.Series(
+            "first", [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for dialect in held["dialect"]]
+        ),
+        pl.Series("embedded_unreadable", [usage is None for usage in usages]),
+    )
+    joined = frame.with_row_index("held_at").join(found, on="held_at", how="left", maintain_order="left")
+    first = pl.col("first").fill_null(False)
+    counts = [
+        pl.when(first).then(pl.coalesce(f"{name}_held", name)).otherwise(pl.coalesce(name, f"{name}_held")).alias(name)
+        for name in _EMBEDDED
+    ]
+    return joined.with_columns(
+        *counts,
+        ((first | pl.col("input").is_null()) & pl.col("input_held").is_not_null()).alias("whole_input"),
+        ((first | pl.col("output").is_null()) & pl.col("output_held").is_not_null()).alias("whole_output"),
+        pl.col("embedded_unreadable").fill_null(False),
+    ).drop("held_at", "first", *(f"{name}_held" for name in _EMBEDDED))
