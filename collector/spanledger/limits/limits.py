@@ -70,8 +70,9 @@ class Limits:
         settled = [] if "hold_id" not in entries.columns else entries["hold_id"].drop_nulls().to_list()
         if not covering.enabled and not settled:
             return
-        amounts = self._amounts(covering, of_entries(entries, covering.enabled))
-        self._counters.post(amounts, settled, self._micros())
+        now = self._micros()
+        amounts = self._amounts(covering, of_entries(entries, covering.enabled), now)
+        self._counters.post(amounts, settled, now)
 
     def rebuild(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Count all limits anew from the ledger."""
@@ -268,13 +269,15 @@ class Limits:
         waits = all(a.only_holds_stand_in_the_way for a in refused)
         return Verdict(verdict="refuse", refused=tuple(answers)), waits
 
-    def _amounts(self, covering: Covering, tallies: Iterable[Tally]) -> list[tuple[Place, int, int]]:
+    def _amounts(self, covering: Covering, tallies: Iterable[Tally], now: int) -> list[tuple[Place, int, int]]:
         amounts = []
         for tally in tallies:
             for covered in covering.cover(tally.subject, tally.at):
                 amount = tally.amount(covered.limit)
-                if amount:
-                    amounts.append((covered.at(tally.at), tally.at, amount))
+                place = covered.at(tally.at)
+                # The ledger remembers windows that are over; counters need the last one only where its rest rolls over.
+                if amount and (place.end > now or covered.limit.rollover):
+                    amounts.append((place, tally.at, amount))
         return amounts
 
     def _use(self, limit: Limit) -> None:
@@ -298,7 +301,7 @@ class Limits:
             window: Window = alike[0].window
             amounts: dict[str, list[tuple[Place, int, int]]] = {limit.id: [] for limit in alike}
             covering = Covering([replace(limit, enabled=True, valid_from=None, valid_to=None) for limit in alike])
-            for place, at, amount in self._amounts(covering, of_history(connection, shape, window, now)):
+            for place, at, amount in self._amounts(covering, of_history(connection, shape, window, now), now):
                 amounts[place.limit_id].append((place, at, amount))
             for limit_id, counted in amounts.items():
                 self._counters.replace(limit_id, counted)

@@ -14,6 +14,9 @@ from spanledger.limits.check import Check
 
 Key = tuple[str | None, ...]
 
+SWEEP_US = 60_000_000
+KEPT_US = 3_600_000_000
+
 
 class Place(NamedTuple):
     """Where something is counted: the bucket `key` of a limit, in the window from `start` to `end`.
@@ -81,6 +84,8 @@ class MemoryCounters:
     def __init__(self, released: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._windows: dict[tuple[str, int], dict[Key, Bucket]] = {}
+        self._ends: dict[tuple[str, int], int] = {}
+        self._swept_at = 0
         self._holds: dict[str, Hold] = {}
         self._leases: list[tuple[int, str]] = []
         self._released = released
@@ -149,6 +154,8 @@ class MemoryCounters:
                 freed = self._take(hold_id) is not None or freed
             for place, at, amount in amounts:
                 self._use(place, at, amount)
+            if now - self._swept_at >= SWEEP_US:
+                self._sweep(now)
         if freed:
             self._released()
 
@@ -203,7 +210,7 @@ class MemoryCounters:
         """Drop a limit's buckets, whatever they hold."""
         with self._lock:
             for window in [w for w in self._windows if w[0] == limit_id]:
-                del self._windows[window]
+                del self._windows[window], self._ends[window]
 
     def replace(self, limit_id: str, amounts: Iterable[tuple[Place, int, int]]) -> None:
         """Count a limit anew from (place, moment, amount): what is used is replaced, what is held stays."""
@@ -216,18 +223,13 @@ class MemoryCounters:
             for place, at, amount in amounts:
                 self._use(place, at, amount)
 
-    def sweep(self, limit_id: str, keep_from: int) -> None:
-        """Drop the calendar windows of a limit that began before `keep_from`."""
-        with self._lock:
-            for window in [w for w in self._windows if w[0] == limit_id and 0 < w[1] < keep_from]:
-                del self._windows[window]
-
     # — inside the lock —
 
     def _bucket(self, place: Place) -> Bucket:
         window = self._windows.get((place.limit_id, place.start))
         if window is None:
             window = self._windows[(place.limit_id, place.start)] = {}
+            self._ends[(place.limit_id, place.start)] = place.end
         bucket = window.get(place.key)
         if bucket is None:
             bucket = window[place.key] = Bucket()
@@ -278,6 +280,19 @@ class MemoryCounters:
             if hold is None or hold.expires_at != expires_at:  # settled, or extended meanwhile
                 continue
             self._take(hold_id)
-            self.expired += not hold.settled
             freed = True
+            if not hold.settled:
+                self.expired += 1
+                continue
+            # Its entry never came, but someone said what the call used: that stays counted.
+            for place, size, _ in hold.parts:
+                self._use(place, hold.made_at, size)
         return freed
+
+    def _sweep(self, now: int) -> None:
+        """Drop the windows that ended before the last one of their limit did; that one is kept for what rolls over."""
+        self._swept_at = now
+        for window, end in list(self._ends.items()):
+            length = end - window[1]
+            if end + length + KEPT_US < now:
+                del self._windows[window], self._ends[window]

@@ -1,0 +1,152 @@
+"""Checks and holds over HTTP, on a real collector."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.running import Running, running
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    with running(tmp_path_factory.mktemp("data")) as up:
+        yield up
+
+
+@pytest.fixture
+def tenant(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name)[:80]
+
+
+def limit(collector: Running, tenant: str, **fields: Any) -> dict[str, Any]:
+    given = {"name": tenant, "selectors": {"tenant": tenant}, "measure": "requests", "amount": 1, "window": "month"} | fields
+    answer = collector.client.post("/api/limits", json=given)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def check(collector: Running, **fields: Any) -> Any:
+    return collector.client.post("/api/checks", json=fields)
+
+
+def test_a_call_that_may_go_ahead_gets_a_hold_and_its_lease(collector: Running, tenant: str) -> None:
+    limit(collector, tenant, amount=10)
+    answer = check(collector, tenant=tenant, lease_seconds=60)
+    assert answer.status_code == 200
+    assert answer.json()["verdict"] == "allow"
+    assert len(answer.json()["hold_id"]) == 32
+    assert answer.json()["expires_at"].endswith("+00:00")
+    assert answer.json()["warnings"] == []
+
+
+def test_a_refusal_is_a_problem_that_says_which_limit_and_when_to_ask_again(collector: Running, tenant: str) -> None:
+    made = limit(collector, tenant)
+    assert check(collector, tenant=tenant).status_code == 200
+    refused = check(collector, tenant=tenant)
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    problem = refused.json()
+    assert refused.headers["retry-after"] == str(problem["retry_after_seconds"])
+    assert {
+        k: problem[k] for k in ("status", "limit", "limit_id", "scope", "measure", "used", "held", "amount", "requested")
+    } == {
+        "status": 429,
+        "limit": tenant,
+        "limit_id": made["id"],
+        "scope": f"tenant={tenant}",
+        "measure": "requests",
+        "used": "0",
+        "held": "1",
+        "amount": "1",
+        "requested": "1",
+    }
+    assert problem["window_end"].endswith("+00:00")
+    assert tenant in problem["detail"]
+
+
+def test_a_released_hold_makes_room_and_can_be_released_once(collector: Running, tenant: str) -> None:
+    limit(collector, tenant)
+    hold = check(collector, tenant=tenant).json()["hold_id"]
+    assert collector.client.delete(f"/api/holds/{hold}").status_code == 200
+    again = collector.client.delete(f"/api/holds/{hold}")
+    assert (again.status_code, again.headers["content-type"]) == (404, "application/problem+json")
+    assert check(collector, tenant=tenant).status_code == 200
+
+
+def test_a_hold_settled_by_hand_shrinks_to_what_was_used(collector: Running, tenant: str) -> None:
+    made = limit(collector, tenant, measure="tokens", amount=1000)
+    hold = check(collector, tenant=tenant, input_tokens=100, max_output_tokens=900).json()["hold_id"]
+    assert check(collector, tenant=tenant, input_tokens=1, max_output_tokens=1).status_code == 429
+    settled = collector.client.post(f"/api/holds/{hold}/settle", json={"input_tokens": 90, "output_tokens": 10})
+    assert settled.json() == {"hold_id": hold, "state": "settled", "expires_at": None}
+    stands = collector.get(f"/api/limits/{made['id']}")
+    assert (stands["used"], stands["held"], stands["remaining"]) == ("0", "100", "900")
+
+
+def test_a_lease_can_be_lengthened_while_a_stream_runs(collector: Running, tenant: str) -> None:
+    hold = check(collector, tenant=tenant).json()["hold_id"]
+    extended = collector.client.post(f"/api/holds/{hold}/extend", json={"lease_seconds": 3600})
+    assert extended.json()["state"] == "held"
+    assert collector.client.post("/api/holds/nothing/extend", json={}).status_code == 404
+
+
+def test_a_dry_run_answers_and_holds_nothing(collector: Running, tenant: str) -> None:
+    limit(collector, tenant)
+    for _ in range(3):
+        answer = check(collector, tenant=tenant, dry_run=True)
+        assert (answer.status_code, answer.json()["hold_id"]) == (200, None)
+
+
+def test_a_warning_passes_with_a_header_and_in_the_body(collector: Running, tenant: str) -> None:
+    limit(collector, tenant, hard=False)
+    check(collector, tenant=tenant)
+    answer = check(collector, tenant=tenant)
+    assert (answer.status_code, answer.json()["verdict"]) == (200, "warn")
+    assert answer.json()["warnings"][0]["limit"] == tenant
+    assert tenant in answer.headers["spanledger-warning"]
+
+
+def test_a_check_may_wait_for_holds_to_settle(collector: Running, tenant: str) -> None:
+    limit(collector, tenant)
+    hold = check(collector, tenant=tenant).json()["hold_id"]
+    import threading
+
+    threading.Timer(0.2, lambda: collector.client.delete(f"/api/holds/{hold}")).start()
+    assert check(collector, tenant=tenant, wait_ms=10_000).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ('{"tenant": ', 400, None),
+        ("[1]", 422, "body"),
+        ('{"tenant": 5}', 422, "tenant"),
+        ('{"input_tokens": -1}', 422, "input_tokens"),
+        ('{"max_output_tokens": "many"}', 422, "max_output_tokens"),
+        ('{"wait_ms": 99999999}', 422, "wait_ms"),
+        ('{"tennant": "acme"}', 422, "tennant"),
+        ('{"tags": {"a": 1}}', 422, "tags.a"),
+        ("\udcff", 400, None),
+    ],
+)
+def test_a_malformed_check_is_told_which_field_is_wrong(collector: Running, body: str, status: int, field: str | None) -> None:
+    answer = collector.client.post("/api/checks", content=body.encode("utf-8", "surrogateescape"))
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    if field:
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+def test_a_check_of_two_mebibytes_is_not_read(collector: Running) -> None:
+    assert collector.client.post("/api/checks", content=b"x" * 2 * 1024 * 1024).status_code == 413
+
+
+def test_limits_of_the_configuration_hold_from_the_start(tmp_path: Path) -> None:
+    given = [{"name": "all", "measure": "requests", "amount": 2, "window": "rolling 1h"}]
+    with running(tmp_path / "data", given) as up:
+        assert [one["source"] for one in up.get("/api/limits")["limits"]] == ["config"]
+        assert [check(up).status_code for _ in range(3)] == [200, 200, 429]
+        changed = up.client.patch(f"/api/limits/{up.get('/api/limits')['limits'][0]['id']}", json={"amount": 5})
+        assert (changed.status_code, changed.json()["errors"][0]["field"]) == (422, "id")

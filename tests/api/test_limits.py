@@ -1,0 +1,129 @@
+"""The limits themselves over HTTP: made, read, changed, removed, and refused with the field named."""
+
+from collections.abc import Generator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from spanledger.control import TABLES
+from spanledger.ledger.frame import conform
+from tests.api.running import Running, running
+from tests.limits.made import Clock, entries, entry
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    with running(tmp_path_factory.mktemp("data")) as up:
+        up.collector.prices.price(entries(entry(Clock())).drop("cost_usd", "cost_state"))
+        yield up
+
+
+GOOD = {"measure": "cost_usd", "amount": "5.00", "window": "month"}
+
+
+def test_a_limit_comes_back_as_it_was_written_with_every_setting(collector: Running) -> None:
+    made = collector.client.post("/api/limits", json={**GOOD, "name": "full", "selectors": {"tenant": "acme"}, "per": ["user"]})
+    assert made.status_code == 201
+    assert made.headers["location"] == f"/api/limits/{made.json()['id']}"
+    one = collector.get(made.headers["location"])
+    assert one == made.json()
+    assert one["window"] == {"kind": "calendar", "unit": "month", "zone": "UTC"}
+    assert one["selectors"] == {"tenant": ["acme"]}
+    assert (one["amount"], one["used"], one["held"], one["remaining"], one["fraction"]) == ("5", "0", "0", "5", 0.0)
+    assert one["scope"] == "tenant=acme user=*"
+    assert one["id"] in [x["id"] for x in collector.get("/api/limits")["limits"]]
+
+
+def test_a_change_and_a_removal_are_audited_with_their_reason(collector: Running) -> None:
+    made = collector.client.post("/api/limits", json={**GOOD, "name": "audited"}).json()
+    changed = collector.client.patch(f"/api/limits/{made['id']}", json={"amount": "7.5", "reason": "a better month"})
+    assert changed.json()["amount"] == "7.5"
+    assert collector.client.delete(f"/api/limits/{made['id']}", params={"reason": "gone"}).status_code == 204
+    assert collector.client.get(f"/api/limits/{made['id']}").status_code == 404
+    rows = [r for r in collector.collector.control.rows(TABLES["audit"]) if r["row_id"] == made["id"]]
+    assert {(r["action"], r["why"]) for r in rows} == {("insert", None), ("update", "a better month"), ("delete", "gone")}
+
+
+def test_a_limit_that_is_removed_refuses_nobody(collector: Running) -> None:
+    given = {**GOOD, "name": "short-lived", "amount": 0, "selectors": {"tenant": "short-lived"}}
+    made = collector.client.post("/api/limits", json=given).json()
+    assert collector.client.post("/api/checks", json={"tenant": "short-lived"}).status_code == 429
+    collector.client.delete(f"/api/limits/{made['id']}")
+    assert collector.client.post("/api/checks", json={"tenant": "short-lived"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"name": None}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"amount": -1}, "amount"),
+        ({"amount": "NaN"}, "amount"),
+        ({"amount": "1e99"}, "amount"),
+        ({"amount": "five"}, "amount"),
+        ({"amount": True}, "amount"),
+        ({"amount": None}, "amount"),
+        ({"amount": "0.0000000000001"}, "amount"),
+        ({"measure": "tokens", "amount": "1.5"}, "amount"),
+        ({"measure": "euros"}, "measure"),
+        ({"window": {"kind": "rolling", "seconds": 0}}, "window.seconds"),
+        ({"window": {"kind": "calendar", "unit": "day", "zone": "Mars/Olympus"}}, "window.zone"),
+        ({"window": None}, "window"),
+        ({"selectors": {"tenent": "acme"}}, "selectors.tenent"),
+        ({"selectors": {"tenant": []}}, "selectors.tenant"),
+        ({"selectors": {"tenant": "a*b"}}, "selectors.tenant"),
+        ({"selectors": {"tenant": 5}}, "selectors.tenant"),
+        ({"selectors": "acme"}, "selectors"),
+        ({"per": ["planet"]}, "per"),
+        ({"per": 5}, "per"),
+        ({"hard": "yes"}, "hard"),
+        ({"hard": False, "action": "refuse"}, "action"),
+        ({"action": "explode"}, "action"),
+        ({"thresholds": [0]}, "thresholds"),
+        ({"thresholds": 0.8}, "thresholds"),
+        ({"unpriced": "ceiling"}, "ceiling_usd_per_mtok"),
+        ({"hold": "fixed"}, "hold_amount"),
+        ({"window": "rolling 1h", "rollover": 1}, "rollover"),
+        ({"valid_from": "2026-01-01T00:00:00"}, "valid_from"),
+        ({"valid_from": "2026-01-02T00:00:00Z", "valid_to": "2026-01-01T00:00:00Z"}, "valid_to"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused_with_its_field_named(collector: Running, wrong: dict[str, Any], field: str) -> None:
+    before = len(collector.get("/api/limits")["limits"])
+    answer = collector.client.post("/api/limits", json={**GOOD, "name": "wrong", **wrong})
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert len(collector.get("/api/limits")["limits"]) == before
+
+
+def test_two_limits_cannot_have_one_name(collector: Running) -> None:
+    assert collector.client.post("/api/limits", json={**GOOD, "name": "twice"}).status_code == 201
+    again = collector.client.post("/api/limits", json={**GOOD, "name": "twice"})
+    assert again.json()["errors"][0]["field"] == "name"
+
+
+def test_a_limit_that_is_not_there_is_a_404(collector: Running) -> None:
+    for answer in (
+        collector.client.get("/api/limits/nothing"),
+        collector.client.patch("/api/limits/nothing", json={"amount": 1}),
+        collector.client.delete("/api/limits/nothing"),
+    ):
+        assert answer.status_code == 404
+        assert answer.json()["status"] == 404
+
+
+def test_a_new_limit_counts_what_the_ledger_has_already(collector: Running) -> None:
+    now = Clock(datetime.now(UTC))
+    frame = entries(*(entry(now, tenant="earlier", cost_usd="0.25") for _ in range(3)))
+    collector.collector.ledger.post(conform(frame), None)
+    made = collector.client.post(
+        "/api/limits", json={**GOOD, "name": "later", "selectors": {"tenant": "earlier"}, "window": "year"}
+    )
+    assert made.json()["used"] == "0.75"
+    assert collector.get("/api/summary", tenant="earlier", since="2020-01-01T00:00:00Z")["totals"]["cost_usd"] == "0.750000000000"
+    assert Decimal(made.json()["remaining"]) == Decimal("4.25")

@@ -1,0 +1,106 @@
+"""The control database: every change leaves an audit row in the same transaction, and old schemas are brought up to date."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from spanledger.control import METADATA, TABLES, Change, Control, ControlError, NotFound
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def row(name: str, amount: str = "5.00") -> dict[str, object]:
+    return {
+        "id": name, "name": name, "source": "api", "selectors": {}, "per": [], "measure": "cost_usd", "window": {},
+        "amount": Decimal(amount), "hard": True, "enabled": True, "rest": {}, "created_at": NOW, "updated_at": NOW,
+    }  # fmt: skip
+
+
+def opened(tmp_path: Path) -> Control:
+    return Control.open(tmp_path / "control.sqlite", clock=lambda: NOW)
+
+
+def test_a_change_leaves_who_when_what_was_what_is_and_why(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with control.change(who="ann", why="more budget") as change:
+        change.insert(TABLES["limits"], row("a"))
+    with control.change(who="bob", why="less") as change:
+        change.update(TABLES["limits"], "a", {"amount": Decimal("1.10")})
+        change.delete(TABLES["limits"], "a")
+    first, second, third = sorted(control.rows(TABLES["audit"]), key=lambda r: ["insert", "update", "delete"].index(r["action"]))
+    assert (first["who"], first["why"], first["at"], first["was"]) == ("ann", "more budget", NOW, None)
+    assert first["is"]["amount"] == "5.00"
+    assert (second["who"], second["was"]["amount"], second["is"]["amount"]) == ("bob", "5.00", "1.10")
+    assert (third["was"]["amount"], third["is"], third["row_id"]) == ("1.10", None, "a")
+    control.close()
+
+
+def test_a_change_that_fails_leaves_neither_row_nor_audit(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+
+    def fail(change: Change) -> None:
+        change.insert(TABLES["limits"], row("a"))
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError), control.change(who="ann") as change:
+        fail(change)
+    assert control.rows(TABLES["limits"]) == []
+    assert control.rows(TABLES["audit"]) == []
+    control.close()
+
+
+def test_a_change_that_changes_nothing_leaves_no_audit(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with control.change(who="ann") as change:
+        change.insert(TABLES["limits"], row("a"))
+        change.update(TABLES["limits"], "a", {"amount": Decimal("5.00")})
+    assert [r["action"] for r in control.rows(TABLES["audit"])] == ["insert"]
+    control.close()
+
+
+def test_a_row_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with pytest.raises(NotFound, match="limits has no row 'x'"), control.change(who="ann") as change:
+        change.delete(TABLES["limits"], "x")
+    control.close()
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with control.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    control.close()
+
+
+def test_opening_again_finds_what_was_written(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with control.change(who="ann") as change:
+        change.insert(TABLES["limits"], row("a", "0.000000000001"))
+    control.close()
+    again = opened(tmp_path)
+    assert again.rows(TABLES["limits"])[0]["amount"] == Decimal("0.000000000001")
+    again.close()
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with control.engine.begin() as connection:
+        connection.execute(sa.text("update alembic_version set version_num = '9999'"))
+    control.close()
+    with pytest.raises(ControlError, match=r"9999.*upgrade"):
+        opened(tmp_path)
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("not a database, and long enough to be told from an empty one" * 20)
+    with pytest.raises(ControlError, match="a-file"):
+        Control.open(tmp_path / "a-file")
+    with pytest.raises(ControlError) as caught:
+        Control.open("postgresql://me:secret@127.0.0.1:1/none")
+    assert "secret" not in str(caught.value)
