@@ -6,6 +6,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
 from spanledger.cli.provider_stand_in import StandIn, start
 from spanledger.instrumentation import instrument, uninstrument
 

@@ -9,8 +9,8 @@ import anthropic
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
-from spanledger.cli.provider_stand_in import StandIn
 
+from spanledger.cli.provider_stand_in import StandIn
 from tests.instrumentation.asking import ANTHROPIC_USAGE, MESSAGES, said, usage
 from tests.instrumentation.conftest import Spans
 
@@ -154,7 +154,9 @@ def test_a_dropped_stream_ends_its_call(client: Any, spans: Spans) -> None:
     assert said(spans.one())["spanledger.stream.cut_short"] is True
 
 
-@pytest.mark.parametrize(("status", "kind"), [(429, "rate_limit_error"), (529, "overloaded_error"), (400, "invalid_request_error")])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, "rate_limit_error"), (529, "overloaded_error"), (401, "authentication_error")]
+)
 def test_a_failed_call_is_an_error_with_the_providers_type(client: Any, spans: Spans, status: int, kind: str) -> None:
     with pytest.raises(anthropic.APIStatusError):
         client.messages.create(**{**ASK, "model": f"fail-{status}"})

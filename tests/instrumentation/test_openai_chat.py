@@ -9,8 +9,8 @@ from typing import Any
 import openai
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
-from spanledger.cli.provider_stand_in import StandIn
 
+from spanledger.cli.provider_stand_in import StandIn
 from tests.instrumentation.asking import MESSAGES, OPENAI_USAGE, said, usage
 from tests.instrumentation.conftest import Spans
 
@@ -100,10 +100,8 @@ def _streaming_response_parsed(client: Any) -> None:
 
 
 def _post(client: Any) -> None:
-    stream = client.post(
-        "/chat/completions", cast_to=object, body=STREAM, stream=True, stream_cls=openai.Stream[openai.types.chat.ChatCompletionChunk]
-    )
-    list(stream)
+    kind = openai.Stream[openai.types.chat.ChatCompletionChunk]
+    list(client.post("/chat/completions", cast_to=object, body=STREAM, stream=True, stream_cls=kind))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +122,8 @@ def test_every_style_of_stream_is_one_span_with_every_count(use: Callable[[Any],
 
 def _raw_plain(client: Any) -> None:
     raw = client.chat.completions.with_raw_response.create(**ASK)
-    assert json.loads(raw.http_response.content)["usage"] and raw.parse().usage.prompt_tokens == 100
+    assert json.loads(raw.http_response.content)["usage"]
+    assert raw.parse().usage.prompt_tokens == 100
 
 
 def _streaming_plain(client: Any) -> None:

@@ -62,6 +62,11 @@ class CheckClient:
         except ValueError:
             return response.status, None
 
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
     def forget(self) -> None:
         """A child process must not use its parent's connections."""
         self._idle.clear()

@@ -1,20 +1,23 @@
 """Meters every call of every client: one wrapper around each request layer, and everything it must not disturb."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spanledger.instrumentation import attribution, harmless, patching, results
 from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call, forget_open_calls
 from spanledger.instrumentation.errors import LimitExceeded
-from spanledger.instrumentation.guard import Guard
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.providers import PROVIDERS
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.tracing import Tracing
+
+if TYPE_CHECKING:
+    from spanledger.instrumentation.guard import Guard
 
 #: Set while a metered request runs in a client that would otherwise emit a span of its own for it.
 silent: ContextVar[bool] = ContextVar("spanledger.silent", default=False)
@@ -28,12 +31,18 @@ class Engine:
         self.settings = Settings()
         self.tracing = Tracing()
         self.guard: Guard | None = None
+        self._follows_processes = False
 
     def start(self, settings: Settings) -> None:
         """Meter the clients that are installed; a second time only takes over the settings."""
-        self.settings = settings
-        self.guard = Guard(settings) if settings.guard else None
+        before, self.settings = self.settings, settings
+        if settings != before or not self.active:
+            former, self.guard = self.guard, _guard(settings)
+            if former is not None:
+                former.close()
         self.active = True
+        atexit.unregister(self._exit)
+        atexit.register(self._exit)
         patching.install(_targets(PROVIDERS))
 
     def stop(self) -> None:
@@ -49,6 +58,23 @@ class Engine:
         if self.guard is not None:
             self.guard.close()
             self.guard = None
+
+    def finish(self) -> None:
+        """The process ends: nothing that was metered is lost."""
+        self.tracing.finish()
+        self._exit()
+
+    def _exit(self) -> None:
+        # Exit hooks run backwards: the open calls have been ended by now, and have told the guard.
+        if self.guard is not None:
+            self.guard.close()
+
+    def before_fork(self) -> None:
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._follows_processes:
+            self._follows_processes = True
+            # A process that multiprocessing forked ends by os._exit: exit hooks do not run there, its finalizers do.
+            util.register_after_fork(self, lambda engine: util.Finalize(None, engine.finish, exitpriority=100))
 
     def after_fork(self) -> None:
         forget_open_calls()
@@ -162,7 +188,15 @@ def silence(original: Callable[..., Any]) -> Callable[..., Any]:
     return quiet
 
 
-def _checked(guard: Guard, asked: Asked, names: Mapping[str, str]) -> Any:
+def _guard(settings: Settings) -> "Guard | None":
+    if not settings.guard:
+        return None
+    from spanledger.instrumentation.guard import Guard
+
+    return Guard(settings)
+
+
+def _checked(guard: "Guard", asked: Asked, names: Mapping[str, str]) -> Any:
     try:
         return guard.check(asked, names)
     except LimitExceeded:
@@ -172,7 +206,7 @@ def _checked(guard: Guard, asked: Asked, names: Mapping[str, str]) -> Any:
         return None
 
 
-async def _checked_async(guard: Guard, asked: Asked, names: Mapping[str, str]) -> Any:
+async def _checked_async(guard: "Guard", asked: Asked, names: Mapping[str, str]) -> Any:
     try:
         return await guard.check_async(asked, names)
     except LimitExceeded:
@@ -219,4 +253,4 @@ def _bound(meter: Callable[[Provider, Any], Any], provider: Provider) -> patchin
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=ENGINE.after_fork)
+    os.register_at_fork(before=ENGINE.before_fork, after_in_child=ENGINE.after_fork)

@@ -91,6 +91,7 @@ class Guard:
     def close(self, seconds: float = 1.0) -> None:
         """Deliver what is still to be told about holds, within this time."""
         self._courier.finish(seconds)
+        self._client.close()
         if self._pool is not None:
             self._pool.shutdown(wait=False)
 

@@ -5,7 +5,6 @@ inside the HTTP response. Helpers close the response rather than the stream, and
 runs nothing when it is dropped; so the end of the body, not of the iteration, is what always comes.
 """
 
-from asyncio import CancelledError
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
@@ -28,7 +27,9 @@ def _see(call: Call, read: Reader, event: Any) -> None:
 
 def _left(error: BaseException) -> BaseException | None:
     """Leaving a stream is no error of the provider: what was not read is told as cut short."""
-    return None if isinstance(error, GeneratorExit | CancelledError) else error
+    # By name: asyncio has CancelledError, trio and anyio's other loops have Cancelled; none of them is imported for it.
+    left = isinstance(error, GeneratorExit) or type(error).__name__ in ("CancelledError", "Cancelled")
+    return None if left else error
 
 
 def events(inner: Iterator[Any], call: Call, read: Reader, keep: Keep | None) -> Generator[Any, None, None]:

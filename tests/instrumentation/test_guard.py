@@ -1,0 +1,199 @@
+"""The guard asks before a call, and a refusal is raised before anything is sent to the provider."""
+
+import asyncio
+import pickle
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from spanledger.cli.provider_stand_in import StandIn
+from spanledger.instrumentation import LimitExceeded, attribute, instrument
+from tests.instrumentation.asking import MESSAGES, said
+from tests.instrumentation.check_api import REFUSAL, CheckApi
+from tests.instrumentation.conftest import Spans
+
+ASK: dict[str, Any] = {"model": "gpt-4o", "messages": MESSAGES}
+
+
+@pytest.fixture
+def client(provider: StandIn) -> Iterator[Any]:
+    with openai.OpenAI(base_url=provider.url + "/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+def _guard(environ: pytest.MonkeyPatch, url: str, **settings: str) -> None:
+    """On, with a time-out that a slow machine keeps."""
+    environ.setenv("SPANLEDGER_GUARD", "1")
+    environ.setenv("SPANLEDGER_API", url)
+    environ.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+    for name, value in settings.items():
+        environ.setenv(name, value)
+    instrument()
+
+
+def _nowhere() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_a_check_says_who_asks_for_what(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    with CheckApi() as api:
+        clean_environ.setenv("OTEL_SERVICE_NAME", "shop")
+        clean_environ.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging")
+        _guard(clean_environ, api.url, SPANLEDGER_API_KEY="secret")
+        with attribute(tenant="acme", project="p", user="u", agent="a", session="s", feature="search"):
+            client.chat.completions.create(**ASK, max_completion_tokens=50)
+        question = api.asked[0]
+        assert question.pop("input_tokens") >= 25
+        assert question == {
+            "tenant": "acme",
+            "project": "p",
+            "user": "u",
+            "agent": "a",
+            "session": "s",
+            "tags": {"feature": "search"},
+            "service": "shop",
+            "environment": "staging",
+            "operation": "chat",
+            "provider": "openai",
+            "model": "gpt-4o",
+            "max_output_tokens": 50,
+        }
+        assert api.authorization == ["Bearer secret"]
+        assert said(spans.one())["spanledger.hold.id"] == "hold-1"
+
+
+def test_a_refused_call_is_never_sent_and_explains_itself(
+    client: Any, spans: Spans, provider: StandIn, clean_environ: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(allowed=0) as api:
+        _guard(clean_environ, api.url)
+        before = provider.seen[-1] if provider.seen else None
+        with pytest.raises(LimitExceeded, match=r"tenant acme has used 9\.99 of 10\.00 USD") as caught:
+            client.chat.completions.create(**ASK)
+        assert caught.value.explanation == REFUSAL
+        assert (caught.value.limit, caught.value.retry_after_seconds) == ("acme a day", 3600.0)
+        assert pickle.loads(pickle.dumps(caught.value)).explanation == REFUSAL
+        assert (provider.seen[-1] if provider.seen else None) is before
+        assert spans.calls() == []
+
+
+def test_an_asynchronous_call_is_refused_as_well(provider: StandIn, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with anthropic.AsyncAnthropic(base_url=provider.url, api_key="any") as client:
+            await client.messages.create(model="claude-opus-4-6", max_tokens=100, messages=MESSAGES)
+            with pytest.raises(LimitExceeded):
+                await client.messages.create(model="claude-opus-4-6", max_tokens=100, messages=MESSAGES)
+
+    with CheckApi(allowed=1) as api:
+        _guard(clean_environ, api.url)
+        asyncio.run(run())
+    assert len(spans.calls()) == 1
+
+
+def test_an_asynchronous_check_leaves_the_loop_free(provider: StandIn, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    async def run() -> int:
+        ticks = 0
+        async with openai.AsyncOpenAI(base_url=provider.url + "/v1", api_key="any") as client:
+            call = asyncio.create_task(client.chat.completions.create(**ASK))
+            while not call.done():
+                await asyncio.sleep(0.01)
+                ticks += 1
+            await call
+        return ticks
+
+    with CheckApi(wait_seconds=1.0) as api:
+        _guard(clean_environ, api.url)
+        assert asyncio.run(run()) > 20
+
+
+def test_a_failed_call_releases_its_hold(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    with CheckApi() as api:
+        _guard(clean_environ, api.url)
+        with pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model="fail-429", messages=MESSAGES)
+        api.wait_for(("DELETE", "/api/holds/hold-1", None))
+
+
+def test_a_call_that_ends_shrinks_its_hold_to_what_was_used(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    with CheckApi() as api:
+        _guard(clean_environ, api.url)
+        client.chat.completions.create(**ASK)
+        api.wait_for(("POST", "/api/holds/hold-1/settle", {"input_tokens": 100, "output_tokens": 40}))
+
+
+def test_the_connection_to_the_check_api_is_kept(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    with CheckApi() as api:
+        _guard(clean_environ, api.url)
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True).close()
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True).close()
+        assert len(api.asked) == 2
+        assert len(api.connections) == 1
+
+
+def test_calls_go_on_while_the_check_api_is_away(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    _guard(clean_environ, _nowhere())
+    for _ in range(5):
+        client.chat.completions.create(**ASK)
+    assert len(spans.calls()) == 5
+    assert "spanledger.hold.id" not in said(spans.calls()[0])
+
+
+def test_a_closed_guard_refuses_while_the_check_api_is_away(
+    client: Any, spans: Spans, provider: StandIn, clean_environ: pytest.MonkeyPatch
+) -> None:
+    _guard(clean_environ, _nowhere(), SPANLEDGER_GUARD_FAIL="closed")
+    for _ in range(5):
+        with pytest.raises(LimitExceeded, match="SPANLEDGER_GUARD_FAIL=closed") as caught:
+            client.chat.completions.create(**ASK)
+        assert caught.value.limit is None
+    assert spans.calls() == []
+
+
+def test_an_api_that_answers_nonsense_counts_as_away(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    with CheckApi(status=500) as api:
+        _guard(clean_environ, api.url)
+        client.chat.completions.create(**ASK)
+        assert len(api.asked) == 1
+    spans.one()
+
+
+def test_after_three_failures_calls_no_longer_wait_for_the_api(
+    client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(wait_seconds=0.5) as api:
+        _guard(clean_environ, api.url, SPANLEDGER_GUARD_TIMEOUT_MS="20")
+        for _ in range(12):
+            client.chat.completions.create(**ASK)
+        deadline = time.monotonic() + 20
+        while len(api.asked) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # Three that failed, and at most one more for each second that has passed since.
+        assert len(api.asked) < 12
+    assert len(spans.calls()) == 12
+
+
+def test_the_breaker_lets_one_through_after_each_pause_and_closes_again() -> None:
+    from spanledger.instrumentation.breaker import Breaker
+
+    now = [0.0]
+    breaker = Breaker(clock=lambda: now[0])
+    for _ in range(3):
+        assert breaker.allows()
+        breaker.failed()
+    assert not breaker.allows()
+    now[0] = 1.1
+    assert [breaker.allows(), breaker.allows()] == [True, False]
+    breaker.failed()
+    now[0] = 2.5
+    assert not breaker.allows()
+    now[0] = 3.2
+    assert breaker.allows()
+    breaker.succeeded()
+    assert all(breaker.allows() for _ in range(10))
