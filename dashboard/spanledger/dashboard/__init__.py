@@ -1,5 +1,5 @@
 """The dashboard: pages over the ledger. `run(data=…)` makes this process its server."""
 
-from spanledger.dashboard.run import PortInUse, run
+from spanledger.dashboard.start import PortInUse, run
 
 __all__ = ["PortInUse", "run"]

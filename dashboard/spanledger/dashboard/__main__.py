@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from spanledger.dashboard.run import PortInUse, run
+from spanledger.dashboard.start import PortInUse, run
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,14 +5,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import sqlalchemy as sa
+from deltalake.exceptions import DeltaError
 
 from spanledger.analytics import connect
 
 
+class LedgerUnreadable(Exception):
+    """There is a ledger, and it cannot be read; the text says where it is and what is wrong with it."""
+
+
 @contextmanager
 def opened(data: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """A connection for one run of a page: what it shows is of one moment, and it is closed whatever stops the run."""
-    connection = connect(data)
+    """A connection for one drawing of a page: what it shows is of one moment. Raises `LedgerUnreadable`."""
+    try:
+        connection = connect(data)
+    except (DeltaError, duckdb.Error, sa.exc.SQLAlchemyError, OSError) as error:
+        raise LedgerUnreadable(f"The ledger in {data} cannot be read: {str(error).splitlines()[0]}") from error
     try:
         yield connection
     finally:

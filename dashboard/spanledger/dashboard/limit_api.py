@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ class LimitState:
     window: str
     covers: str
     window_end: datetime | None
+
+    @property
+    def in_money(self) -> bool:
+        return self.measure == "cost_usd"
 
     @property
     def fraction(self) -> float:
@@ -78,7 +82,7 @@ def _limit(row: dict[str, Any]) -> LimitState:
         enabled=bool(row.get("enabled", True)),
         window=_window(row["window"]),
         covers=_covers(row),
-        window_end=datetime.fromisoformat(row["window_end"]) if row.get("window_end") else None,
+        window_end=datetime.fromisoformat(row["window_end"]).astimezone(UTC) if row.get("window_end") else None,
     )
 
 

@@ -71,7 +71,14 @@ TODAY = Choice(range="Today", days=None, filters={})
 def ask(connection: duckdb.DuckDBPyConnection, now: datetime) -> Choice:
     """Show the choices, in the container it is called in, and give what is chosen."""
     chosen: Range = st.segmented_control(
-        "Range", RANGES, default="30 days", required=True, key="range", label_visibility="collapsed", bind="query-params"
+        "Range",
+        RANGES,
+        default="30 days",
+        required=True,
+        key="range",
+        label_visibility="collapsed",
+        bind="query-params",
+        wrap=True,
     )
     days = None
     if chosen == "Custom":

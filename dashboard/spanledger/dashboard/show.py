@@ -8,13 +8,12 @@ import duckdb
 import streamlit as st
 
 from spanledger.analytics import extent
-from spanledger.dashboard.ledger_source import opened
+from spanledger.dashboard.ledger_source import LedgerUnreadable, opened
 from spanledger.dashboard.limit_api import api_of
 from spanledger.dashboard.markup import text
 from spanledger.dashboard.page import Moment, Page
 from spanledger.dashboard.pages import PAGES
 from spanledger.dashboard.question import TODAY, Choice, ask
-from spanledger.ledger.table import LedgerError
 
 _STYLE = Path(__file__).parent / "style.css"
 _LOGO = Path(__file__).parent / "logo.svg"
@@ -42,7 +41,7 @@ def show(data: Path, api: str = "", *, now: datetime | None = None) -> None:
     st.logo(str(_LOGO), size="large")
 
     def drawn(page: Page) -> None:
-        _frame(page, data, api, now)
+        frame(page, data, api, now)
 
     entries = [
         st.Page(_named(drawn, page), title=page.title, icon=page.icon, url_path=page.name, default=page is PAGES[0])
@@ -60,12 +59,13 @@ def _named(drawn: Callable[[Page], None], page: Page) -> Callable[[], None]:
     return run
 
 
-def _frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
+def frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
+    """Draw one page with its head, and again as often as the visitor wants."""
     try:
         with opened(data) as connection:
             empty = page.needs_calls and extent(connection).entries == 0
             choice, every = _head(page, connection, now or datetime.now(UTC), asks=page.asks and not empty)
-    except LedgerError as error:
+    except LedgerUnreadable as error:
         st.error(str(error), icon=":material/error:")
         return
 

@@ -11,6 +11,7 @@ from spanledger.dashboard.markup import Column, card, chip, money, table, text
 from spanledger.dashboard.money import count, seconds
 from spanledger.dashboard.page import Moment, Page
 
+_FAILURES = 12
 _SHOWN = (50, 200, 1000)
 _OUTCOMES: dict[str, Literal["ok", "error"] | None] = {"All": None, "Failed": "error", "Answered": "ok"}
 
@@ -44,7 +45,9 @@ def draw(moment: Moment) -> None:
     if unpriced:
         st.html(card("Models without a price", _unpriced_table(unpriced), "no sum has what they cost"))
     if failed:
-        st.html(card("Failures", _failure_table(failed), question.range_name))
+        shown = failed[:_FAILURES]
+        note = f"the {_FAILURES} most frequent of {len(failed)} kinds" if len(shown) < len(failed) else question.range_name
+        st.html(card("Failures", _failure_table(shown), note))
     st.html(card("Calls", calls_table(latest, moment.now), f"{len(latest)} shown, newest first"))
 
 

@@ -44,12 +44,13 @@ def _line(limit: LimitState) -> str:
     chips = chip("hard" if limit.hard else "soft") + ("" if limit.enabled else " " + chip("off", "sl-amber"))
     used = _width(limit.used, limit.amount, 100)
     held = _width(limit.held, limit.amount, 100 - used)
-    amounts = f"{_amount(limit, limit.used)} of {_amount(limit, limit.amount)} {text(limit.window)}"
+    unit = "" if limit.in_money else f" {text(limit.measure.replace('_', ' '))}"
+    amounts = f"{_amount(limit, limit.used)} of {_amount(limit, limit.amount)}{unit} {text(limit.window)}"
     details = [percent(limit.fraction) + " full"]
     if limit.held > 0:
         details.append(f"{_amount(limit, limit.held)} held by calls in flight")
     if limit.window_end is not None:
-        details.append(f"{limit.window_end:%-d %b %H:%M} starts the next")
+        details.append(f"starts anew {limit.window_end:%-d %b %H:%M} UTC")
     name = text(limit.name)
     return (
         f'<li><div class="sl-row"><span class="sl-name">{name} {chips} <small>{text(limit.covers)}</small></span>'
@@ -67,7 +68,7 @@ def _width(part: Decimal, whole: Decimal, most: Decimal | int) -> Decimal:
 
 
 def _amount(limit: LimitState, amount: Decimal) -> str:
-    return dollars(amount) if "cost" in limit.measure else f"{count(int(amount))} {text(limit.measure.replace('_', ' '))}"
+    return dollars(amount) if limit.in_money else count(int(amount))
 
 
 LIMITS = Page(
