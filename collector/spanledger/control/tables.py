@@ -47,5 +47,66 @@ limits = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
 )
 
+tiers = sa.Table(
+    "tiers",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
+    sa.Column("dimension", sa.String(200), nullable=False, comment="whose values are assigned to it: tenant, user …"),
+    sa.Column("is_default", sa.Boolean, nullable=False, comment="takes in every value that no other tier has"),
+    sa.Column("members", sa.JSON, nullable=False, comment="values; abc* is a prefix"),
+    sa.Column("description", sa.Text),
+)
+
+pauses = sa.Table(
+    "pauses",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("selectors", sa.JSON, nullable=False, comment="whose calls are refused"),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("limit_id", sa.String(64), comment="the limit that paused them; null when a person did"),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("until", Moment, comment="null: until someone resumes it"),
+)
+
+grants = sa.Table(
+    "grants",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("limit_id", sa.String(64), nullable=False, index=True),
+    sa.Column("kind", sa.String(20), nullable=False, comment="top_up: added to the amount; override: instead of it"),
+    sa.Column("subject", sa.JSON, comment="the bucket it is for, as per-dimension values; null: every bucket"),
+    sa.Column("amount", Exact, nullable=False),
+    sa.Column("valid_from", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+resets = sa.Table(
+    "resets",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("limit_id", sa.String(64), nullable=False, index=True),
+    sa.Column("subject", sa.JSON, nullable=False, comment="the bucket's values, in the order of the limit's per"),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("forgotten", sa.JSON, nullable=False, comment="[[moment in µs, units]]: what the bucket had counted until then"),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+keys = sa.Table(
+    "keys",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("prefix", sa.String(20), nullable=False, comment="the first characters of the key, to tell it by"),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True, info={"secret": True}, comment="SHA-256 of the whole key"),
+    sa.Column("roles", sa.JSON, nullable=False, comment="ingest, check, read, admin"),
+    sa.Column("tenant", sa.String(200), comment="the only tenant it speaks for; null: any"),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment),
+    sa.Column("revoked_at", Moment),
+    sa.Column("last_used_at", Moment),
+)
+
 #: Name → table: what `connect()` shows to SQL beside the ledger. Keep it last.
 TABLES: dict[str, sa.Table] = dict(METADATA.tables)
