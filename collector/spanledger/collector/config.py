@@ -136,7 +136,7 @@ def _check_names(settings: Settings, found: dict[str, Any], lines: dict[tuple[st
 
     known: dict[str, set[str]] = {
         "receivers": set(type(settings.receivers).model_fields),
-        "processors": {str(name) for name in settings.processors},
+        "processors": set(type(settings.processors).model_fields),
         "exporters": set(type(settings.exporters).model_fields),
     }
     for signal, pipeline in settings.service.pipelines.items():

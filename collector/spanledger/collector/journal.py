@@ -31,8 +31,19 @@ create table if not exists bodies (
     checksum    integer not null,                   -- CRC-32 of the body: SQLite does not notice a damaged page
     body        blob    not null
 );
-create table if not exists set_aside as select *, '' as reason, 0 as set_aside_at from bodies where false;
-create unique index if not exists set_aside_sequence on set_aside (sequence);
+create table if not exists set_aside (
+    sequence    integer primary key,
+    received_at integer not null,
+    signal      text    not null,
+    encoding    text    not null,
+    compression text    not null,
+    api_key_id  text    not null,
+    checksum    integer not null,
+    body        blob    not null,
+    reason      text    not null,
+    ours        integer not null,                   -- 1: our code failed over it, so each start tries it again
+    at          integer not null                    -- microseconds since 1970
+);
 """
 
 _COMMIT_BYTES = 32 * 1024 * 1024
@@ -59,6 +70,7 @@ class Journal:
             with self._writing:
                 self._writing.executescript(_SCHEMA)
             _start_above(self._writing, above)
+            _try_again(self._writing)
             row = self._writing.execute("select count(*), coalesce(sum(length(body)), 0), max(sequence) from bodies").fetchone()
         except sqlite3.Error as error:
             raise JournalError(f"the journal {path} cannot be opened: {error}") from error
@@ -121,15 +133,18 @@ class Journal:
         """Forget the bodies up to `upto`, which are in the ledger; returns at once."""
         self._work.put(_Task(lambda connection: self._dropped(connection, upto)))
 
-    def set_aside(self, sequence: int, reason: str) -> None:
-        """Keep a body that cannot be decoded where it stops nobody; returns when that is on disk."""
+    def set_aside(self, sequence: int, reason: str, *, ours: bool = False) -> None:
+        """Keep a body that cannot be decoded where it stops nobody; returns when that is on disk.
+
+        `ours` says that a fault of this program was the reason: the next start, perhaps of a newer version, tries again.
+        """
 
         def aside(connection: sqlite3.Connection) -> None:
             now = int(datetime.now(UTC).timestamp() * 1e6)
             connection.execute(
-                f"insert or replace into set_aside (sequence, {_COLUMNS}, reason, set_aside_at) "  # noqa: S608
-                f"select sequence, {_COLUMNS}, ?, ? from bodies where sequence = ?",
-                (reason, now, sequence),
+                f"insert or replace into set_aside (sequence, {_COLUMNS}, reason, ours, at) "  # noqa: S608
+                f"select sequence, {_COLUMNS}, ?, ?, ? from bodies where sequence = ?",
+                (reason, ours, now, sequence),
             )
             self._gone(connection, "sequence = ?", sequence)
 
@@ -285,6 +300,15 @@ def _start_above(connection: sqlite3.Connection, above: int) -> None:
             connection.execute("insert into sqlite_sequence (name, seq) values ('bodies', ?)", (above,))
         elif known[0] < above:
             connection.execute("update sqlite_sequence set seq = ? where name = 'bodies'", (above,))
+
+
+def _try_again(connection: sqlite3.Connection) -> None:
+    """Bring back what our own fault set aside, under new numbers: the old ones may lie below the ledger's mark."""
+    with connection:
+        connection.execute("begin immediate")
+        again = f"insert into bodies ({_COLUMNS}) select {_COLUMNS} from set_aside where ours order by sequence"  # noqa: S608
+        connection.execute(again)
+        connection.execute("delete from set_aside where ours")
 
 
 def _answer(waiting: "Iterable[asyncio.Future[None]]", refused: Busy | None) -> None:

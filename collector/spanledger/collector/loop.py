@@ -132,7 +132,7 @@ class Loop:
                 self._batch(bodies[middle:])
                 return
             logger.exception("body %d could not be read and is set aside", mark)
-            self._set_aside(mark, f"{type(error).__name__}: {error}")
+            self._set_aside(mark, f"{type(error).__name__}: {error}", ours=True)
             entries = None
         if entries is not None:
             self._post(entries, mark)
@@ -185,7 +185,7 @@ class Loop:
                 if self._stopping.wait(wait):
                     raise _GivenUp from error
         self._marked = self._marked if mark is None else mark
-        self._count_once.posted(self._marked)
+        self._count_once.posted(self._marked, entries)
         progress = self.progress
         progress.failing = ""
         progress.last_post_at = self._clock()
@@ -194,9 +194,9 @@ class Loop:
                 progress.entries[kind] = progress.entries.get(kind, 0) + count
             progress.unpriced += int((entries["cost_state"] == "unpriced").sum())
 
-    def _set_aside(self, sequence: int, reason: str) -> None:
+    def _set_aside(self, sequence: int, reason: str, *, ours: bool = False) -> None:
         logger.warning("body %d is set aside, see `spanledger journal list`: %s", sequence, reason)
-        self._journal.set_aside(sequence, reason)
+        self._journal.set_aside(sequence, reason, ours=ours)
         self.progress.set_aside += 1
 
     def _timed(self, step: str) -> "_Timed":

@@ -26,7 +26,7 @@ from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger, LedgerError
-from spanledger.limits import Limits
+from spanledger.limits import LimitError, Limits
 from spanledger.prices import Prices
 
 logger = logging.getLogger(__name__)
@@ -108,14 +108,18 @@ class Collector:
             self._opened.append("control")
             self.prices = Prices()
             self.limits = Limits(self.control, self.prices, history=lambda: connect(config.ledger))
+            self.limits.configure(config.settings.extensions.limits)
             storage = config.settings.extensions.file_storage
             self.journal = Journal(self.data / "journal.sqlite", limit_bytes=storage.journal_limit, above=self.ledger.mark())
             self._opened.append("journal")
+        except LimitError as error:
+            raise ConfigError(f"extensions.{error}") from error
         except OSError as error:
             raise ConfigError(f"the data folder {self.data} cannot be used: {error}") from error
         except (AlreadyRunning, LedgerError, ControlError, JournalError) as error:
             raise ConfigError(str(error)) from error
-        steps = RealSteps(ledger=self.ledger, prices=self.prices, limits=self.limits)
+        attribution = config.settings.processors.attribution.made()
+        steps = RealSteps(ledger=self.ledger, prices=self.prices, limits=self.limits, attribution=attribution)
         self.loop = Loop(self.journal, self.ledger, steps)
         replayed = self.loop.replay()
         if replayed:

@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from spanledger.collector.attribution import Attribution
 from spanledger.collector.received import Signal
 
 _MIB = 1024 * 1024
@@ -108,10 +109,40 @@ class Receivers(Block):
     otlp: Otlp = Otlp()
 
 
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda found: tuple(found) if isinstance(found, list) else found)]
+
+
+class AttributionProcessor(Block):
+    """processors.attribution: attributes that say whom a call is for, before those that are known anyway."""
+
+    tenant: Names = ()
+    project: Names = ()
+    user: Names = ()
+    agent: Names = ()
+    session: Names = ()
+    tags: Names = ()
+    with_defaults: bool = True
+
+    @model_validator(mode="after")
+    def _patterns(self) -> "AttributionProcessor":
+        self.made()
+        return self
+
+    def made(self) -> Attribution:
+        """What `recognise` takes."""
+        return Attribution(**self.model_dump())
+
+
 class LedgerExporter(Block):
     """exporters.ledger"""
 
     url: str | None = None
+
+
+class Processors(Block):
+    """processors"""
+
+    attribution: AttributionProcessor = AttributionProcessor()
 
 
 class Exporters(Block):
@@ -156,14 +187,11 @@ class Extensions(Block):
         return found
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda found: tuple(found) if isinstance(found, list) else found)]
-
-
 class Pipeline(Block):
     """service.pipelines.<signal>"""
 
     receivers: Names = ("otlp",)
-    processors: Names = ()
+    processors: Names = ("attribution",)
     exporters: Names = ("ledger",)
 
 
@@ -180,7 +208,7 @@ class Settings(Block):
     """The whole file."""
 
     receivers: Receivers = Receivers()
-    processors: dict[Literal["attribution"], dict[str, Any]] = {}
+    processors: Processors = Processors()
     exporters: Exporters = Exporters()
     extensions: Extensions = Extensions()
     service: Service = Service()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 
+from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import CountOnce
 from spanledger.collector.decode import Telemetry, decode
 from spanledger.collector.received import Received
@@ -21,8 +22,8 @@ logger = logging.getLogger(__name__)
 class RealSteps:
     """Joins the parts that `Collector` owns."""
 
-    def __init__(self, *, ledger: Ledger, prices: Prices, limits: Limits) -> None:
-        self._ledger, self._prices, self._limits = ledger, prices, limits
+    def __init__(self, *, ledger: Ledger, prices: Prices, limits: Limits, attribution: Attribution) -> None:
+        self._ledger, self._prices, self._limits, self._attribution = ledger, prices, limits, attribution
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns."""
@@ -30,7 +31,7 @@ class RealSteps:
 
     def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
         """Columns to evidence."""
-        return recognise(telemetry)
+        return recognise(telemetry, self._attribution)
 
     def fresh_count_once(self, mark: int) -> CountOnce:
         """A counter that knows what the ledger knows up to `mark`."""

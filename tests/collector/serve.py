@@ -1,0 +1,30 @@
+"""Run a collector over a data folder until SIGTERM: what the tests start as a process."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from spanledger.collector.config import load
+from spanledger.collector.service import Collector
+
+
+async def serve(data: Path, config: Path | None) -> None:
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    collector = Collector(load(config, os.environ, data=data, grpc_port=0, http_port=0, api_port=0))
+    await collector.start()
+    collector.announce({})
+    print(json.dumps(collector.addresses), flush=True)
+    await told.wait()
+    await collector.stop()
+
+
+if __name__ == "__main__":
+    options = json.loads(sys.argv[2])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(Path(sys.argv[1]), Path(options["config"]) if "config" in options else None))
