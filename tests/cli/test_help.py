@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from spanledger.cli.commands import app
@@ -27,14 +28,14 @@ def test_the_list_of_commands_names_each_and_says_what_it_does() -> None:
 
 
 def all_commands() -> list[tuple[str, ...]]:
-    def below(group: typer.main.TyperGroup, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    def below(group: TyperGroup, path: tuple[str, ...]) -> list[tuple[str, ...]]:
         found: list[tuple[str, ...]] = []
         for name, command in group.commands.items():
-            found += below(command, (*path, name)) if isinstance(command, typer.main.TyperGroup) else [(*path, name)]
+            found += below(command, (*path, name)) if isinstance(command, TyperGroup) else [(*path, name)]
         return found
 
     root = typer.main.get_command(app)
-    assert isinstance(root, typer.main.TyperGroup)
+    assert isinstance(root, TyperGroup)
     return below(root, ())
 
 
@@ -42,7 +43,7 @@ def all_commands() -> list[tuple[str, ...]]:
 def test_every_option_of_every_command_is_explained(path: tuple[str, ...]) -> None:
     command = typer.main.get_command(app)
     for name in path:
-        assert isinstance(command, typer.main.TyperGroup)
+        assert isinstance(command, TyperGroup)
         command = command.commands[name]
     assert command.help
     silent = [
@@ -57,8 +58,8 @@ def test_every_option_of_every_command_is_explained(path: tuple[str, ...]) -> No
 def test_asking_for_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, spanledger.cli.commands; "
-        "print([m for m in ('duckdb', 'polars', 'pyarrow', 'deltalake', 'streamlit', 'fastapi', 'uvicorn', 'grpc', 'pydantic', 'rich',"
-        " 'sqlalchemy', 'genai_prices', 'opentelemetry', 'openai', 'anthropic') if m in sys.modules])"
+        "print([m for m in ('duckdb', 'polars', 'pyarrow', 'deltalake', 'streamlit', 'fastapi', 'uvicorn', 'grpc', 'pydantic',"
+        " 'rich', 'sqlalchemy', 'genai_prices', 'opentelemetry', 'openai', 'anthropic') if m in sys.modules])"
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert outcome.stdout.strip() == "[]"

@@ -23,7 +23,7 @@ BY_MODEL = "select model, sum(calls)::bigint as calls, sum(cost_usd) as usd from
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sql") / "data"
     Ledger.open(folder / "entries").post(
         entries(
@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ),
         1,
     )
-    yield folder
+    return folder
 
 
 def test_a_table_shows_money_to_the_last_digit(data: Path) -> None:

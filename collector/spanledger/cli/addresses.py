@@ -26,6 +26,12 @@ class Addresses:
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the addresses of a collector: {error}") from error
 
+    @property
+    def folder(self) -> str:
+        """The data folder as one would type it here."""
+        near = os.path.relpath(self.data)
+        return self.data if near.startswith("..") else near
+
     def to_json(self) -> str:
         """One line."""
         return json.dumps(asdict(self))

@@ -20,6 +20,9 @@ def doctor(
     knowing (!) does not count.
     """
     from spanledger.cli.findings import look
+    from spanledger.cli.quick_arrow import start_quickly
+
+    start_quickly()
 
     findings = look(data, config)
     if json:

@@ -12,6 +12,7 @@ import typer
 
 from spanledger.cli.addresses import Addresses
 from spanledger.cli.options import ApiPort, Config, DataOver, GrpcPort, HttpPort
+from spanledger.cli.quick_arrow import start_quickly
 from spanledger.cli.say import fail
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def serve(
 
     SIGINT or SIGTERM stops it cleanly: what was acknowledged is posted or stays in the journal. Logs go to standard error.
     """
+    # gRPC's own log lines would stand beside the one clear line about a port in use.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    start_quickly()
     from spanledger.collector.config import ConfigError, load
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -79,6 +83,6 @@ def _lines(addresses: Addresses) -> str:
             f"OTLP/gRPC   {addresses.grpc}",
             f"OTLP/HTTP   http://{addresses.http}",
             f"API         {addresses.api}",
-            f"ledger      {os.path.relpath(addresses.data)}",
+            f"ledger      {addresses.folder}",
         ]
     )

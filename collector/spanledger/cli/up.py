@@ -1,7 +1,6 @@
 """`spanledger up`: the collector and the dashboard together, until Ctrl-C."""
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -167,7 +166,7 @@ def _welcome(addresses: "Addresses", dashboard: str) -> str:
     variables = addresses.variables()
     bold = typer.style
     lines = [
-        f"Spanledger {version('spanledger')} is running; the ledger is in {os.path.relpath(addresses.data)}",
+        f"Spanledger {version('spanledger')} is running; the ledger is in {addresses.folder}",
         "",
         f"  dashboard   {bold(dashboard, bold=True)}",
         f"  API         {addresses.api}",
@@ -181,7 +180,7 @@ def _welcome(addresses: "Addresses", dashboard: str) -> str:
     ]
     if variables:
         lines += ["and start it with:", "", *(f"  export {name}={value}" for name, value in variables.items()), ""]
-    data = "" if Path(addresses.data) == DEFAULT_DATA.absolute() else f" --data {os.path.relpath(addresses.data)}"
+    data = "" if Path(addresses.data) == DEFAULT_DATA.absolute() else f" --data {addresses.folder}"
     demo = "make demo" if not data and Path("Makefile").exists() else f"spanledger demo{data}"
     lines += [
         f"Nothing to send yet? In another terminal: {demo}",

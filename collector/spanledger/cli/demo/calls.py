@@ -36,8 +36,8 @@ def main(url: str, run: str) -> None:
                 _chat(gpt, "gpt-4o-mini", asked)
                 _chat_streamed(gpt, "gpt-4o", asked)
             with _as("globex", f"globex-user-{number:02}", "code-review", run):
-                _message(claude, "claude-sonnet-4-5", asked)
-                _message_streamed(claude, "claude-haiku-4-5", asked)
+                _message(claude, "claude-sonnet-5", asked)
+                _message_streamed(claude, "claude-haiku-5-5", asked)
         with _as("initech", "initech-user-01", "research", run):
             _refused(gpt, "fail-429")
     asyncio.run(_at_once(at_openai, at_anthropic, run))
@@ -50,7 +50,7 @@ def _asked(question: str, number: int) -> str:
 
 @contextmanager
 def _as(tenant: str, user: str, agent: str, run: str) -> Iterator[None]:
-    with attribute(tenant=tenant, user=user, agent=agent, project="live-demo", session=f"{run}-{user}", tags={"demo": run}):
+    with attribute(tenant=tenant, user=user, agent=agent, project="live-demo", session=f"{run}-{user}", demo=run):
         yield
 
 
@@ -113,7 +113,7 @@ async def _at_once(at_openai: dict[str, Any], at_anthropic: dict[str, Any], run:
                 at, body = datetime.now(UTC), _openai_body("gpt-4.1", asked)
                 stream = await gpt.chat.completions.create(**body, stream=True, stream_options={"include_usage": True})
                 _told("openai", await _last_model(stream), body, at)
-                at, body = datetime.now(UTC), _anthropic_body("claude-opus-4-5", asked)
+                at, body = datetime.now(UTC), _anthropic_body("claude-opus-4-8", asked)
                 _told("anthropic", (await claude.messages.create(**body)).model, body, at)
 
         await asyncio.gather(*(ask(number, question) for number, question in enumerate(_QUESTIONS)))

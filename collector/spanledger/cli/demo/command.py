@@ -45,7 +45,9 @@ def demo(
     from rich.console import Console
 
     from spanledger.cli.addresses import running
+    from spanledger.cli.quick_arrow import start_quickly
 
+    start_quickly()
     addresses = running(data)
     if addresses is None:
         fail(f"no collector runs over {data}", hint="start one in another terminal: spanledger up (or make up)")

@@ -67,23 +67,22 @@ class _Agent:
 _GPT_4O = _Model("openai", "gpt-4o", "gpt-4o-2024-08-06", 90)
 _GPT_4O_MINI = _Model("openai", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", 110)
 _GPT_41 = _Model("openai", "gpt-4.1", "gpt-4.1-2025-04-14", 85)
-_GPT_5 = _Model("openai", "gpt-5", "gpt-5", 70, reasons=0.5)
-_GPT_5_MINI = _Model("openai", "gpt-5-mini", "gpt-5-mini", 120, reasons=0.4)
-_O3 = _Model("openai", "o3", "o3", 60, reasons=0.7)
+_GPT_54_MINI = _Model("openai", "gpt-5.4-mini", "gpt-5.4-mini", 120, reasons=0.4)
+_GPT_55 = _Model("openai", "gpt-5.5", "gpt-5.5", 70, reasons=0.5)
 _EMBEDDING = _Model("openai", "text-embedding-3-small", "text-embedding-3-small", 1e6, caches=False)
-_SONNET = _Model("anthropic", "claude-sonnet-4-5", "claude-sonnet-4-5", 75)
-_HAIKU = _Model("anthropic", "claude-haiku-4-5", "claude-haiku-4-5", 130)
-_OPUS = _Model("anthropic", "claude-opus-4-5", "claude-opus-4-5", 50)
-_GEMINI_PRO = _Model("gcp.gemini", "gemini-2.5-pro", "gemini-2.5-pro", 95, reasons=0.3)
-_GEMINI_FLASH = _Model("gcp.gemini", "gemini-2.5-flash", "gemini-2.5-flash", 180)
+_SONNET = _Model("anthropic", "claude-sonnet-5", "claude-sonnet-5", 75)
+_HAIKU = _Model("anthropic", "claude-haiku-5-5", "claude-haiku-5-5", 130)
+_OPUS = _Model("anthropic", "claude-opus-4-8", "claude-opus-4-8", 50)
+_GEMINI_PRO = _Model("gcp.gemini", "gemini-3.1-pro-preview", "gemini-3.1-pro-preview", 95, reasons=0.3)
+_GEMINI_FLASH = _Model("gcp.gemini", "gemini-3.6-flash", "gemini-3.6-flash", 180)
 _MISTRAL = _Model("mistral_ai", "mistral-small-latest", "mistral-small-latest", 140, caches=False)
-_DEEPSEEK = _Model("deepseek", "deepseek-chat", "deepseek-chat", 55)
+_DEEPSEEK = _Model("deepseek", "deepseek-v4-flash", "deepseek-v4-flash", 55)
 _HOUSE = _Model("vllm", "house-llm-70b", "house-llm-70b", 40, caches=False)  # no price book knows it
 
 _AGENTS = (
-    _Agent("support-bot", "support", 30, ((5, _GPT_4O_MINI), (3, _HAIKU), (2, _GPT_5_MINI)), 1_900, 220, 4, 0.55, streams=True),
-    _Agent("code-review", "engineering", 14, ((5, _SONNET), (2, _GPT_5), (1, _OPUS)), 11_000, 850, 3, 0.7, streams=True),
-    _Agent("research", "insights", 8, ((3, _GPT_5), (2, _GEMINI_PRO), (1, _O3)), 8_000, 1_600, 5, 0.3),
+    _Agent("support-bot", "support", 30, ((5, _GPT_4O_MINI), (3, _HAIKU), (2, _GPT_54_MINI)), 1_900, 220, 4, 0.55, streams=True),
+    _Agent("code-review", "engineering", 14, ((5, _SONNET), (2, _GPT_55), (1, _OPUS)), 11_000, 850, 3, 0.7, streams=True),
+    _Agent("research", "insights", 8, ((3, _GPT_55), (2, _GEMINI_PRO), (1, _OPUS)), 8_000, 1_600, 5, 0.3),
     _Agent("summarizer", "insights", 14, ((4, _GEMINI_FLASH), (2, _MISTRAL), (1, _DEEPSEEK)), 4_800, 320, 1),
     _Agent("invoice-reader", "finance", 10, ((3, _GPT_4O), (2, _GPT_41)), 2_600, 380, 1, 0.25),
     _Agent("search-index", "platform", 20, ((1, _EMBEDDING),), 640, 0, 6, operation="embeddings"),

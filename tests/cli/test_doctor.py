@@ -1,0 +1,110 @@
+"""`spanledger doctor` and `check-config` say what is wrong, and nothing when nothing is."""
+
+import json
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from spanledger.ledger.table import Ledger
+from tests.cli.command import here
+from tests.cli.running import collector
+from tests.ledger.made import entries, entry
+from tests.repository.skeleton import ROOT
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default ports may be in use on the machine that runs the tests: look at others."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "OTEL_SDK_DISABLED",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+def findings(*arguments: str) -> dict[str, dict[str, str]]:
+    outcome = here("doctor", "--json", *arguments)
+    found = json.loads(outcome.out)
+    assert outcome.code == int(any(finding["state"] == "wrong" for finding in found))
+    return {finding["subject"]: finding for finding in found}
+
+
+def configured(folder: Path, port: int) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(f"receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 127.0.0.1:{port}\n")
+    return file
+
+
+def test_before_the_first_start_it_says_how_to_begin(tmp_path: Path) -> None:
+    found = findings("--data", str(tmp_path / "data"))
+    assert found["collector"]["state"] == found["ledger"]["state"] == "note"
+    assert "spanledger up" in found["collector"]["do"]
+    assert found["disk"]["says"].endswith("free")
+    assert found["configuration"]["state"] == "good"
+
+
+def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = findings("--data", str(tmp_path / "data"), "--config", str(configured(tmp_path, port)))
+    assert found["OTLP/gRPC"]["state"] == "wrong"
+    assert str(port) in found["OTLP/gRPC"]["says"]
+    assert "--grpc-port" in found["OTLP/gRPC"]["do"]
+
+
+def test_a_running_collector_is_found_and_each_door_tried(tmp_path: Path) -> None:
+    with collector(tmp_path / "serve", tmp_path / "data") as (serve, addresses):
+        found = findings("--data", str(tmp_path / "data"))
+        assert str(serve.process.pid) in found["collector"]["says"]
+        assert {found[name]["state"] for name in ("collector", "OTLP/gRPC", "OTLP/HTTP")} == {"good"}
+        assert addresses["http"] in found["OTLP/HTTP"]["says"]
+
+
+def test_it_tells_when_telemetry_last_arrived_and_what_has_no_price(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    rows = entries(
+        entry("a", recorded_at=now, service="shop"), entry("b", recorded_at=now, service="shop", cost_state="unpriced")
+    )
+    Ledger.open(tmp_path / "data" / "entries").post(rows, 1)
+    found = findings("--data", str(tmp_path / "data"))
+    assert "2 calls" in found["ledger"]["says"]
+    assert "seconds ago" in found["telemetry"]["says"]
+    assert "shop" in found["telemetry"]["says"]
+    assert found["coverage"]["state"] == "note"
+    assert "1 of 2" in found["coverage"]["says"]
+
+
+def test_a_ledger_that_cannot_be_read_is_wrong(tmp_path: Path) -> None:
+    log = tmp_path / "data" / "entries" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("not a log\n")
+    assert findings("--data", str(tmp_path / "data"))["ledger"]["state"] == "wrong"
+
+
+def test_an_environment_in_which_no_span_is_made_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert findings("--data", str(tmp_path / "data"))["environment"]["state"] == "wrong"
+
+
+def test_people_read_it_line_by_line(tmp_path: Path) -> None:
+    text = here("doctor", "--data", str(tmp_path / "data")).out
+    assert "✓ spanledger" in text
+    assert "! ledger" in text
+    assert "→ " in text
+
+
+def test_the_configuration_in_the_repository_is_good() -> None:
+    outcome = here("check-config", str(ROOT / "otel-config.yaml"))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.endswith("is good\n")
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+    outcome = here("check-config", str(tmp_path / "none.yaml"))
+    assert outcome.code == 2
+    assert "none.yaml does not exist" in outcome.err

@@ -1,0 +1,105 @@
+"""`spanledger up` and `serve` as processes: they say where they are, and stop cleanly however they are told to."""
+
+import re
+import signal
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import in_a_process
+from tests.cli.running import FREE_PORTS, addresses, alive, collector, eventually, running
+
+
+def url_of(text: str, name: str) -> str:
+    found = re.search(rf"^ *{re.escape(name)} +(\S+)$", text, re.M)
+    assert found, text
+    return found[1]
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_up_prints_the_addresses_and_the_line_and_stops_cleanly(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(tmp_path, "up", "--data", str(data), *FREE_PORTS, "--dashboard-port", "0") as up:
+        eventually(lambda: "stops it" in up.out or up.process.poll() is not None, "the addresses")
+        assert "import spanledger.auto  # noqa: F401" in up.out, up.err
+        with urllib.request.urlopen(url_of(up.out, "dashboard"), timeout=30) as page:
+            assert b"<title>" in page.read()
+        with urllib.request.urlopen(url_of(up.out, "API") + "/healthz", timeout=30) as answer:
+            assert answer.status == 200
+        host, _, port = url_of(up.out, "OTLP/gRPC").partition(":")
+        socket.create_connection((host, int(port)), timeout=30).close()
+        # The ports are not the default ones: the application must be told.
+        assert f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{url_of(up.out, 'OTLP/HTTP')}" in up.out
+        children = children_of(up.process.pid) if sys.platform == "linux" else []
+        assert up.told(signal.SIGINT) == 0, up.err
+        assert [child for child in children if alive(child)] == []
+        assert "Traceback" not in up.err
+        assert not (data / "addresses.json").exists()
+        assert (data / "collector.lock").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a child of its parent's death only on Linux")
+def test_nothing_is_left_running_when_up_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "up", "--data", str(tmp_path / "data"), *FREE_PORTS, "--dashboard-port", "0") as up:
+        eventually(lambda: "stops it" in up.out or up.process.poll() is not None, "the addresses")
+        children = children_of(up.process.pid)
+        assert len(children) == 2
+        up.told(signal.SIGKILL)
+        eventually(lambda: not any(map(alive, children)), "the children to end")
+
+
+def test_up_ends_with_one_line_when_a_port_is_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        options = {"--grpc-port": "0", "--http-port": "0", "--api-port": "0", "--dashboard-port": "0"}
+        for option in options:
+            words = [word for pair in {**options, option: port}.items() for word in pair]
+            outcome = in_a_process("up", "--data", str(tmp_path / "data"), *words)
+            assert outcome.code == 1
+            assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+            assert port in outcome.err
+            assert outcome.out == ""
+
+
+def test_two_collectors_over_one_folder_are_refused(tmp_path: Path) -> None:
+    with collector(tmp_path / "first", tmp_path / "data"):
+        outcome = in_a_process("serve", "--data", str(tmp_path / "data"), *FREE_PORTS)
+        assert outcome.code == 1
+        assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+        assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    data = tmp_path / "data"
+    with collector(tmp_path, data) as (serve, found):
+        assert found["pid"] == serve.process.pid
+        assert url_of(serve.out, "API") == found["api"]
+        assert serve.told(number) == 0
+        assert serve.err == ""
+        assert not (data / "addresses.json").exists()
+
+
+def test_a_collector_that_was_killed_starts_again(tmp_path: Path) -> None:
+    with collector(tmp_path / "first", tmp_path / "data") as (serve, _):
+        serve.told(signal.SIGKILL)
+    with running(tmp_path, "serve", "--data", str(tmp_path / "data"), *FREE_PORTS) as again:
+        eventually(lambda: "API" in again.out or again.process.poll() is not None, "the second start")
+        assert addresses(tmp_path / "data", again)["pid"] == again.process.pid
+
+
+def test_a_wrong_configuration_stops_the_start_with_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpont: 127.0.0.1:0\n")
+    for command in (("serve", "--config", str(file)), ("up", "--config", str(file)), ("check-config", str(file))):
+        outcome = in_a_process(*command, cwd=tmp_path)
+        assert outcome.code == 1
+        assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+        assert "receivers.otlp.protocols.grpc.endpont" in outcome.err
+        assert f"{file}:5" in outcome.err
