@@ -107,7 +107,8 @@ class Engine:
 ENGINE = Engine()
 
 
-def _names() -> Mapping[str, str]:
+def names_now() -> Mapping[str, str]:
+    """Whom the call is for, as the application has said so far."""
     try:
         return attribution.current()
     except Exception as bug:
@@ -115,9 +116,22 @@ def _names() -> Mapping[str, str]:
         return attribution.NOBODY
 
 
-def _watch(call: Call, result: Any) -> None:
+def begin_sync(asked: Asked, names: Mapping[str, str]) -> Call | None:
+    """Ask the guard, then begin the call; may raise LimitExceeded. None: it is not to be metered."""
+    hold = None if ENGINE.guard is None else _checked(ENGINE.guard, asked, names)
+    return ENGINE.begin(asked, names, hold)
+
+
+async def begin_async(asked: Asked, names: Mapping[str, str]) -> Call | None:
+    """The same without blocking the event loop."""
+    hold = None if ENGINE.guard is None else await _checked_async(ENGINE.guard, asked, names)
+    return ENGINE.begin(asked, names, hold)
+
+
+def watch(provider: Provider, call: Call, result: Any) -> None:
+    """Read what the client returns, or arrange that it is read as the application does."""
     try:
-        results.watch(call, result)
+        (provider.watch or results.watch)(call, result)
     except Exception as bug:
         call.end()
         harmless.drop(bug, "reading an answer")
@@ -125,19 +139,21 @@ def _watch(call: Call, result: Any) -> None:
 
 def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[..., Any]:
     """The request layer of a client, metered."""
+    read = provider.watch or results.watch
 
     def metered(client: Any, *args: Any, **kwargs: Any) -> Any:
         asked = ENGINE.ask(provider, client, args, kwargs)
         if asked is None:
             return original(client, *args, **kwargs)
-        names = _names()
-        hold = None if ENGINE.guard is None else _checked(ENGINE.guard, asked, names)
-        call = ENGINE.begin(asked, names, hold)
+        names = names_now()
+        if asked.lazy:
+            return asked.lazy(provider, original, (client, *args), kwargs, asked, names)
+        call = begin_sync(asked, names)
         if call is None:
             return original(client, *args, **kwargs)
         if asked.args is not None and asked.kwargs is not None:
             args, kwargs = asked.args, dict(asked.kwargs)
-        leave = _enter(provider, call)
+        leave = enter(provider, call)
         try:
             result = original(client, *args, **kwargs)
         except BaseException as error:
@@ -145,7 +161,11 @@ def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[...
             raise
         finally:
             leave()
-        _watch(call, result)
+        try:
+            read(call, result)
+        except Exception as bug:
+            call.end()
+            harmless.drop(bug, "reading an answer")
         return result
 
     return metered
@@ -153,19 +173,21 @@ def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[...
 
 def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..., Any]:
     """The asynchronous request layer of a client, metered."""
+    read = provider.watch or results.watch
 
     async def metered(client: Any, *args: Any, **kwargs: Any) -> Any:
         asked = ENGINE.ask(provider, client, args, kwargs)
         if asked is None:
             return await original(client, *args, **kwargs)
-        names = _names()
-        hold = None if ENGINE.guard is None else await _checked_async(ENGINE.guard, asked, names)
-        call = ENGINE.begin(asked, names, hold)
+        names = names_now()
+        if asked.lazy:
+            return asked.lazy(provider, original, (client, *args), kwargs, asked, names)
+        call = await begin_async(asked, names)
         if call is None:
             return await original(client, *args, **kwargs)
         if asked.args is not None and asked.kwargs is not None:
             args, kwargs = asked.args, dict(asked.kwargs)
-        leave = _enter(provider, call)
+        leave = enter(provider, call)
         try:
             result = await original(client, *args, **kwargs)
         except BaseException as error:
@@ -173,7 +195,11 @@ def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..
             raise
         finally:
             leave()
-        _watch(call, result)
+        try:
+            read(call, result)
+        except Exception as bug:
+            call.end()
+            harmless.drop(bug, "reading an answer")
         return result
 
     return metered
@@ -216,8 +242,10 @@ async def _checked_async(guard: "Guard", asked: Asked, names: Mapping[str, str])
         return None
 
 
-def _enter(provider: Provider, call: Call) -> Callable[[], None]:
+def enter(provider: Provider, call: Call | None) -> Callable[[], None]:
     """Make the call's span the current one around the client's own work; what is given back ends that."""
+    if call is None:
+        return _nothing
     from opentelemetry import context
 
     token = context.attach(call.context)
@@ -231,6 +259,10 @@ def _enter(provider: Provider, call: Call) -> Callable[[], None]:
     return leave
 
 
+def _nothing() -> None:
+    pass
+
+
 def _suppressed() -> bool:
     from opentelemetry import context
 
@@ -238,11 +270,20 @@ def _suppressed() -> bool:
 
 
 def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
+    from spanledger.instrumentation import lazy
+
+    meters: Mapping[str, Callable[[Provider, Any], Any]] = {
+        "sync": meter_sync,
+        "async": meter_async,
+        "generator": lazy.meter_generator,
+        "async_generator": lazy.meter_async_generator,
+        "context": lazy.meter_context,
+        "async_context": lazy.meter_async_context,
+    }
     targets: patching.Targets = {}
     for provider in providers:
         for layer in provider.layers:
-            meter = meter_async if layer.style == "async" else meter_sync
-            targets.setdefault(layer.module, []).append((layer, _bound(meter, provider)))
+            targets.setdefault(layer.module, []).append((layer, _bound(meters[layer.style], provider)))
         for layer in provider.silence:
             targets.setdefault(layer.module, []).append((layer, silence))
     return targets

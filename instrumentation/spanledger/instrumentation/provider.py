@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spanledger.instrumentation.answer import Asked
+from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.settings import Settings
 
-Style = Literal["sync", "async"]
+Style = Literal["sync", "async", "generator", "async_generator", "context", "async_context"]
 Ask = Callable[[Any, tuple[Any, ...], dict[str, Any], Settings], Asked | None]
 """Reads a request: (client, positional arguments, keyword arguments, settings). None: not a call to a model."""
+Watch = Callable[[Call, Any], None]
+"""Reads what the client returned and ends the call, or arranges for both to happen as the application reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Provider:
     """One client library. `tested` are the oldest and newest versions that the suite has run with.
 
     `silence` names functions of the client that start spans of its own; they give None while we meter the call.
+    `watch` is for results of a kind that no other client has; None leaves them to `results.watch`.
     """
 
     name: str
@@ -35,3 +39,4 @@ class Provider:
     ask: Ask
     tested: tuple[str, str]
     silence: tuple[RequestLayer, ...] = ()
+    watch: Watch | None = None

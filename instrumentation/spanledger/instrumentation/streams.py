@@ -16,15 +16,6 @@ Keep = Callable[[Any], bool]
 Feed = Callable[[bytes], None]
 
 
-def _see(call: Call, read: Reader, event: Any) -> None:
-    if not call.first_at:
-        call.saw_chunk()
-    try:
-        read(event, call.answer)
-    except Exception as bug:
-        harmless.drop(bug, "reading an event of a stream")
-
-
 def _left(error: BaseException) -> BaseException | None:
     """Leaving a stream is no error of the provider: what was not read is told as cut short."""
     # By name: asyncio has CancelledError, trio and anyio's other loops have Cancelled; none of them is imported for it.
@@ -34,11 +25,17 @@ def _left(error: BaseException) -> BaseException | None:
 
 def events(inner: Iterator[Any], call: Call, read: Reader, keep: Keep | None) -> Generator[Any, None, None]:
     """The same events; the call ends when they do."""
+    answer = call.answer
     call.reading = True
     try:
         for event in inner:
             call.reading = False
-            _see(call, read, event)
+            if not call.first_at:
+                call.saw_chunk()
+            try:
+                read(event, answer)
+            except Exception as bug:
+                harmless.drop(bug, "reading an event of a stream")
             if keep is None or keep(event):
                 yield event
             call.reading = True
@@ -50,11 +47,17 @@ def events(inner: Iterator[Any], call: Call, read: Reader, keep: Keep | None) ->
 
 async def async_events(inner: AsyncIterator[Any], call: Call, read: Reader, keep: Keep | None) -> AsyncGenerator[Any, None]:
     """The same events; the call ends when they do."""
+    answer = call.answer
     call.reading = True
     try:
         async for event in inner:
             call.reading = False
-            _see(call, read, event)
+            if not call.first_at:
+                call.saw_chunk()
+            try:
+                read(event, answer)
+            except Exception as bug:
+                harmless.drop(bug, "reading an event of a stream")
             if keep is None or keep(event):
                 yield event
             call.reading = True

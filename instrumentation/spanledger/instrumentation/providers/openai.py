@@ -8,7 +8,7 @@ from spanledger.instrumentation.hosts import takes_stream_options
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, with_body
-from spanledger.instrumentation.usage import Usage, count, field
+from spanledger.instrumentation.usage import Usage, count, field, view
 
 
 def chat_usage(usage: Any) -> Usage:
@@ -53,22 +53,24 @@ def read_chat(completion: Any, answer: Answer) -> None:
 
 
 def read_chat_event(chunk: Any, answer: Answer) -> None:
+    said = view(chunk)
     # Azure's first chunk has no choices and an empty model.
     if answer.model is None:
         _head(chunk, answer)
-    usage = field(chunk, "usage")
-    if usage is None and (groq := field(chunk, "x_groq")) is not None:
+    usage = said.get("usage")
+    if usage is None and (groq := said.get("x_groq")) is not None:
         usage = field(groq, "usage")
-    for choice in field(chunk, "choices") or ():
-        index = field(choice, "index") or 0
+    for choice in said.get("choices") or ():
+        chosen = view(choice)
+        index = chosen.get("index") or 0
         if index >= answer.choices:
             answer.choices = index + 1
-        reason = field(choice, "finish_reason")
+        reason = chosen.get("finish_reason")
         if reason:
             answer.finish(reason, index)
             answer.finished = len(answer.finish_reasons or ()) >= answer.choices
             # Moonshot puts the usage into the last choice.
-            usage = usage or field(choice, "usage")
+            usage = usage or chosen.get("usage")
     if usage is not None:
         _use(usage, answer)
     if type(chunk) is dict and (error := chunk.get("error")):
