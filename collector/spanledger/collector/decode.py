@@ -265,17 +265,28 @@ def _of_known_traces(links: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame
 
 def _exceptions(events: pa.Array, failed: pa.Array) -> pl.Series:
     """exception.type of the first exception among the events of each failed span."""
-    types: list[str | None] = [None] * len(events)
+    nothing = pl.Series("exception", [None], dtype=pl.String).new_from_index(0, len(events))
     wanted = pc.and_(pc.fill_null(failed, False), pc.greater(pc.list_value_length(events), 0))
-    if pc.any(wanted).as_py():
-        for row in np.flatnonzero(wanted.to_numpy(zero_copy_only=False)):
-            read, _ = wire.read("Event", events[int(row)].values)
-            for event in read.to_pylist():
-                if event["name"] == "exception" and types[row] is None:
-                    types[row] = next(
-                        (p["value"]["text"] for p in event["attributes"] if p["key"] == "exception.type" and p["value"]), None
-                    )
-    return pl.Series("exception", types, dtype=pl.String)
+    rows = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return nothing
+    lists = events.take(pa.array(rows))
+    read, _ = wire.read("Event", lists.flatten())
+    pairs = read.column("attributes")
+    at = pc.list_parent_indices(pairs).to_numpy()
+    thrown = (
+        pl.DataFrame(
+            {
+                "row": rows[pc.list_parent_indices(lists).to_numpy()[at]],
+                "event": _from_arrow("", read.column("name").take(pa.array(at))),
+                "key": _from_arrow("", pairs.flatten().field("key")),
+                "type": _from_arrow("", pc.struct_field(pairs.flatten().field("value"), 0)),
+            }
+        )
+        .filter((pl.col("event") == "exception") & (pl.col("key") == "exception.type") & pl.col("type").is_not_null())
+        .unique("row", keep="first", maintain_order=True)
+    )
+    return nothing.scatter(thrown["row"], thrown["type"]) if thrown.height else nothing
 
 
 def _attributes(lists: list[tuple[pa.Array, int]]) -> tuple[list[str], list[pl.DataFrame]]:
@@ -295,13 +306,14 @@ def _attributes(lists: list[tuple[pa.Array, int]]) -> tuple[list[str], list[pl.D
                 ]
             )
         )
-    encoded = pc.dictionary_encode(pc.fill_null(pa.chunked_array(keys, type=pa.string()), "")).unify_dictionaries()
-    names = encoded.chunk(0).dictionary.to_pylist() if encoded.num_chunks else []
-    codes = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
-    return names, [
-        frame.with_columns(pl.Series("key", code, dtype=pl.Int32)).select(list(ATTRIBUTES))
-        for frame, code in zip(frames, codes, strict=True)
+    encoded = pc.dictionary_encode(pc.fill_null(pa.concat_arrays(keys), ""))
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    ends = np.cumsum([len(part) for part in keys])
+    parts = [
+        frame.with_columns(pl.Series("key", codes[end - frame.height : end], dtype=pl.Int32)).select(list(ATTRIBUTES))
+        for frame, end in zip(frames, ends.tolist(), strict=True)
     ]
+    return encoded.dictionary.to_pylist(), parts
 
 
 def _with_arrays(value: pa.Array) -> pa.Array:
