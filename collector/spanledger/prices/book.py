@@ -1,52 +1,13 @@
-"""What a book of prices is to the rest: a name and a hash, a way to find a model, and the cells of what it found."""
+"""What a book of prices is to the rest: a name and a hash, a way to find a model, and the cells of what was found."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
-#: How a name was matched: as the book spells it; by a listed other name; because it begins, ends or reads like
-#: one; by a rule of the user; or because another provider's price stands in.
+from spanledger.prices.cell import Cell
+
+#: How a name was recognised: as the book spells it; by another name that the book lists; because it begins, ends or
+#: reads like one; by a rule of the user; through another provider's price; or not at all, and a default stands in.
 Match = Literal["exact", "alias", "prefix", "suffix", "contains", "pattern", "rule", "fallback", "default"]
-
-#: The tier that served a call. `standard` is what a provider calls default, standard or on demand.
-STANDARD = "standard"
-BATCH = "batch"
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Ends of time in microseconds since 1970: years 1 and 9999 fit a `datetime`, and so does every entry.
-BEGINNING = -(10**18)
-FOREVER = 10**18
-UNBOUNDED = 2**62
-ALL_WEEK = 0b1111111
-DAY_MINUTES = 24 * 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A box of time, hours and size inside which a cost is linear in the meters.
-
-    `rates` is USD for one of each counter, exactly. A counter that is absent has no price here.
-    """
-
-    starts: int = BEGINNING  # microseconds since 1970, inclusive
-    ends: int = FOREVER  # exclusive
-    minute_from: int = 0  # of the UTC day, inclusive
-    minute_to: int = DAY_MINUTES  # exclusive
-    weekdays: int = ALL_WEEK  # bit 0 is Monday
-    over: int = -1  # input tokens, exclusive
-    upto: int = UNBOUNDED  # inclusive
-    rates: Mapping[str, Fraction] = field(default_factory=dict)
-    #: Counters that are charged at the rate of what they are part of, for want of their own.
-    inherited: frozenset[str] = frozenset()
-    #: Why there is no price in this box, where there is none.
-    unpriced: str | None = None
-    flags: tuple[str, ...] = ()
-    estimated: bool = False
-    free: bool = False
-    #: Least number of audio seconds that is charged for one call.
-    least_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +18,7 @@ class Found:
     model: str
     match: Match
     flags: tuple[str, ...] = ()
-    #: How much of the name the book did not know: `-cyber` in `gemini-3.8-flash-cyber`.
+    #: What of the name the book did not know: `-cyber` in `gemini-3.8-flash-cyber`.
     rest: str = ""
 
 
@@ -71,12 +32,16 @@ class Book(Protocol):
     @property
     def sha256(self) -> str: ...
     def find(self, provider: str, model: str) -> Found | None:
-        """The model called `model` at `provider`, both as `names.py` spells them; None when unknown."""
+        """The model called `model` at `provider`, spelled as `names.py` gives them; None when it is unknown."""
 
     def cells(self, found: Found, tier: str) -> tuple[Cell, ...]:
-        """The boxes of a model under a tier; they cover all time and all sizes, and none overlaps another."""
+        """The cells of a model under a tier: they cover all time and all sizes, and none overlaps another."""
 
+    def listed(self) -> list[tuple[str, str]]:
+        """Provider and model of everything in the book, in its order."""
 
-def microseconds(at: datetime) -> int:
-    """Microseconds since 1970 of an aware moment, exactly."""
-    return (at - EPOCH) // timedelta(microseconds=1)
+    def context_window(self, provider: str, model: str) -> int | None:
+        """Most input tokens that the model takes; None when the book does not say."""
+
+    def max_output_tokens(self, provider: str, model: str) -> int | None:
+        """Most output tokens that the model gives; None when the book does not say."""

@@ -1,145 +1,123 @@
-"""What each distinct (provider, model, tier) of telemetry resolves to, kept so that a batch is priced by a join.
+"""What each name of telemetry resolves to, kept as tables so that a batch is priced by a join.
 
-Only what the book knows takes a place in the tables, so they cannot outgrow it; the names that led there are in a
-bounded cache, so that fifty thousand strange names cost time and no memory.
+Only what books and rules know takes a place in the tables, so they cannot outgrow them; the names that led there are
+in a bounded cache, so that fifty thousand strange names cost time and no memory.
 """
 
-from collections.abc import Iterable
 from fractions import Fraction
+from threading import Lock
 
 import polars as pl
 
-from spanledger.prices.book import STANDARD, Book, Cell, Found
-from spanledger.prices.meters import METERS
-from spanledger.prices.names import provider_id, spellings
+from spanledger.prices.cell import UNBOUNDED, Cell
+from spanledger.prices.layers import Layers, Name, Priced
+from spanledger.prices.meters import HOUR, METERS, Meter
 
-MOST_NAMES = 20_000
-PICO = 10**12
+MOST_NAMES = 50_000
+MOST_KEYS = 20_000
 
-Name = tuple[str | None, str | None, str]
+#: Rates are whole numbers of this part of a dollar: a 3,600th of 10⁻²⁴, in which both a price per million tokens
+#: with eighteen decimals and a price per hour that is charged by the microsecond are whole.
+GRAIN = HOUR * 10**24
 
-_BENIGN = frozenset("preview latest exp experimental beta instruct chat v1 v2 v3 001 002 003 online".split())
+_BOXES = {
+    "key": pl.Int32, "cell": pl.UInt32, "starts": pl.Int64, "ends": pl.Int64, "minute_from": pl.Int64,
+    "minute_to": pl.Int64, "weekdays": pl.Int64, "over": pl.Int64, "upto": pl.Int64,
+}  # fmt: skip
 
-RATE_COLUMNS = tuple(f"rate.{meter.counter}" for meter in METERS)
+
+def grains(meter: Meter, rate: Fraction) -> int:
+    """A rate in USD for one, in grains; for one microsecond where the meter counts seconds."""
+    return round(rate * GRAIN / (1_000_000 if meter.seconds else 1))
+
+
+class Tables:
+    """One state of the keys: boxes by key, and what is in each cell and each key, a row each."""
+
+    def __init__(self, keys: list[Priced]) -> None:
+        cells: list[Cell] = []
+        single: list[int | None] = []
+        rows: list[tuple[int, ...]] = []
+        for key, priced in enumerate(keys):
+            single.append(len(cells) if len(priced.cells) == 1 else None)
+            for cell in priced.cells:
+                if len(priced.cells) > 1:
+                    b = cell.box
+                    rows.append((key, len(cells), b.starts, b.ends, b.minute_from, b.minute_to, b.weekdays, b.over, b.upto))
+                cells.append(cell)
+        #: Key → its cell, where it has but one.
+        self.single = pl.Series("cell", single, pl.UInt32)
+        self.boxes = pl.DataFrame(rows, schema=_BOXES, orient="row")
+        self.rates = {m.counter: pl.Series(m.counter, [_grains(m, cell) for cell in cells], pl.Int128) for m in METERS}
+        self.inherits = {
+            m.counter: pl.Series(m.counter, [m.counter in cell.inherited for cell in cells], pl.Boolean)
+            for m in METERS if m.part_of
+        }  # fmt: skip
+        self.reason = pl.Series("reason", [cell.unpriced for cell in cells], pl.String)
+        self.least_seconds = pl.Series("least_seconds", [cell.least_seconds for cell in cells], pl.Int64)
+        self.state = pl.Series("state", [_state(cell) for cell in cells], pl.String)
+        self.sized = pl.Series("sized", [cell.box.over >= 0 or cell.box.upto < UNBOUNDED for cell in cells], pl.Boolean)
+        flags = [(*(p.found.flags if p.found else ()), *cell.flags) for p in keys for cell in p.cells]
+        #: The distinct sets of flags, the empty one first, and which of them each cell has.
+        self.flag_sets = [(), *sorted(set(flags) - {()})]
+        numbers = {held: number for number, held in enumerate(self.flag_sets)}
+        self.flag_set = pl.Series("flag_set", [numbers[held] for held in flags], pl.Int32)
+        found = [priced.found for priced in keys]
+        self.priced_as = pl.Series("priced_as", [f"{f.provider}/{f.model}" if f else None for f in found], pl.String)
+        self.match = pl.Series("price_match", [f.match if f else None for f in found], pl.String)
 
 
 class Keys:
-    """Keys of one book, growing as names are met."""
+    """The keys of one state of books and rules, growing as names are met. Safe to use from several threads."""
 
-    def __init__(self, books: Iterable[Book]) -> None:
-        self.books = tuple(books)
-        self.cells: list[Cell] = []
+    def __init__(self, layers: Layers) -> None:
+        self.layers = layers
+        self._keys: list[Priced] = []
         self._names: dict[Name, int] = {}
-        self._keys: dict[tuple[Found | str, str], int] = {}
-        self._cells_of: list[tuple[int, ...]] = []
-        self._found: list[Found | str] = []
-        self._tables: tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None = None
+        self._known: dict[object, int] = {}
+        self._tables: Tables | None = None
+        self._lock = Lock()
 
-    def key(self, name: Name) -> int:
-        """The key of a name; a name that no book knows has a key that says why."""
-        known = self._names.get(name)
-        if known is None:
-            if len(self._names) >= MOST_NAMES:
-                self._names.clear()
-            known = self._names[name] = self._resolved(*name)
-        return known
+    def names(self) -> list[Name]:
+        """The names that have been met and are remembered."""
+        with self._lock:
+            return list(self._names)
 
-    def cells_of(self, key: int) -> tuple[int, ...]:
-        return self._cells_of[key]
+    def of(self, names: list[Name]) -> tuple[list[int], Tables]:
+        """The keys of names, and tables in which all of them are."""
+        with self._lock:
+            if len(self._keys) > MOST_KEYS:
+                self._keys, self._names, self._known, self._tables = [], {}, {}, None
+            keys = []
+            for name in names:
+                key = self._names.get(name)
+                keys.append(self._new(name) if key is None else key)
+            if self._tables is None:
+                self._tables = Tables(self._keys)
+            return keys, self._tables
 
-    def found(self, key: int) -> Found | str:
-        return self._found[key]
-
-    def find(self, provider: str | None, model: str | None) -> tuple[Book, Found] | str:
-        """Who knows a model and as what, or why nobody does."""
-        if not model or not model.strip():
-            return "no model named"
-        if not provider or not provider.strip():
-            return "no provider named"
-        known_as = provider_id(provider)
-        for spelled, changed in spellings(known_as, model):
-            for book in self.books:
-                found = book.find(known_as, spelled)
-                if found is not None:
-                    return book, _judged(found, model, changed)
-        return "unknown model"
-
-    def _resolved(self, provider: str | None, model: str | None, tier: str) -> int:
-        answer = self.find(provider, model)
-        found: Found | str = answer if isinstance(answer, str) else answer[1]
-        known = self._keys.get((found, tier))
-        if known is not None:
-            return known
-        cells = (Cell(unpriced=answer),) if isinstance(answer, str) else answer[0].cells(answer[1], tier)
-        key = self._keys[(found, tier)] = len(self._cells_of)
-        self._cells_of.append(tuple(range(len(self.cells), len(self.cells) + len(cells))))
-        self.cells += cells
-        self._found.append(found)
-        self._tables = None
+    def _new(self, name: Name) -> int:
+        priced = self.layers.priced(name)
+        # However many names lead to a model, it is one key; what nobody knows is one key for each reason.
+        reasons = tuple(cell.unpriced for cell in priced.cells)
+        what = (priced.found, name.tier, name.provider, priced.rules) if priced.found else reasons
+        key = self._known.get(what)
+        if key is None:
+            key = self._known[what] = len(self._keys)
+            self._keys.append(priced)
+            self._tables = None
+        if len(self._names) >= MOST_NAMES:
+            self._names.clear()
+        self._names[name] = key
         return key
 
-    def tables(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-        """Boxes by key, rates by cell (a row each), and names by key (a row each)."""
-        if self._tables is None:
-            self._tables = self._boxes(), self._rates(), self._named()
-        return self._tables
 
-    def _boxes(self) -> pl.DataFrame:
-        rows = [(key, cell, self.cells[cell]) for key, cells in enumerate(self._cells_of) for cell in cells]
-        return pl.DataFrame(
-            [(k, n, c.starts, c.ends, c.minute_from, c.minute_to, c.weekdays, c.over, c.upto) for k, n, c in rows],
-            schema={"key": pl.Int32, "cell": pl.UInt32, "starts": pl.Int64, "ends": pl.Int64, "minute_from": pl.Int32,
-                    "minute_to": pl.Int32, "weekdays": pl.Int32, "over": pl.Int64, "upto": pl.Int64},
-            orient="row",
-        )  # fmt: skip
-
-    def _rates(self) -> pl.DataFrame:
-        columns: dict[str, list[int | None]] = {
-            f"rate.{m.counter}": [_pico(c.rates.get(m.counter)) for c in self.cells] for m in METERS
-        }
-        return pl.DataFrame(columns, schema=dict.fromkeys(RATE_COLUMNS, pl.Int64)).with_columns(
-            pl.Series("whole", [is_whole(c) for c in self.cells], pl.Boolean),
-            pl.Series("cell_reason", [c.unpriced for c in self.cells], pl.String),
-            pl.Series("cell_flags", [list(c.flags) for c in self.cells], pl.List(pl.String)),
-            pl.Series("estimated", [c.estimated for c in self.cells], pl.Boolean),
-            pl.Series("free", [c.free for c in self.cells], pl.Boolean),
-            pl.Series("inherits", [_inherits(c) for c in self.cells], pl.Boolean),
-        )
-
-    def _named(self) -> pl.DataFrame:
-        found = [f if isinstance(f, Found) else None for f in self._found]
-        return pl.DataFrame(
-            {
-                "priced_as": pl.Series([f"{f.provider}/{f.model}" if f else None for f in found], dtype=pl.String),
-                "price_match": pl.Series([f.match if f else None for f in found], dtype=pl.String),
-                "name_flags": pl.Series([list(f.flags) if f else [] for f in found], dtype=pl.List(pl.String)),
-            }
-        )
+def _grains(meter: Meter, cell: Cell) -> int | None:
+    rate = cell.rates.get(meter.counter)
+    return None if rate is None or cell.unpriced is not None else grains(meter, rate)
 
 
-def _judged(found: Found, sent: str, changed: bool) -> Found:
-    """`found` with what is unusual about how it was found, judged by the name as it was sent."""
-    flags = list(found.flags)
-    if sent.strip().lower().endswith("-latest") and not found.model.lower().endswith("-latest"):
-        flags.append("alias_drift")
-    words = [word for word in found.rest.strip("-:@./").replace(":", "-").replace(".", "-").split("-") if word]
-    if any(not word.isdigit() and word not in _BENIGN for word in words):
-        flags.append("prefix_match")
-    match = "alias" if changed and found.match == "exact" else found.match
-    return Found(provider=found.provider, model=found.model, match=match, flags=tuple(flags), rest="")
-
-
-def is_whole(cell: Cell) -> bool:
-    """Whether every rate is a whole number of pico-dollars, so that 64-bit integers price it exactly."""
-    return all((PICO * rate).denominator == 1 for rate in cell.rates.values()) and not cell.least_seconds
-
-
-def _pico(rate: Fraction | None) -> int | None:
-    return None if rate is None else int(PICO * rate)
-
-
-def _inherits(cell: Cell) -> bool:
-    return any(name.startswith(("cache_read", "cache_write_tokens")) or "audio" in name for name in cell.inherited)
-
-
-__all__ = ["RATE_COLUMNS", "STANDARD", "Keys", "is_whole"]
+def _state(cell: Cell) -> str:
+    if cell.unpriced is not None:
+        return "unpriced"
+    return "free" if cell.free else "estimated" if cell.estimated else "priced"

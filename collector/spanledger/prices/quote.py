@@ -1,7 +1,18 @@
-"""The answer to "what would this call cost?"."""
+"""What one call costs, in microseconds: for holds, and for questions before a call."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
+
+from spanledger.prices.amounts import PICO
+from spanledger.prices.cell import Box, Cell, microseconds
+from spanledger.prices.keys import grains
+from spanledger.prices.layers import Layers, Name, Priced
+from spanledger.prices.meters import BY_COUNTER, CHARGED, COMPONENTS, METERS
+
+MOST_QUOTED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,3 +25,137 @@ class Quote:
     priced_as: str | None = None
     price_match: str | None = None
     flags: tuple[str, ...] = ()
+    #: By component: input, cache_read, cache_write, output, other. Empty when unpriced.
+    components: Mapping[str, Decimal] | None = None
+    #: The rules that had a part in the price.
+    rules: tuple[str, ...] = ()
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fast:
+    """One cell with its rates in grains, ready for a call of plain tokens."""
+
+    box: Box
+    cell: Cell
+    input: int | None
+    dearest_input: int | None
+    output: int | None
+    dearest_output: int | None
+    request: int
+
+
+class Quotes:
+    """Quotes under one state of books and rules; what a name resolves to is kept for the names in use."""
+
+    def __init__(self, layers: Layers, revision: str) -> None:
+        self.layers = layers
+        self.revision = revision
+        self._names: dict[Name, tuple[Priced, tuple[_Fast, ...]]] = {}
+
+    def quote(self, name: Name, at: datetime, counters: Mapping[str, float]) -> Quote:
+        """The cost of a call with these counters of the ledger."""
+        priced, cells = self._of(name)
+        cell = _holding(cells, at, int(counters.get("input_tokens", 0))).cell
+        amounts = {"requests": 1, **{counter: value for counter, value in counters.items() if value}}
+        unknown = amounts.keys() - BY_COUNTER.keys()
+        if unknown:
+            raise ValueError(f"not a counter: {', '.join(sorted(unknown))}; counters are {', '.join(BY_COUNTER)}")
+        missing = [counter for counter in amounts if counter not in cell.rates and counter != "requests"]
+        if cell.unpriced is not None or missing:
+            return self._unpriced(priced, cell, cell.unpriced or f"no rate for {', '.join(missing)}")
+        parts = charge(cell, amounts)
+        return self._quote(priced, cell, sum(parts.values()), parts)
+
+    def worst(self, name: Name, at: datetime, input_tokens: int, output_tokens: int) -> Quote:
+        """The most that a call of plain tokens can cost: all input at the dearest of fresh and cache write, all output
+        at the dearest of output and reasoning."""
+        priced, cells = self._of(name)
+        fast = _holding(cells, at, input_tokens)
+        if fast.cell.unpriced is not None:
+            return self._unpriced(priced, fast.cell, fast.cell.unpriced)
+        if (input_tokens and fast.dearest_input is None) or (output_tokens and fast.dearest_output is None):
+            return self._unpriced(priced, fast.cell, f"no rate for {'input' if fast.dearest_input is None else 'output'}_tokens")
+        most = input_tokens * (fast.dearest_input or 0) + output_tokens * (fast.dearest_output or 0) + fast.request
+        return self._quote(priced, fast.cell, -(-most // PICO), None)
+
+    def priced(self, name: Name) -> Priced:
+        return self._of(name)[0]
+
+    def _of(self, name: Name) -> tuple[Priced, tuple[_Fast, ...]]:
+        known = self._names.get(name)
+        if known is None:
+            if len(self._names) >= MOST_QUOTED:
+                self._names.clear()
+            priced = self.layers.priced(name)
+            known = self._names[name] = priced, tuple(_fast(cell) for cell in priced.cells)
+        return known
+
+    def _quote(self, priced: Priced, cell: Cell, pico: int, parts: Mapping[str, int] | None) -> Quote:
+        found = priced.found
+        return Quote(
+            cost_usd=_usd(pico),
+            cost_state="free" if cell.free else "estimated" if cell.estimated else "priced",
+            priced_as=f"{found.provider}/{found.model}" if found else None,
+            price_match=found.match if found else None,
+            flags=(found.flags if found else ()) + cell.flags,
+            components=None if parts is None else {component: _usd(part) for component, part in parts.items()},
+            rules=cell.rules,
+            revision=self.revision,
+        )
+
+    def _unpriced(self, priced: Priced, cell: Cell, reason: str) -> Quote:
+        found = priced.found
+        return Quote(
+            cost_usd=None, cost_state="unpriced", unpriced_reason=reason,
+            priced_as=f"{found.provider}/{found.model}" if found else None,
+            price_match=found.match if found else None,
+            flags=(found.flags if found else ()) + cell.flags, revision=self.revision,
+        )  # fmt: skip
+
+
+def charge(cell: Cell, counters: Mapping[str, float]) -> dict[str, int]:
+    """Pico-dollars by component of one call, rounded so that they sum to the rounded whole."""
+    exact = dict.fromkeys(COMPONENTS, Fraction(0))
+    for meter in METERS:
+        rate = cell.rates.get(meter.counter)
+        if not rate:
+            continue
+        amount = sum(
+            (weight * Fraction(str(counters[name])) for name, weight in CHARGED[meter.counter].items() if counters.get(name)),
+            Fraction(0),
+        )
+        if meter.counter == "audio_seconds" and amount > 0:
+            amount = max(amount, Fraction(cell.least_seconds))
+        exact[meter.component] += max(amount, Fraction(0)) * rate * 10**12
+    parts: dict[str, int] = {component: round(part) for component, part in exact.items()}
+    largest = max(parts, key=lambda component: parts[component])
+    parts[largest] += round(sum(exact.values())) - sum(parts.values())
+    return parts
+
+
+def _holding(cells: Iterable[_Fast], at: datetime, size: int) -> _Fast:
+    moment = microseconds(at)
+    for fast in cells:
+        if fast.box.holds(moment, size):
+            return fast
+    raise AssertionError("the cells of a name cover all time and all sizes")
+
+
+def _fast(cell: Cell) -> _Fast:
+    def dearest(counters: Iterable[str]) -> int | None:
+        return max((grains(BY_COUNTER[c], cell.rates[c]) for c in counters if c in cell.rates), default=None)
+
+    return _Fast(
+        box=cell.box,
+        cell=cell,
+        input=dearest(["input_tokens"]),
+        dearest_input=dearest(["input_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"]),
+        output=dearest(["output_tokens"]),
+        dearest_output=dearest(["output_tokens", "reasoning_tokens"]),
+        request=dearest(["requests"]) or 0,
+    )
+
+
+def _usd(pico: int) -> Decimal:
+    return Decimal(pico).scaleb(-12)

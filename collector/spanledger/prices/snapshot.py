@@ -1,12 +1,13 @@
-"""The book that genai-prices bundles: the only module that touches that library.
+"""A data set of genai-prices as a book; with `clauses.py`, the only code that touches that library.
 
-Its own `get_prices` is asked once in every box of date, hour and tier, so that none of its rules is written twice.
-Its lookup caches grow without end; they are not used: `names.py` keeps a bounded one.
+The library's own `get_prices` is asked once in every box of date and hour, so that none of its rules is written twice.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from importlib.metadata import version
@@ -15,30 +16,34 @@ from itertools import pairwise
 from genai_prices import types as genai
 from genai_prices.data_snapshot import find_provider_by_id
 
-from spanledger.prices.book import (
-    BATCH, BEGINNING, DAY_MINUTES, FOREVER, STANDARD, UNBOUNDED, Cell, Found, Match, microseconds,
-)  # fmt: skip
+from spanledger.prices.book import Found
+from spanledger.prices.cell import BEGINNING, DAY_MINUTES, FOREVER, UNBOUNDED, Box, Cell, microseconds, moment
+from spanledger.prices.clauses import Clauses
 from spanledger.prices.meters import BY_RATE_KEY, HOUR, METERS
+from spanledger.prices.tiers import BATCH, STANDARD
 
-#: A tier → the contexts in which the library keeps its rates; any one of them that a model has is the one.
+#: A tier → the contexts under which the library keeps its rates; a model has at most one of them.
 CONTEXTS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     BATCH: ({"processing": "batch"},),
     "flex": ({"service_tier": "flex"},),
     "priority": ({"service_tier": "priority"},),
     "fast": ({"service_tier": "fast"}, {"speed": "fast"}),
-    "search-fast": ({"search_type": "fast"},),
-    "search-web": ({"search_type": "web"},),
-    "route-mistral-eu": ({"route": "mistral/eu"},),
+    "search:fast": ({"search_type": "fast"},),
+    "search:web": ({"search_type": "web"},),
+    "route:mistral/eu": ({"route": "mistral/eu"},),
 }
 
-#: Groq charges at least ten seconds of audio; the library has it in code, not in its prices.
+#: The library has this in its code, not in its prices.
 _LEAST_SECONDS = {("groq", "whisper-large-v3"): 10, ("groq", "whisper-large-v3-turbo"): 10}
 
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: Directions that the ledger does not tell apart: a call either hears or speaks.
+_SAME_RATE = {"input_audio_hours": "audio_hours", "output_audio_hours": "audio_hours"}
+
+_BEFORE_ALL_DATES = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Snapshot:
-    """A genai-prices data set as a `Book`."""
+    """Everything in one data set: the bundled one when `providers` is None."""
 
     name = "genai-prices"
 
@@ -50,116 +55,117 @@ class Snapshot:
         self.providers = list(providers)
         self.version = version_ or version("genai-prices")
         self._by_id = {provider.id: provider for provider in self.providers}
+        self._ids: dict[str, str | None] = {}
+        self._models = {(p.id, model.id): model for p in self.providers for model in p.models}
+        self._clauses: dict[str, Clauses] = {}
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of what the book says, not of the file it came in."""
+        """Hash of what the book says, whatever file it came in."""
         digest = hashlib.sha256()
-        for provider in sorted(self.providers, key=lambda p: p.id):
-            for model in provider.models:
-                digest.update(
-                    f"{provider.id}\0{model.id}\0{model.match!r}\0{model.prices!r}\0{model.price_variants!r}\n".encode()
-                )
+        for (provider, name), model in sorted(self._models.items()):
+            digest.update(f"{provider}\0{name}\0{model.match!r}\0{model.prices!r}\0{model.price_variants!r}\n".encode())
         return digest.hexdigest()
 
-    def provider_id(self, provider: str) -> str | None:
-        """The library's id for a provider; None when it has none."""
-        if provider in self._by_id:
-            return provider
-        found = find_provider_by_id(self.providers, provider)
-        return found.id if found else None
-
     def find(self, provider: str, model: str) -> Found | None:
-        known = self._by_id.get(self.provider_id(provider) or "")
+        known = self._provider(provider)
         if known is None:
             return None
-        listed = known.find_model(model)
-        if listed is not None:
-            match, rest = _how(listed, model.lower())
-            return Found(provider=known.id, model=listed.id, match=match, rest=rest)
+        found = self._clauses_of(known.id).find(model)
+        if found is not None:
+            return Found(provider=known.id, model=found[0].id, match=found[1], rest=found[2])
         for other in known.fallback_model_providers or ():
-            stand_in = self._by_id[other].find_model(model) if other in self._by_id else None
+            stand_in = self._clauses_of(other).find(model) if other in self._by_id else None
             if stand_in is not None:
-                _, rest = _how(stand_in, model.lower())
-                return Found(provider=other, model=stand_in.id, match="fallback", flags=("fallback_provider",), rest=rest)
+                flags = ("fallback_provider",)
+                return Found(provider=other, model=stand_in[0].id, match="fallback", flags=flags, rest=stand_in[2])
         return None
 
-    def models(self) -> Iterable[tuple[str, genai.ModelInfo]]:
-        """Every model with the id of its provider."""
-        for provider in self.providers:
-            for model in provider.models:
-                yield provider.id, model
-
     def cells(self, found: Found, tier: str) -> tuple[Cell, ...]:
-        model = next(m for m in self._by_id[found.provider].models if m.id == found.model)
-        return compile_cells(found.provider, model, tier if found.match != "fallback" or tier == STANDARD else f"fallback {tier}")
+        # What a provider charges for another's tiers is not what that one charges: a fallback has the standard tier only.
+        if found.match == "fallback" and tier != STANDARD:
+            return (_unpriced(Cell(), tier),)
+        model = self._models[found.provider, found.model]
+        return tuple(_merged(_compiled(found.provider, model, tier)))
+
+    def listed(self) -> list[tuple[str, str]]:
+        return list(self._models)
+
+    def models(self) -> Iterable[tuple[genai.Provider, genai.ModelInfo]]:
+        """Every model with its provider, as the library has them."""
+        return ((self._by_id[provider], model) for (provider, _), model in self._models.items())
+
+    def context_window(self, provider: str, model: str) -> int | None:
+        known = self._models.get((provider, model))
+        return known.context_window if known else None
+
+    def max_output_tokens(self, provider: str, model: str) -> int | None:
+        return None
+
+    def _provider(self, provider: str) -> genai.Provider | None:
+        if provider in self._by_id:
+            return self._by_id[provider]
+        if provider not in self._ids:
+            if len(self._ids) > 1_000:
+                self._ids.clear()
+            known = find_provider_by_id(self.providers, provider)
+            self._ids[provider] = known.id if known else None
+        known_as = self._ids[provider]
+        return self._by_id[known_as] if known_as else None
+
+    def _clauses_of(self, provider: str) -> Clauses:
+        if provider not in self._clauses:
+            self._clauses[provider] = Clauses(self._by_id[provider].models)
+        return self._clauses[provider]
 
 
-def compile_cells(provider: str, model: genai.ModelInfo, tier: str) -> tuple[Cell, ...]:
-    """The boxes of one model under one tier."""
-    cells: list[Cell] = []
-    variants = [v for v in model.price_variants or () if any(v.when.items() <= c.items() for c in CONTEXTS.get(tier, ()))]
+def _compiled(provider: str, model: genai.ModelInfo, tier: str) -> Iterable[Cell]:
+    contexts = CONTEXTS.get(tier, ())
+    variants = [v for v in model.price_variants or () if any(v.when.items() <= context.items() for context in contexts)]
     constraints = [v.constraint for v in variants]
     if not isinstance(model.prices, genai.ModelPrice):
         constraints += [priced.constraint for priced in model.prices]
+    least = _LEAST_SECONDS.get((provider, model.id), 0)
     for starts, ends in pairwise([BEGINNING, *_days(constraints), FOREVER]):
-        moment = _EARLIEST if starts == BEGINNING else _moment(starts)
+        day = _BEFORE_ALL_DATES if starts == BEGINNING else moment(starts)
         for minute_from, minute_to in pairwise([0, *_minutes(constraints), DAY_MINUTES]):
-            at = moment + timedelta(minutes=minute_from)
+            at = day + timedelta(minutes=minute_from)
             active = [v for v in variants if v.constraint is None or v.constraint.active(at)]
-            context = {key: value for v in active for key, value in v.when.items()}
-            box = Cell(
-                starts=starts, ends=ends, minute_from=minute_from, minute_to=minute_to,
-                least_seconds=_LEAST_SECONDS.get((provider, model.id), 0),
-            )  # fmt: skip
+            box = Box(starts=starts, ends=ends, minute_from=minute_from, minute_to=minute_to)
+            cell = Cell(box=box, least_seconds=least)
             if tier != STANDARD and not active:
-                cells.append(_unpriced(box, f"no rate for tier {tier}"))
+                yield _unpriced(cell, tier)
             else:
-                cells += _sized(box, model, model.get_prices(at, context))
-    return tuple(_merged(cells))
+                yield from _sized(cell, model, model.get_prices(at, {k: w for v in active for k, w in v.when.items()}))
 
 
-def _sized(box: Cell, model: genai.ModelInfo, price: genai.ModelPrice) -> list[Cell]:
-    listed = {key: value for key, value in vars(price).items() if value is not None and not key.startswith("_")}
+def _sized(cell: Cell, model: genai.ModelInfo, price: genai.ModelPrice) -> Iterable[Cell]:
+    listed = {key: value for key, value in vars(price).items() if value is not None}
     if not listed:
-        # 18 models that are not free have an empty price in 0.2.3: only a name that says so is.
+        # 18 models with an empty price in 0.2.3 are not free at all: only a name that says so is.
         if model.id.endswith(":free"):
-            return [_with(box, free=True, rates={m.counter: Fraction(0) for m in METERS})]
-        return [_unpriced(box, "the book lists the model without a price", "empty_price")]
+            yield replace(cell, free=True, rates={meter.counter: Fraction(0) for meter in METERS})
+        else:
+            yield replace(cell, unpriced="the book lists this model without a price", flags=("empty_price",))
+        return
     starts = sorted({tier.start for value in listed.values() if isinstance(value, genai.TieredPrices) for tier in value.tiers})
-    cells = []
     for over, upto in pairwise([-1, *starts, UNBOUNDED]):
-        rates = {}
+        rates: dict[str, Fraction] = {}
         for key, value in listed.items():
-            meter = BY_RATE_KEY.get("audio_hours" if key in ("input_audio_hours", "output_audio_hours") else key)
+            meter = BY_RATE_KEY.get(_SAME_RATE.get(key, key))
             if meter is not None:
-                rates[meter.counter] = Fraction(_at(value, over)) / (HOUR if meter.seconds else meter.per)
-        cells.append(priced_cell(_with(box, over=over, upto=upto), rates))
-    return cells
+                rates[meter.counter] = Fraction(_over(value, over)) / (HOUR if meter.seconds else meter.per)
+        yield replace(cell, box=replace(cell.box, over=over, upto=upto)).at_rates(rates)
 
 
-def priced_cell(box: Cell, rates: Mapping[str, Fraction]) -> Cell:
-    """`box` with `rates`, in which a part without a rate of its own has the rate of its narrowest priced whole."""
-    full, inherited = dict(rates), set()
-    for meter in METERS:
-        if meter.counter in full or meter.own_rate:
-            continue
-        # A whole comes before its parts in the table. Where a part has two, the first with a rate of its own wins.
-        whole = next((w for w in meter.part_of if w in rates), next((w for w in meter.part_of if w in full), None))
-        if whole is not None:
-            full[meter.counter] = full[whole]
-            inherited.add(meter.counter)
-    return _with(box, rates=full, inherited=frozenset(inherited))
-
-
-def _at(value: object, over: int) -> object:
+def _over(value: Decimal | genai.TieredPrices, size: int) -> Decimal:
     if not isinstance(value, genai.TieredPrices):
         return value
-    rate = value.base
-    for tier in value.tiers:
-        if over >= tier.start:
-            rate = tier.price
-    return rate
+    return next((tier.price for tier in reversed(value.tiers) if size >= tier.start), value.base)
+
+
+def _unpriced(cell: Cell, tier: str) -> Cell:
+    return replace(cell, unpriced=f"no rate for tier {tier}", flags=("context_unmatched",))
 
 
 def _days(constraints: Iterable[object]) -> list[int]:
@@ -172,58 +178,16 @@ def _minutes(constraints: Iterable[object]) -> list[int]:
     return sorted({t.hour * 60 + t.minute for t in clocks} - {0})
 
 
-def _moment(at: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
-
-
-def _with(cell: Cell, **changes: object) -> Cell:
-    from dataclasses import replace
-
-    return replace(cell, **changes)  # type: ignore[arg-type]
-
-
-def _unpriced(box: Cell, reason: str, *flags: str) -> Cell:
-    return _with(box, unpriced=reason, flags=flags)
-
-
-def _merged(cells: Sequence[Cell]) -> list[Cell]:
-    """Neighbouring hours with the same rates as one box."""
+def _merged(cells: Iterable[Cell]) -> list[Cell]:
+    """Neighbouring hours of the same rates as one cell."""
     merged: list[Cell] = []
     for cell in cells:
         for index, other in enumerate(merged):
-            if other.minute_to == cell.minute_from and _with(other, minute_to=cell.minute_to) == _with(
-                cell, minute_from=other.minute_from
-            ):
-                merged[index] = _with(other, minute_to=cell.minute_to)
-                break
+            if other.box.minute_to == cell.box.minute_from and replace(cell, box=other.box) == other:
+                together = replace(other.box, minute_to=cell.box.minute_to)
+                if replace(together, minute_from=cell.box.minute_from) == cell.box:
+                    merged[index] = replace(other, box=together)
+                    break
         else:
             merged.append(cell)
     return merged
-
-
-def _how(model: genai.ModelInfo, name: str) -> tuple[Match, str]:
-    """Which kind of clause recognised a name, and how much of it no clause spells out."""
-    if name == model.id.lower():
-        return "exact", ""
-    kinds = sorted(_clauses(model.match, name))
-    return kinds[0][1], kinds[0][2]
-
-
-def _clauses(clause: object, name: str) -> list[tuple[int, Match, str]]:
-    match clause:
-        case genai.ClauseEquals(equals=text) if text.lower() == name:
-            return [(0, "alias", "")]
-        case genai.ClauseStartsWith(starts_with=text) if name.startswith(text.lower()):
-            return [(1, "prefix", name[len(text) :])]
-        case genai.ClauseEndsWith(ends_with=text) if name.endswith(text.lower()):
-            return [(2, "suffix", name[: -len(text)])]
-        case genai.ClauseRegex() if clause.is_match(name):
-            return [(3, "pattern", "")]
-        case genai.ClauseContains(contains=text) if text.lower() in name:
-            return [(4, "contains", name.replace(text.lower(), "", 1))]
-        case genai.ClauseOr(or_=parts):
-            return [found for part in parts for found in _clauses(part, name)]
-        case genai.ClauseAnd(and_=parts):
-            return [found for part in parts for found in _clauses(part, name)] if clause.is_match(name) else []
-        case _:
-            return []

@@ -1,0 +1,94 @@
+"""The sum of products: usage times rates in whole grains, rounded once to the twelfth decimal."""
+
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from spanledger.prices.keys import GRAIN, Tables
+from spanledger.prices.meters import BY_COUNTER, COMPONENTS
+from spanledger.prices.usage import Usage
+
+#: Grains in a pico-dollar, the last digit of the ledger's money.
+PICO = GRAIN // 10**12
+
+#: No single entry costs a million dollars; the ledger's money ends at a hundred.
+ABSURD_USD = 1_000_000.0
+
+
+class Amounts:
+    """Pico-dollars by row: the whole and its components, whose sum it is; and what had no rate."""
+
+    def __init__(self, usage: Usage, tables: Tables, cells: pl.Series) -> None:
+        parts: dict[str, pl.Expr] = {}
+        columns: list[pl.Series] = []
+        missing: list[pl.Expr] = []
+        priced: list[pl.Expr] = []
+        inherited: list[pl.Expr] = []
+        rough: list[pl.Expr] = []
+        for counter, amount in usage.charged.items():
+            meter = BY_COUNTER[counter]
+            rates = tables.rates[counter]
+            if counter == "audio_seconds" and (tables.least_seconds > 0).any():
+                amount = _at_least(amount, tables.least_seconds.gather(cells))
+            a, r = f"a.{counter}", f"r.{counter}"
+            columns += [amount.alias(a), rates.gather(cells).alias(r)]
+            product = pl.col(a).cast(pl.Int128) * pl.col(r).fill_null(0)
+            parts[meter.component] = parts[meter.component] + product if meter.component in parts else product
+            rough.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
+            if counter != "requests":
+                missing.append(pl.when((pl.col(a) > 0) & pl.col(r).is_null()).then(pl.lit(counter)))
+            priced.append((pl.col(a) > 0) & pl.col(r).is_not_null())
+            if counter in tables.inherits and ("audio" in counter or counter.startswith("cache_read")):
+                columns.append(tables.inherits[counter].gather(cells).alias(f"i.{counter}"))
+                inherited.append((pl.col(a) > 0) & pl.col(f"i.{counter}"))
+        table = pl.DataFrame(columns).select(
+            *[part.alias(component) for component, part in parts.items()],
+            (pl.sum_horizontal(rough) > ABSURD_USD * GRAIN).alias("absurd"),
+            (pl.concat_str(missing, separator=", ", ignore_nulls=True) if missing else pl.lit("")).alias("missing"),
+            pl.any_horizontal(priced).alias("priced"),
+            (pl.any_horizontal(inherited) if inherited else pl.lit(False)).alias("inherited"),
+        )
+        self.absurd = table["absurd"]
+        self.missing = table["missing"]
+        self.priced = table["priced"]
+        self.inherited = table["inherited"]
+        self.cost, self.parts = _rounded({component: table[component] for component in parts}, table.height)
+
+
+def money(pico: pl.Series) -> pl.Series:
+    """Pico-dollars as the ledger's money: the same 128 bits, read with twelve decimals."""
+    whole = pico.cast(pl.Decimal(38, 0)).to_arrow()
+    read = pa.Array.from_buffers(pa.decimal128(20, 12), len(whole), whole.buffers(), offset=whole.offset)
+    return pl.Series(pico.name, read)
+
+
+def _rounded(parts: Mapping[str, pl.Series], height: int) -> tuple[pl.Series, dict[str, pl.Series]]:
+    """The whole, rounded half to even; and the parts, which take up what rounding leaves so that they sum to it."""
+    table = pl.DataFrame(list(parts.values())).with_columns(pl.sum_horizontal(list(parts)).alias("cost"))
+    whole = table.select(pl.all() // PICO)
+    if table.select(pl.any_horizontal(pl.all() % PICO != 0).any()).item():
+        whole = table.select([_half_even(name) for name in table.columns])
+        left = pl.col("cost") - pl.sum_horizontal(list(parts))
+        largest = pl.max_horizontal(list(parts))
+        # The first of the largest components takes the (at most two) pico-dollars that are left.
+        taken = pl.lit(False)
+        changes = []
+        for name in parts:
+            mine = (pl.col(name) == largest) & ~taken
+            changes.append(pl.when(mine).then(pl.col(name) + left).otherwise(pl.col(name)).alias(name))
+            taken = taken | (pl.col(name) == largest)
+        whole = whole.with_columns(changes)
+    zero = pl.zeros(height, pl.Int64, eager=True).cast(pl.Int128)
+    return whole["cost"], {c: whole[c] if c in parts else zero for c in COMPONENTS}
+
+
+def _half_even(name: str) -> pl.Expr:
+    quotient = pl.col(name) // PICO
+    rest = pl.col(name) - quotient * PICO
+    up = (rest * 2 > PICO) | ((rest * 2 == PICO) & (quotient % 2 == 1))
+    return (quotient + up.cast(pl.Int128)).alias(name)
+
+
+def _at_least(amount: pl.Series, seconds: pl.Series) -> pl.Series:
+    return pl.select(pl.when(amount > 0).then(pl.max_horizontal(amount, seconds * 1_000_000)).otherwise(amount)).to_series()
