@@ -1,5 +1,6 @@
 """`spanledger doctor` and `check-config` say what is wrong, and nothing when nothing is."""
 
+import asyncio
 import json
 import socket
 from datetime import UTC, datetime
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spanledger.collector.journal import Journal
+from spanledger.collector.received import Received
 from spanledger.ledger.table import Ledger
 from tests.cli.command import here
 from tests.cli.running import collector
@@ -84,6 +87,35 @@ def test_a_ledger_that_cannot_be_read_is_wrong(tmp_path: Path) -> None:
     log.mkdir(parents=True)
     (log / f"{0:020}.json").write_text("not a log\n")
     assert findings("--data", str(tmp_path / "data"))["ledger"]["state"] == "wrong"
+
+
+def test_what_could_not_be_read_is_wrong_and_says_why(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+
+    async def fill() -> None:
+        journal = Journal(data / "journal.sqlite", limit_bytes=1 << 20)
+        for _ in range(3):
+            await journal.append(
+                Received(
+                    sequence=0,
+                    received_at=datetime.now(UTC),
+                    signal="traces",
+                    encoding="protobuf",
+                    compression="identity",
+                    body=b"x",
+                )
+            )
+        journal.set_aside(1, "not OTLP at byte 0")
+        journal.flush()
+        journal.close()
+
+    asyncio.run(fill())
+    found = findings("--data", str(data))
+    assert "2 bodies wait" in found["journal"]["says"]
+    assert found["set aside"]["state"] == "wrong"
+    assert "1 body is set aside, unread: not OTLP at byte 0" in found["set aside"]["says"]
+    assert "spanledger journal list" in found["set aside"]["do"]
 
 
 def test_an_environment_in_which_no_span_is_made_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,10 +179,24 @@ def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
 
 
 def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
+    import sqlite3
+
+    from spanledger.cli.backlog import backlog
+
     path = data / "journal.sqlite"
-    if path.exists():
-        size = sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
-        yield Finding(subject="journal", state="good", says=f"{_size(size)} on disk")
+    if not path.exists():
+        return
+    try:
+        left = backlog(data)
+    except sqlite3.Error as error:
+        yield Finding(subject="journal", state="wrong", says=f"cannot be read: {error}", do="is something else writing to it?")
+        return
+    size = sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
+    yield Finding(subject="journal", state="good", says=f"{left.waiting:,} bodies wait for the ledger, {_size(size)} on disk")
+    if left.set_aside:
+        bodies = "1 body is" if left.set_aside == 1 else f"{left.set_aside:,} bodies are"
+        says = f"{bodies} set aside, unread: {left.reason}"
+        yield Finding(subject="set aside", state="wrong", says=says, do="which: spanledger journal list")
 
 
 def _sending(data: Path, config: Path | None) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: How many calls `demo/calls.py` makes: only the progress bar stands on it.
 _LIVE_CALLS = 25
 _BATCH = 512
+#: After so many looks at a ledger that does not change and a journal that is empty, nothing more will come.
+_IDLE_POLLS = 6
 
 
 def demo(
@@ -45,6 +47,7 @@ def demo(
     from rich.console import Console
 
     from spanledger.cli.addresses import running
+    from spanledger.cli.backlog import backlog
     from spanledger.cli.quick_arrow import start_quickly
 
     start_quickly()
@@ -60,6 +63,9 @@ def demo(
     except KeyboardInterrupt:
         fail("interrupted; what was delivered stays in the ledger")
     if not _compare(console, run, wanted, found):
+        aside = backlog(data)
+        if aside.set_aside:
+            console.print(f"{aside.set_aside} bodies are set aside, unread: {aside.reason}. Which: spanledger journal list")
         raise typer.Exit(1)
 
 
@@ -171,21 +177,26 @@ def _history(progress: "Progress", addresses: "Addresses", run: str, days: int, 
 
 
 def _settled(console: "Console", data: "Path", run: str, wanted: "Totals", patience: float) -> "Totals":
-    """What the ledger has of this run, once it has all of its calls or stops changing, or patience ends."""
+    """What the ledger has of this run, once it has all of its calls, or nothing more is on its way, or patience ends."""
     import time
 
     from spanledger.analytics.connect import connect
+    from spanledger.cli.backlog import backlog
     from spanledger.cli.demo.totals import found
     from spanledger.ledger.connect import refresh
 
     connection = connect(data)
     until = time.monotonic() + patience
+    idle = 0
     with console.status("waiting for the ledger …"):
         has = found(connection, run)
-        while has.calls < wanted.calls and time.monotonic() < until:
+        while has.calls < wanted.calls and time.monotonic() < until and idle < _IDLE_POLLS:
             time.sleep(0.5)
+            # The journal first: what has left it is in the ledger that is looked at next.
+            waiting = backlog(data).waiting
             refresh(connection)
-            has = found(connection, run)
+            before, has = has, found(connection, run)
+            idle = idle + 1 if not waiting and has == before else 0
     return has
 
 
