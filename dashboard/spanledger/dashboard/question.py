@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import duckdb
@@ -68,8 +69,8 @@ class Choice:
 TODAY = Choice(range="Today", days=None, filters={})
 
 
-def ask(connection: duckdb.DuckDBPyConnection, now: datetime) -> Choice:
-    """Show the choices, in the container it is called in, and give what is chosen."""
+def ask(connection: duckdb.DuckDBPyConnection, data: Path, now: datetime) -> Choice:
+    """Show the choices, in the container it is called in, and give what is chosen. The address of the page keeps it."""
     chosen: Range = st.segmented_control(
         "Range",
         RANGES,
@@ -84,12 +85,17 @@ def ask(connection: duckdb.DuckDBPyConnection, now: datetime) -> Choice:
     if chosen == "Custom":
         today = now.astimezone(UTC).date()
         picked = st.date_input(
-            "From and to, UTC", (today - timedelta(days=6), today), key="days", label_visibility="collapsed", width=230
+            "From and to, UTC",
+            (today - timedelta(days=6), today),
+            key="days",
+            label_visibility="collapsed",
+            width=230,
+            bind="query-params",
         )
         days = (picked[0], picked[-1]) if isinstance(picked, tuple) and picked else (today, today)
     with st.popover("Filter", icon=":material/filter_list:"):
         since, until = _ends(chosen, days, now)
-        filters = _filters(connection, Selection(since=since, until=until))
+        filters = _filters(connection, str(data), Selection(since=since, until=until))
     return Choice(range=chosen, days=days, filters=filters)
 
 
@@ -124,19 +130,26 @@ def _words(chosen: Range, since: datetime, until: datetime) -> str:
             return f"last {chosen}"
 
 
-def _filters(connection: duckdb.DuckDBPyConnection, everything: Selection) -> dict[str, tuple[str, ...]]:
+def _filters(connection: duckdb.DuckDBPyConnection, data: str, everything: Selection) -> dict[str, tuple[str, ...]]:
     filters: dict[str, tuple[str, ...]] = {}
     for name, title in OFFERED.items():
-        table = spend_by(connection, name, everything, top=_VALUES)
-        values = [row["key"] or "" for row in table.select(["key", "rest"]).to_pylist() if not row["rest"]]
-        kept: list[str] = st.session_state.get(f"filter.{name}", [])
+        values = _values(connection, data, name, everything.since, everything.until)
+        kept: list[str] = st.session_state.get(name, [])
         # A chosen value stays on offer when the range no longer has it: Streamlit would drop the choice without a word.
         offered = values + [value for value in kept if value not in values]
         if offered in ([], [""]):
             continue
         wanted = st.multiselect(
-            title, offered, key=f"filter.{name}", format_func=lambda value: value or _NOT_GIVEN, placeholder="All"
+            title, offered, key=name, format_func=lambda value: value or _NOT_GIVEN, placeholder="All", bind="query-params"
         )
         if wanted:
             filters[name] = tuple(wanted)
     return filters
+
+
+# A minute old is new enough for what can be chosen, and spares every click nine questions to the ledger.
+@st.cache_data(ttl=60, max_entries=500, show_spinner=False)
+def _values(_connection: duckdb.DuckDBPyConnection, data: str, name: str, since: datetime, until: datetime) -> list[str]:
+    """The dearest values of a dimension; "" is a value that is not given."""
+    rows = spend_by(_connection, name, Selection(since=since, until=until), top=_VALUES).select(["key", "rest"]).to_pylist()
+    return [row["key"] or "" for row in rows if not row["rest"]]

@@ -64,7 +64,7 @@ def frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
     try:
         with opened(data) as connection:
             empty = page.needs_calls and extent(connection).entries == 0
-            choice, every = _head(page, connection, now or datetime.now(UTC), asks=page.asks and not empty)
+            choice, every = _head(page, connection, data, now or datetime.now(UTC), asks=page.asks and not empty)
     except LedgerUnreadable as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -84,12 +84,12 @@ def frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
     st.html('<footer class="sl-note">Days, months and times are UTC. Money is US dollars.</footer>')
 
 
-def _head(page: Page, connection: duckdb.DuckDBPyConnection, now: datetime, *, asks: bool) -> tuple[Choice, str]:
+def _head(page: Page, connection: duckdb.DuckDBPyConnection, data: Path, now: datetime, *, asks: bool) -> tuple[Choice, str]:
     """The title and, on one line with it where there is room, what can be chosen."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="sl-head"):
         st.html(f'<header class="sl-head"><h1>{text(page.title)}</h1><p>{text(page.about)}</p></header>', width="content")
         with st.container(horizontal=True, vertical_alignment="center", width="content", gap="small", key="sl-choices"):
-            choice = ask(connection, now) if asks else TODAY
+            choice = ask(connection, data, now) if asks else TODAY
             every = st.selectbox(
                 "Refresh",
                 list(_REFRESH_SECONDS),
@@ -98,6 +98,7 @@ def _head(page: Page, connection: duckdb.DuckDBPyConnection, now: datetime, *, a
                 width=104,
                 format_func=lambda word: f"↻ {word}",
                 label_visibility="collapsed",
+                persist_state="session",
             )
     if choice.words:
         st.caption(choice.words)

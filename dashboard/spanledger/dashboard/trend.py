@@ -23,9 +23,16 @@ def trend(moment: Moment, dimensions: Sequence[str]) -> str:
                 key="trend.stack",
                 label_visibility="collapsed",
                 width=230,
+                persist_state="session",
             )
             measure = st.segmented_control(
-                "Measure", MEASURES, default="Cost", required=True, key="trend.measure", label_visibility="collapsed"
+                "Measure",
+                MEASURES,
+                default="Cost",
+                required=True,
+                key="trend.measure",
+                label_visibility="collapsed",
+                persist_state="session",
             )
         spend = spend_over_time(moment.connection, question.selection, step=question.step, dimension=chosen, top=SERIES)
         # Vega's own legend runs out of a narrow page; this one wraps.
