@@ -65,8 +65,8 @@ class Running:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self._errors.seek(0)
-            raise AssertionError(self._errors.read())
+            self._ended()
+            raise AssertionError(self.log())
         self.addresses: dict[str, str] = json.loads(line)
 
     @property
@@ -84,7 +84,6 @@ class Running:
         return self._ended()
 
     def log(self) -> str:
-        self._errors.flush()
         return Path(self._errors.name).read_text()
 
     def _ended(self) -> int:

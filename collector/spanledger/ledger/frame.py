@@ -6,6 +6,7 @@ Arrow table that the ledger keeps.
 
 from typing import cast
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,7 @@ def _polars_type(kind: pa.DataType) -> pl.DataType:
         return pl.List(pl.Struct({"key": pl.String(), "value": _polars_type(kind.item_type)}))
     if pa.types.is_decimal(kind):
         return pl.Decimal(kind.precision, kind.scale)
-    return cast(pl.Series, pl.from_arrow(pa.array([], type=kind))).dtype
+    return cast(pl.Series, pl.from_arrow(pa.nulls(0, kind))).dtype
 
 
 #: Column name → Polars type, in the order of the schema.
@@ -82,7 +83,11 @@ def _filled(column: pa.Array | pa.ChunkedArray, field: pa.Field) -> pa.Array | p
     if field.nullable or not column.null_count:
         return column
     if pa.types.is_map(field.type):
-        empty = pa.array([[]] * len(column), type=field.type)
+        nothing = pa.nulls(0, field.type)
+        # From numpy: `pa.array` of a list imports pandas where it is installed, which takes a second.
+        empty = pa.MapArray.from_arrays(pa.array(np.zeros(len(column) + 1, np.int32)), nothing.keys, nothing.items).cast(
+            field.type
+        )
         return empty if column.null_count == len(column) else _with_empty_lists(column, field.type)
     if pa.types.is_list(field.type):
         return pc.fill_null(column, pa.scalar([], type=field.type))
