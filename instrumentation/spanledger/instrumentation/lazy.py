@@ -18,7 +18,12 @@ Original = Callable[..., Any]
 
 
 def generator(
-    provider: Provider, original: Original, args: tuple[Any, ...], kwargs: Mapping[str, Any], asked: Asked, names: Mapping[str, str]
+    provider: Provider,
+    original: Original,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    asked: Asked,
+    names: Mapping[str, str],
 ) -> Generator[Any, Any, Any]:
     """The generator that `original` gives, metered from its first event on."""
     call = engine.begin_sync(asked, names)
@@ -51,7 +56,12 @@ def generator(
 
 
 async def async_generator(
-    provider: Provider, original: Original, args: tuple[Any, ...], kwargs: Mapping[str, Any], asked: Asked, names: Mapping[str, str]
+    provider: Provider,
+    original: Original,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    asked: Asked,
+    names: Mapping[str, str],
 ) -> AsyncGenerator[Any, None]:
     """The same for an asynchronous generator, or a coroutine that gives one."""
     call = await engine.begin_async(asked, names)
