@@ -6,7 +6,6 @@ Arrow table that the ledger keeps.
 
 from typing import cast
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,8 +83,8 @@ def _filled(column: pa.Array | pa.ChunkedArray, field: pa.Field) -> pa.Array | p
         return column
     if pa.types.is_map(field.type):
         nothing = pa.nulls(0, field.type)
-        # From numpy: `pa.array` of a list imports pandas where it is installed, which takes a second.
-        empty = pa.MapArray.from_arrays(pa.array(np.zeros(len(column) + 1, np.int32)), nothing.keys, nothing.items).cast(
+        # Not by `pa.array`, which imports pandas where it is installed: a second, and 40 MB.
+        empty = pa.MapArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(column) + 1), nothing.keys, nothing.items).cast(
             field.type
         )
         return empty if column.null_count == len(column) else _with_empty_lists(column, field.type)
