@@ -65,22 +65,25 @@ def money(pico: pl.Series) -> pl.Series:
 
 def _rounded(parts: Mapping[str, pl.Series], height: int) -> tuple[pl.Series, dict[str, pl.Series]]:
     """The whole, rounded half to even; and the parts, which take up what rounding leaves so that they sum to it."""
-    table = pl.DataFrame(list(parts.values())).with_columns(pl.sum_horizontal(list(parts)).alias("cost"))
-    whole = table.select(pl.all() // PICO)
-    if table.select(pl.any_horizontal(pl.all() % PICO != 0).any()).item():
-        whole = table.select([_half_even(name) for name in table.columns])
+    table = pl.DataFrame(list(parts.values()))
+    whole = table.select(pl.all() // PICO).with_columns(pl.sum_horizontal(list(parts)).alias("cost"))
+    total = table.select(pl.sum_horizontal(list(parts)).alias("cost")).to_series()
+    # Nothing is negative, so nothing was cut off anywhere exactly where nothing is missing from the sum.
+    cut = whole.select(pl.lit(total) != pl.col("cost") * PICO).to_series().arg_true()
+    if len(cut):
+        exact = table[cut].with_columns(total.gather(cut)).select([_half_even(name) for name in [*parts, "cost"]])
         left = pl.col("cost") - pl.sum_horizontal(list(parts))
         largest = pl.max_horizontal(list(parts))
-        # The first of the largest components takes the (at most two) pico-dollars that are left.
         taken = pl.lit(False)
         changes = []
         for name in parts:
             mine = (pl.col(name) == largest) & ~taken
             changes.append(pl.when(mine).then(pl.col(name) + left).otherwise(pl.col(name)).alias(name))
             taken = taken | (pl.col(name) == largest)
-        whole = whole.with_columns(changes)
-    zero = pl.zeros(height, pl.Int64, eager=True).cast(pl.Int128)
-    return whole["cost"], {c: whole[c] if c in parts else zero for c in COMPONENTS}
+        exact = exact.with_columns(changes)
+        whole = whole.with_columns([whole[name].scatter(cut, exact[name]) for name in whole.columns])
+    nothing = pl.zeros(height, pl.Int64, eager=True).cast(pl.Int128)
+    return whole["cost"], {c: whole[c] if c in parts else nothing for c in COMPONENTS}
 
 
 def _half_even(name: str) -> pl.Expr:

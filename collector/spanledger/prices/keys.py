@@ -4,8 +4,11 @@ Only what books and rules know takes a place in the tables, so they cannot outgr
 in a bounded cache, so that fifty thousand strange names cost time and no memory.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from threading import Lock
+from typing import Any
 
 import polars as pl
 
@@ -68,35 +71,54 @@ class Tables:
 
 
 class Keys:
-    """The keys of one state of books and rules, growing as names are met. Safe to use from several threads."""
+    """The keys of one state of books and rules, growing as names are met. Safe to use from several threads.
 
-    def __init__(self, layers: Layers) -> None:
+    `asked` frames have a row for each call and the columns that a name is made of, as telemetry spells them; `named`
+    makes a name of such a row.
+    """
+
+    def __init__(self, layers: Layers, named: Callable[[dict[str, Any]], Name]) -> None:
         self.layers = layers
+        self._named = named
         self._keys: list[Priced] = []
-        self._names: dict[Name, int] = {}
         self._known: dict[object, int] = {}
+        self._met: pl.DataFrame | None = None
         self._tables: Tables | None = None
         self._lock = Lock()
+        self._contracts = any(rule.layer == "contract" for rule in layers.rules)
 
-    def names(self) -> list[Name]:
-        """The names that have been met and are remembered."""
+    def met(self) -> pl.DataFrame | None:
+        """The rows that have been met and are remembered."""
         with self._lock:
-            return list(self._names)
+            return None if self._met is None else self._met.drop("key", "listed")
 
-    def of(self, names: list[Name]) -> tuple[list[int], Tables]:
-        """The keys of names, and tables in which all of them are."""
+    def of(self, asked: pl.DataFrame) -> tuple[pl.Series, pl.Series, Tables]:
+        """The key of each row, its key at list price, and tables in which all of them are."""
         with self._lock:
-            if len(self._keys) > MOST_KEYS:
-                self._keys, self._names, self._known, self._tables = [], {}, {}, None
-            keys = []
-            for name in names:
-                key = self._names.get(name)
-                keys.append(self._new(name) if key is None else key)
+            if self._met is not None and (self._met.height > MOST_NAMES or len(self._keys) > MOST_KEYS):
+                self._keys, self._known, self._met, self._tables = [], {}, None, None
+            found = None if self._met is None else self._join(asked)
+            new = asked if found is None else asked.filter(found["key"].is_null())
+            if new.height or self._met is None:
+                self._meet(new.unique())
+                found = self._join(asked)
             if self._tables is None:
                 self._tables = Tables(self._keys)
-            return keys, self._tables
+            return found["key"], found["listed"], self._tables
 
-    def _new(self, name: Name) -> int:
+    def _join(self, asked: pl.DataFrame) -> pl.DataFrame:
+        return asked.join(self._met, on=asked.columns, how="left", nulls_equal=True, maintain_order="left")
+
+    def _meet(self, new: pl.DataFrame) -> None:
+        keys, listed = [], []
+        for row in new.iter_rows(named=True):
+            name = self._named(row)
+            keys.append(self._key(name))
+            listed.append(self._key(replace(name, listed=True, belongs=())) if self._contracts else keys[-1])
+        met = new.with_columns(pl.Series("key", keys, pl.Int32), pl.Series("listed", listed, pl.Int32))
+        self._met = met if self._met is None else pl.concat([self._met, met], rechunk=True)
+
+    def _key(self, name: Name) -> int:
         priced = self.layers.priced(name)
         # However many names lead to a model, it is one key; what nobody knows is one key for each reason.
         reasons = tuple(cell.unpriced for cell in priced.cells)
@@ -106,9 +128,6 @@ class Keys:
             key = self._known[what] = len(self._keys)
             self._keys.append(priced)
             self._tables = None
-        if len(self._names) >= MOST_NAMES:
-            self._names.clear()
-        self._names[name] = key
         return key
 
 

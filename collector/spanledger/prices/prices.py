@@ -14,7 +14,7 @@ from spanledger.prices.meters import METERS
 from spanledger.prices.placed import cells_of
 from spanledger.prices.quote import Quote, Quotes
 from spanledger.prices.revision import revision_of
-from spanledger.prices.rows import keyed
+from spanledger.prices.rows import asked, named
 from spanledger.prices.rule import Belongs, Rule
 from spanledger.prices.settings import Settings
 from spanledger.prices.snapshot import Snapshot
@@ -66,7 +66,9 @@ class Prices:
         """
         old = self._state
         state = _compiled(old.layers.books if books is None else tuple(books), old.layers.rules if rules is None else rules)
-        state.keys.of(old.keys.names())
+        met = old.keys.met()
+        if met is not None and met.columns == asked(met.clear(), state.layers).columns:
+            state.keys.of(met)
         self._state = state
         return state.revision
 
@@ -78,17 +80,17 @@ class Prices:
         """
         state = self._state
         rows = entries.select([column for column in entries.columns if column in _READ])
-        found = keyed(rows, state.layers, state.keys)
+        keys, listed_keys, tables = state.keys.of(asked(rows, state.layers))
         used = usage(rows)
         moments = _moments(rows)
         size = _size_of_each(used.size, rows)
-        cells = cells_of(found.keys, moments, size, found.tables)
-        amounts = listed = Amounts(used, found.tables, cells)
+        cells = cells_of(keys, moments, size, tables)
+        amounts = listed = Amounts(used, tables, cells)
         listed_cells = cells
-        if found.listed is not None and (found.listed != found.keys).any():
-            listed_cells = cells_of(found.listed, moments, size, found.tables)
-            listed = Amounts(used, found.tables, listed_cells)
-        charged = Charged(used, found.tables, found.keys, cells, amounts, listed, listed_cells)
+        if (listed_keys != keys).any():
+            listed_cells = cells_of(listed_keys, moments, size, tables)
+            listed = Amounts(used, tables, listed_cells)
+        charged = Charged(used, tables, keys, cells, amounts, listed, listed_cells)
         priced = stated(rows, charged, state.revision, self.settings)
         if "cost_state" in entries.columns and entries["cost_state"].null_count() < entries.height:
             priced = _kept(entries, priced)
@@ -142,7 +144,7 @@ class Prices:
 def _compiled(books: tuple[Book, ...], rules: Sequence[Rule]) -> _State:
     layers = Layers(books, rules)
     revision = revision_of(layers)
-    return _State(layers=layers, revision=revision, keys=Keys(layers), quotes=Quotes(layers, revision))
+    return _State(layers=layers, revision=revision, keys=Keys(layers, named), quotes=Quotes(layers, revision))
 
 
 def _moments(rows: pl.DataFrame) -> pl.Series:

@@ -1,10 +1,9 @@
-"""From the rows of a batch to the keys that price them: each distinct name is resolved once."""
+"""What of the rows of a batch decides their rates, besides time and size."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from spanledger.prices.keys import Keys, Tables
 from spanledger.prices.layers import Layers, Name
 from spanledger.prices.tiers import tier_of
 
@@ -12,51 +11,35 @@ from spanledger.prices.tiers import tier_of
 _COLUMNS = {"tenant": "tenant", "project": "project", "key": "api_key_id"}
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
-    """The key of each row, and its key at list price where contracts exist."""
-
-    keys: pl.Series
-    listed: pl.Series | None
-    tables: Tables
-
-
-def keyed(rows: pl.DataFrame, layers: Layers, keys: Keys) -> Keyed:
-    """The keys of the rows of a batch, which may lack any column."""
+def asked(rows: pl.DataFrame, layers: Layers) -> pl.DataFrame:
+    """The columns that a call's name is made of, a row each; the rows may lack any column."""
     columns = {"provider": _text(rows, "provider"), "model": _model(rows), "tier": _tier(rows)}
     if layers.regions:
         columns["region"] = _among(_text(rows, "region"), layers.regions)
-    belongs: dict[str, tuple[str, str]] = {}
     for kind, column in _COLUMNS.items():
         values = {value for scope, value in layers.belongings if scope == kind}
-        if values and column in rows.columns:
+        if values:
             columns[kind] = _among(_text(rows, column), values)
-            belongs[kind] = (kind, "")
-    if "tags" in rows.columns:
-        for tag in sorted(value for scope, value in layers.belongings if scope == "tag"):
-            name, _, value = tag.partition("=")
-            wanted = (pl.element().struct.field("key") == name) & (pl.element().struct.field("value") == value)
-            columns[f"tag {tag}"] = pl.when(pl.col("tags").list.eval(wanted).list.any()).then(pl.lit(tag))
-            belongs[f"tag {tag}"] = ("tag", "")
-    asked = rows.select(expression.alias(name) for name, expression in columns.items())
-    # A column that says nothing in this batch costs a comparison per row all the same.
-    telling = [name for name in columns if asked[name].null_count() < asked.height] or ["provider"]
-    distinct = asked.unique(telling)
-    names = [
-        Name(
-            provider=row["provider"], model=row["model"], tier=tier_of(row["tier"]), region=row.get("region"),
-            belongs=tuple((kind, row[column]) for column, (kind, _) in belongs.items() if row[column] is not None),
-        )
-        for row in distinct.iter_rows(named=True)
-    ]  # fmt: skip
-    contracts = any(rule.layer == "contract" for rule in layers.rules)
-    plain = [Name(provider=n.provider, model=n.model, tier=n.tier, region=n.region, listed=True) for n in names]
-    found, tables = keys.of([*names, *plain] if contracts else names)
-    numbered = distinct.select(telling).with_columns(
-        pl.Series("key", found[: len(names)], pl.Int32), pl.Series("listed", found[-len(names) :], pl.Int32)
+    for tag in sorted(value for scope, value in layers.belongings if scope == "tag"):
+        columns[f"tag {tag}"] = _tagged(rows, tag)
+    return rows.select(expression.alias(name) for name, expression in columns.items())
+
+
+def named(row: dict[str, Any]) -> Name:
+    """The name that a row of `asked` stands for."""
+    belongs = [(kind, row[kind]) for kind in _COLUMNS if row.get(kind) is not None]
+    belongs += [("tag", row[column]) for column in row if column.startswith("tag ") and row[column] is not None]
+    return Name(
+        provider=row["provider"], model=row["model"], tier=tier_of(row["tier"]), region=row.get("region"), belongs=tuple(belongs)
     )
-    placed = asked.select(telling).join(numbered, on=telling, how="left", nulls_equal=True, maintain_order="left")
-    return Keyed(placed["key"], placed["listed"] if contracts else None, tables)
+
+
+def _tagged(rows: pl.DataFrame, tag: str) -> pl.Expr:
+    if "tags" not in rows.columns:
+        return pl.lit(None, pl.String)
+    name, _, value = tag.partition("=")
+    wanted = (pl.element().struct.field("key") == name) & (pl.element().struct.field("value") == value)
+    return pl.when(pl.col("tags").list.eval(wanted).list.any()).then(pl.lit(tag))
 
 
 def _text(rows: pl.DataFrame, column: str) -> pl.Expr:
