@@ -83,7 +83,6 @@ def _filled(column: pa.Array | pa.ChunkedArray, field: pa.Field) -> pa.Array | p
         return column
     if pa.types.is_map(field.type):
         nothing = pa.nulls(0, field.type)
-        # Not by `pa.array`, which imports pandas where it is installed: a second, and 40 MB.
         empty = pa.MapArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(column) + 1), nothing.keys, nothing.items).cast(
             field.type
         )
