@@ -27,6 +27,10 @@ _AXIS: Mapping[Measure, str] = {
 }
 
 
+_DAY_LABEL = "utcFormat(toDate(datum.value), '%-d %b')"
+_HOUR_LABEL = "utcFormat(toDate(datum.value), utchours(toDate(datum.value)) == 0 ? '%-d %b' : '%H:%M')"
+
+
 def series_of(spend: pa.Table, measure: Measure) -> list[str]:
     """The names of the series of `over_time`, greatest first: the order of the theme's colours."""
     return _order([_row(row, measure, hourly=False) for row in spend.to_pylist()])
@@ -44,12 +48,17 @@ def over_time(spend: pa.Table, question: Question, measure: Measure, *, height: 
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(cornerRadius=1, width=alt.RelativeBandSize(band=0.78))
         .encode(
+            # A place of its own for every step, with its label under it: on a continuous axis labels stand between bars.
             x=alt.X(
-                "since:T",
-                timeUnit="utcyearmonthdatehours" if hourly else "utcyearmonthdate",
+                "since:O",
                 title=None,
-                scale=alt.Scale(type="utc"),
-                axis=alt.Axis(format="%H:%M" if hourly else "%-d %b", grid=False, labelOverlap=True, tickCount=8),
+                axis=alt.Axis(
+                    labelExpr=_HOUR_LABEL if hourly else _DAY_LABEL,
+                    labelAngle=0,
+                    labelOverlap="greedy",
+                    labelSeparation=14,
+                    ticks=False,
+                ),
             ),
             y=alt.Y("value:Q", stack="zero", title=None, axis=alt.Axis(labelExpr=_AXIS[measure], tickCount=5)),
             color=alt.Color(
