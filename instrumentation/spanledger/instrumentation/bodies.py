@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer, Operation
+from spanledger.instrumentation.aws_events import MessageReader
 
 #: A JSON answer larger than this is not read for its usage.
 LARGEST = 32 * 1024 * 1024
@@ -33,6 +34,24 @@ class EventReader:
                     event = json.loads(data)
                     if type(event) is dict:
                         self._read(event, self._answer)
+
+
+class LineReader:
+    """One JSON document a line, fed in pieces of any size."""
+
+    def __init__(self, operation: Operation, answer: Answer) -> None:
+        self._read = operation.read_event
+        self._answer = answer
+        self._rest = b""
+
+    def __call__(self, piece: bytes) -> None:
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            if line.strip():
+                event = json.loads(line)
+                if type(event) is dict:
+                    self._read(event, self._answer)
 
 
 class DocumentReader:
@@ -87,8 +106,12 @@ def reader_for(response: Any, operation: Operation, answer: Answer) -> Any:
     kind = headers.get("content-type", "")
     encoding = headers.get("content-encoding", "").strip().lower()
     reader: Any
-    if "event-stream" in kind and "amazon" not in kind:
+    if "amazon.eventstream" in kind:
+        reader = MessageReader(operation.read_event, answer)
+    elif "event-stream" in kind:
         reader = EventReader(operation, answer)
+    elif "stream+json" in kind or "ndjson" in kind:
+        reader = LineReader(operation, answer)
     elif "json" in kind:
         length = headers.get("content-length", "") if not encoding else ""
         reader = DocumentReader(operation, answer, int(length) if length.isdigit() else None)

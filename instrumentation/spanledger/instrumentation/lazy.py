@@ -13,6 +13,7 @@ from spanledger.instrumentation import engine, harmless
 from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.streams import left
 
 Original = Callable[..., Any]
 
@@ -40,7 +41,7 @@ def generator(
             call.end()
             return stop.value
         except BaseException as error:
-            call.end(_left(error))
+            call.end(left(error))
             raise
         finally:
             leave()
@@ -51,7 +52,7 @@ def generator(
             close = getattr(inner, "close", None)
             if close is not None:
                 close()
-            call.end(_left(error))
+            call.end(left(error))
             raise
 
 
@@ -181,18 +182,7 @@ def meter_async_context(provider: Provider, original: Original) -> Original:
 
 def _end(call: Call | None, error: BaseException | None) -> None:
     if call is not None:
-        call.end(_left(error))
-
-
-def _left(error: BaseException | None) -> BaseException | None:
-    """Leaving a stream is no error of the provider."""
-    return None if error is None or _is_leaving(error) else error
-
-
-def _is_leaving(error: BaseException) -> bool:
-    from asyncio import CancelledError
-
-    return isinstance(error, GeneratorExit | CancelledError)
+        call.end(None if error is None else left(error))
 
 
 def _see(call: Call, event: Any) -> None:

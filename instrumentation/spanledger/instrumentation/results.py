@@ -25,9 +25,9 @@ def watch(call: Call, result: Any) -> None:
     elif shape == "stream":
         _watch_stream(call, result)
     elif shape == "raw":
-        _watch_response(call, result.http_response)
+        watch_response(call, result.http_response)
     elif shape == "response":
-        _watch_response(call, result)
+        watch_response(call, result)
     else:
         if shape == "text":
             call.asked.operation.read(json.loads(result), call.answer)
@@ -54,8 +54,17 @@ def _watch_stream(call: Call, stream: Any) -> None:
     watch_body(stream.response, call)
 
 
-def _watch_response(call: Call, response: Any) -> None:
+def watch_response(call: Call, response: Any) -> None:
     operation = call.asked.operation
+    if response.status_code >= 400:
+        # Some clients raise only after their request layer has given the answer back.
+        call.answer.error = failure(response)
+        call.answer.finished = True
+        if response.is_stream_consumed or response.is_closed:
+            call.end()
+        else:
+            watch_body(response, call)
+        return
     if response.is_stream_consumed or response.is_closed:
         if "json" in response.headers.get("content-type", ""):
             operation.read(json.loads(response.content), call.answer)
@@ -67,3 +76,18 @@ def _watch_response(call: Call, response: Any) -> None:
     if reader is None:
         call.answer.finished = True
     watch_body(response, call, reader)
+
+
+def failure(response: Any) -> str:
+    """The provider's own code for a failed answer where its body is at hand, else the status."""
+    if response.is_stream_consumed or response.is_closed:
+        try:
+            said = json.loads(response.content)
+        except ValueError:
+            said = None
+        inner = said.get("error", said) if isinstance(said, dict) else None
+        if isinstance(inner, dict):
+            for name in ("code", "type", "status"):
+                if isinstance(inner.get(name), str) and inner[name] != "error":
+                    return str(inner[name])
+    return str(response.status_code)

@@ -16,7 +16,7 @@ Keep = Callable[[Any], bool]
 Feed = Callable[[bytes], None]
 
 
-def _left(error: BaseException) -> BaseException | None:
+def left(error: BaseException) -> BaseException | None:
     """Leaving a stream is no error of the provider: what was not read is told as cut short."""
     # By name: asyncio has CancelledError, trio and anyio's other loops have Cancelled; none of them is imported for it.
     left = isinstance(error, GeneratorExit) or type(error).__name__ in ("CancelledError", "Cancelled")
@@ -40,7 +40,7 @@ def events(inner: Iterator[Any], call: Call, read: Reader, keep: Keep | None) ->
                 yield event
             call.reading = True
     except BaseException as error:
-        call.end(_left(error))
+        call.end(left(error))
         raise
     call.end()
 
@@ -62,7 +62,7 @@ async def async_events(inner: AsyncIterator[Any], call: Call, read: Reader, keep
                 yield event
             call.reading = True
     except BaseException as error:
-        call.end(_left(error))
+        call.end(left(error))
         raise
     call.end()
 
@@ -91,7 +91,7 @@ class _Body:
                 _feed(call, feed, piece)
                 yield piece
         except BaseException as error:
-            call.end(_left(error))
+            call.end(left(error))
             raise
         call.end()
 
@@ -102,7 +102,7 @@ class _Body:
                 _feed(call, feed, piece)
                 yield piece
         except BaseException as error:
-            call.end(_left(error))
+            call.end(left(error))
             raise
         call.end()
 
