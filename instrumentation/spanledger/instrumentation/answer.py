@@ -33,6 +33,10 @@ class Answer:
             self.extra = {}
         self.extra[name] = value
 
+    def meter(self, column: str, number: float) -> None:
+        """Add what is charged other than tokens, by its column in the ledger: `images`, `audio_seconds`, `searches` …"""
+        self.say(f"spanledger.meter.{column}", number)
+
     def finish(self, reason: Any, index: int = 0) -> None:
         """One choice has ended for this reason."""
         if self.finish_reasons is None:

@@ -6,14 +6,21 @@
 `usage_of(body)` says beforehand which tokens a request will be reported with.
 """
 
-from spanledger.cli.provider_stand_in import anthropic_wire, openai_wire
+from spanledger.cli.provider_stand_in import anthropic_wire, openai_media_wire, openai_responses_wire, openai_wire
 from spanledger.cli.provider_stand_in.server import StandIn
 from spanledger.cli.provider_stand_in.usage import StandInUsage, usage_of
+
+#: The first that knows a request answers it.
+SPEAKERS = (
+    openai_wire.answer,
+    openai_responses_wire.answer,
+    openai_media_wire.answer,
+    anthropic_wire.answer,
+)
 
 __all__ = ["StandIn", "StandInUsage", "start", "usage_of"]
 
 
 def start(*, port: int = 0, pause_seconds: float = 0.0, think_seconds: float = 0.0) -> StandIn:
     """Start one that speaks every wire format it knows, on a thread of its own."""
-    speakers = (openai_wire.answer, anthropic_wire.answer)
-    return StandIn(speakers, port=port, pause_seconds=pause_seconds, think_seconds=think_seconds)
+    return StandIn(SPEAKERS, port=port, pause_seconds=pause_seconds, think_seconds=think_seconds)

@@ -3,98 +3,49 @@
 from collections.abc import Mapping
 from typing import Any
 
-from spanledger.instrumentation.answer import Answer, Asked, Operation
+from spanledger.instrumentation.answer import Asked, Operation
 from spanledger.instrumentation.hosts import takes_stream_options
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, with_body
-from spanledger.instrumentation.usage import Usage, count, field, view
+from spanledger.instrumentation.wires.openai_chat import chat_usage, read_chat, read_chat_event
+from spanledger.instrumentation.wires.openai_media import (
+    read_embeddings,
+    read_image_event,
+    read_images,
+    read_moderation,
+    read_speech,
+    read_speech_event,
+    read_transcription,
+    read_transcription_event,
+    read_video,
+)
+from spanledger.instrumentation.wires.openai_responses import read_response, read_response_event
 
+__all__ = ["OPERATIONS", "PROVIDER", "ask", "chat_usage", "read_chat", "read_chat_event"]
 
-def chat_usage(usage: Any) -> Usage:
-    """The usage of a chat completion, in every known dialect of it."""
-    details = field(usage, "prompt_tokens_details")
-    output_details = field(usage, "completion_tokens_details")
-    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
-    reasoning = None if output_details is None else count(output_details, "reasoning_tokens")
-    if reasoning and completion is not None and count(usage, "total_tokens") == (prompt or 0) + completion + reasoning:
-        # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
-        completion += reasoning
-    cached = None if details is None else count(details, "cached_tokens")
-    if cached is None:
-        # DeepSeek's and Moonshot's places for it.
-        cached = count(usage, "prompt_cache_hit_tokens")
-        cached = count(usage, "cached_tokens") if cached is None else cached
-    if details is None and output_details is None:
-        return Usage(input=prompt, output=completion, cache_read=cached)
-    return Usage(
-        input=prompt,
-        output=completion,
-        cache_read=cached,
-        cache_write=count(details, "cache_write_tokens"),
-        reasoning=reasoning,
-        input_audio=count(details, "audio_tokens"),
-        output_audio=count(output_details, "audio_tokens"),
-        input_image=count(details, "image_tokens"),
-    )
+_RESPONSES = Operation(name="chat", read=read_response, read_event=read_response_event)
+_IMAGES = Operation(name="image_generation", read=read_images, read_event=read_image_event)
+_VIDEOS = Operation(name="video_generation", read=read_video)
 
-
-def read_chat(completion: Any, answer: Answer) -> None:
-    _head(completion, answer)
-    usage = field(completion, "usage")
-    if usage is not None:
-        _use(usage, answer)
-    for choice in field(completion, "choices") or ():
-        answer.finish(field(choice, "finish_reason"), field(choice, "index") or 0)
-    request_id = field(completion, "_request_id")
-    if request_id:
-        answer.say("spanledger.request.id", request_id)
-    answer.finished = True
-
-
-def read_chat_event(chunk: Any, answer: Answer) -> None:
-    said = view(chunk)
-    # Azure's first chunk has no choices and an empty model.
-    if answer.model is None:
-        _head(chunk, answer)
-    usage = said.get("usage")
-    if usage is None and (groq := said.get("x_groq")) is not None:
-        usage = field(groq, "usage")
-    for choice in said.get("choices") or ():
-        chosen = view(choice)
-        index = chosen.get("index") or 0
-        if index >= answer.choices:
-            answer.choices = index + 1
-        reason = chosen.get("finish_reason")
-        if reason:
-            answer.finish(reason, index)
-            answer.finished = len(answer.finish_reasons or ()) >= answer.choices
-            # Moonshot puts the usage into the last choice.
-            usage = usage or chosen.get("usage")
-    if usage is not None:
-        _use(usage, answer)
-    if type(chunk) is dict and (error := chunk.get("error")):
-        answer.error = str(field(error, "code") or field(error, "type") or "error")
-
-
-def _head(of: Any, answer: Answer) -> None:
-    answer.id = field(of, "id") or None
-    answer.model = field(of, "model") or None
-    tier = field(of, "service_tier")
-    if tier:
-        answer.say("openai.response.service_tier", tier)
-
-
-def _use(usage: Any, answer: Answer) -> None:
-    answer.usage = chat_usage(usage)
-    cost = field(usage, "cost")
-    if type(cost) in (int, float):
-        # OpenRouter says what it charged.
-        answer.say("gen_ai.usage.cost", cost)
-
-
+#: By the end of the path; the first that fits wins, so the longer ones stand first.
 OPERATIONS: Mapping[str, Operation] = {
     "/chat/completions": Operation(name="chat", read=read_chat, read_event=read_chat_event),
+    "/completions": Operation(name="text_completion", read=read_chat, read_event=read_chat_event),
+    "/responses": _RESPONSES,
+    "/responses/compact": _RESPONSES,
+    "/decisions": Operation(name="decision", read=read_response, read_event=read_response_event),
+    "/embeddings": Operation(name="embeddings", read=read_embeddings),
+    "/moderations": Operation(name="moderation", read=read_moderation),
+    "/images/generations": _IMAGES,
+    "/images/edits": _IMAGES,
+    "/images/variations": _IMAGES,
+    "/audio/speech": Operation(name="speech", read=read_speech, read_event=read_speech_event),
+    "/audio/transcriptions": Operation(name="transcription", read=read_transcription, read_event=read_transcription_event),
+    "/audio/translations": Operation(name="translation", read=read_transcription, read_event=read_transcription_event),
+    "/videos": _VIDEOS,
+    "/videos/edits": _VIDEOS,
+    "/videos/extensions": _VIDEOS,
 }
 
 
@@ -104,11 +55,32 @@ def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     if type(choices) is int and choices != 1:
         attributes["gen_ai.request.choice.count"] = choices
     effort = body.get("reasoning_effort")
-    if isinstance(effort, str):
-        attributes["gen_ai.request.reasoning.level"] = effort
-    tier = body.get("service_tier")
-    if isinstance(tier, str):
-        attributes["openai.request.service_tier"] = tier
+    reasoning = body.get("reasoning")
+    if effort is None and isinstance(reasoning, Mapping):
+        effort = reasoning.get("effort")
+    for value, name in (
+        (effort, "gen_ai.request.reasoning.level"),
+        (body.get("service_tier"), "openai.request.service_tier"),
+        (body.get("previous_response_id"), "gen_ai.request.previous_response.id"),
+    ):
+        if isinstance(value, str):
+            attributes[name] = value
+
+
+def _media(asked: Asked) -> None:
+    """What only the request says: how many characters are spoken, how large and good an image is to be."""
+    body, attributes = asked.body, asked.attributes
+    name = asked.operation.name
+    if name == "speech":
+        spoken = body.get("input")
+        if isinstance(spoken, str):
+            attributes["spanledger.meter.characters"] = len(spoken)
+    elif name == "image_generation":
+        for parameter in ("size", "quality"):
+            if isinstance(body.get(parameter), str):
+                attributes[f"openai.request.image.{parameter}"] = body[parameter]
+    elif name == "embeddings" and type(body.get("dimensions")) is int:
+        attributes["gen_ai.embeddings.dimension.count"] = body["dimensions"]
 
 
 def _default(client: Any) -> str:
@@ -116,6 +88,7 @@ def _default(client: Any) -> str:
 
 
 _ask = asking(OPERATIONS, _default, _extra)
+_ASKABLE = ("chat", "text_completion")
 
 
 def _has_content(chunk: Any) -> bool:
@@ -128,10 +101,13 @@ def _has_content(chunk: Any) -> bool:
 
 def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
     asked = _ask(client, args, kwargs, settings)
-    if (
-        asked is not None
-        and asked.streamed
-        and asked.operation.name == "chat"
+    if asked is None:
+        return None
+    if asked.operation.name not in _ASKABLE:
+        _media(asked)
+    elif (
+        asked.streamed
+        and asked.operation is not _RESPONSES
         and takes_stream_options(asked.address or "")
         and "stream_options" not in asked.body
         and not is_raw(args[1] if len(args) > 1 else kwargs["options"])
