@@ -34,8 +34,8 @@ LONGEST_REST = 256
 
 #: What evidence holds beside the columns of an entry.
 EXTRA: dict[str, Any] = {
-    "role": pl.String, "family": pl.String, "emitter": pl.String, "started": pl.Int64, "ended": pl.Int64, "said": pl.Boolean,
-    "detail": pl.Int64, "rank": pl.Int64, "status": pl.Int64, "cumulative": pl.Boolean, "synthetic": pl.Boolean,
+    "role": pl.String, "name": pl.String, "family": pl.String, "emitter": pl.String, "started": pl.Int64, "ended": pl.Int64, "said": pl.Boolean,
+    "detail": pl.Int64, "rank": pl.Int64, "status": pl.Int64, "cumulative": pl.Boolean, "synthetic": pl.Boolean, "series": pl.String,
     **{f"resource_{who}": pl.String for who in WHO},
 }  # fmt: skip
 

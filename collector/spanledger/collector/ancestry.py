@@ -1,0 +1,102 @@
+"""Who stands above whom in a trace, as arrays: every walk moves all records one step up at a time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+#: No honest trace is deeper between a call and its root; a cycle of parents ends here.
+DEEPEST = 64
+
+
+@dataclass(slots=True)
+class Ancestry:
+    """`parent[i]` is the row of i's parent, -1 where there is none or it is not known; `dangling` where it is named but not known."""
+
+    parent: Ints
+    dangling: Flags
+
+    @classmethod
+    def of(cls, evidence: pl.DataFrame) -> "Ancestry":
+        """Reads trace_id, span_id, parent_span_id and signal; a log record stands below the span it was written in."""
+        rows = evidence.height
+        spans = (
+            evidence.with_row_index("row")
+            .filter((pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null())
+            .sort(pl.col("role") == "link", maintain_order=True)
+            .unique(["trace_id", "span_id"], keep="first", maintain_order=True)
+            .select("trace_id", "span_id", pl.col("row").cast(pl.Int64).alias("above"))
+        )
+        above = (
+            evidence.select(
+                "trace_id",
+                pl.when(pl.col("signal") == "logs").then("span_id").otherwise("parent_span_id").alias("span_id"),
+            )
+            .join(spans, on=["trace_id", "span_id"], how="left", maintain_order="left")
+            .with_columns(pl.col("span_id").is_not_null().alias("named"))
+        )
+        parent = above["above"].fill_null(-1).to_numpy().copy()
+        parent[parent == np.arange(rows)] = -1
+        return cls(parent, above["named"].to_numpy() & (parent < 0))
+
+    def up(self, at: Ints) -> Ints:
+        """One step up from each; -1 stays -1."""
+        return np.where(at >= 0, self.parent[at], -1)
+
+    def nearest(self, start: Ints, wanted: Flags, stop: Flags) -> Ints:
+        """For each row, the nearest row above it that is wanted, before any at which to stop; -1 if there is none."""
+        found = np.full(len(start), -1, dtype=np.int64)
+        at = self.up(start)
+        for _ in range(DEEPEST):
+            live = at >= 0
+            if not live.any():
+                break
+            hit = live & wanted[at]
+            found = np.where(hit, at, found)
+            at = np.where(live & ~hit & ~stop[at], self.up(at), -1)
+        return found
+
+    def mark_above(self, start: Ints, rows: int) -> Flags:
+        """Every row that stands above one of these."""
+        marked = np.zeros(rows, dtype=bool)
+        at = np.unique(self.up(start))
+        for _ in range(DEEPEST):
+            at = at[at >= 0]
+            at = at[~marked[at]]
+            if not len(at):
+                break
+            marked[at] = True
+            at = np.unique(self.parent[at])
+        return marked
+
+    def dangles(self, start: Ints) -> Flags:
+        """Whether the walk from each row ends at a parent that is named but not known."""
+        end = start.copy()
+        for _ in range(DEEPEST):
+            above = self.up(end)
+            if not (above >= 0).any():
+                break
+            end = np.where(above >= 0, above, end)
+        return self.dangling[end]
+
+    def depth(self, start: Ints) -> Ints:
+        """How many rows stand above each."""
+        depth = np.zeros(len(start), dtype=np.int64)
+        at = self.up(start)
+        for _ in range(DEEPEST):
+            live = at >= 0
+            if not live.any():
+                break
+            depth += live
+            at = self.up(at)
+        return depth
+
+    def inherited(self, start: Ints, has: Flags) -> Ints:
+        """The row itself if it has a value, else the nearest one above that has; -1 if none."""
+        own = np.where(has[start], start, -1)
+        nowhere = np.zeros_like(has)
+        return np.where(own >= 0, own, self.nearest(start, has, nowhere))

@@ -1,0 +1,392 @@
+"""What a set of evidence means: which records stand as calls, and what the others repeat, by which rule.
+
+A pure function of the set. Nothing here depends on the order in which the records came, so a ledger brought into line
+with it is right after any order, delay or re-delivery.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from spanledger.collector.ancestry import Ancestry
+from spanledger.collector.dialects.fields import WHO
+from spanledger.collector.grouping import RULE, Groups, by_fingerprint, by_ids, by_nesting, by_span
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+#: Flags that make one reading of a call worth less than another.
+_DOUBTS = ("cache_unknown", "reasoning_lost", "detail_lost", "semantics_assumed", "usage_unknown", "tokens_invalid")
+
+#: What a standing call takes over from the records that repeat it, where it does not know better itself.
+MERGED = (
+    "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "reasoning_tokens",
+    "input_audio_tokens", "output_audio_tokens", "input_image_tokens", "output_image_tokens",
+    "model", "requested_model", "provider", "response_id", "request_id", "hold_id", "service_tier", "region", "server_address", "finish_reason",
+    "reported_cost_usd", "time_to_first_token_seconds", "streamed", "batch", "duration_seconds", *WHO, "environment", "service", "attributes",
+)  # fmt: skip
+
+#: If one of these changes after a call was posted, it is reversed and posted anew; the rest is not worth two entries.
+CONTENT = (
+    "provider", "model", "operation", "service_tier", "region", *WHO, "outcome", "hold_id", "reported_cost_usd",
+    "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
+    "output_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens", "granularity", "calls",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """For each row of the evidence: its call (`label`), whether it `stands` for it, the `rule` by which it does not, and by whom it is
+    repeated (`by`, a row; -1 for nobody). `calls` are the standing rows with all that is known of their call."""
+
+    label: Ints
+    stands: Flags
+    rule: Ints
+    by: Ints
+    calls: pl.DataFrame
+
+
+def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True) -> Verdicts:
+    """`settled` says of each row whether it has waited long enough to be taken as all there is about its call."""
+    rows = evidence.height
+    role = evidence["role"].fill_null("span").to_numpy()
+    leaves = role == "leaf"
+    barrier = (role == "agent") | (role == "tool")
+    evidence = _told_apart(evidence)
+    said = evidence["said"].fill_null(False).to_numpy()
+    ancestry = Ancestry.of(evidence)
+    groups = Groups.of(rows)
+    by_ids(evidence, leaves, groups)
+    by_span(evidence, leaves, ancestry, groups)
+    nesting = by_nesting(evidence, leaves, barrier, ancestry, groups)
+    if fingerprint:
+        by_fingerprint(evidence, leaves & ~nesting.gone, groups)
+    label = groups.label
+    # A call of which any record was taken apart into inner calls is not a call of its own.
+    apart = np.zeros(rows, dtype=bool)
+    apart[label[nesting.gone]] = True
+    gone_by = np.full(rows, -1, dtype=np.int64)
+    gone_by[label[nesting.gone]] = nesting.by[nesting.gone]
+    candidates = leaves & ~apart[label]
+
+    best = _representatives(evidence, candidates, label, ancestry)
+    stands = np.zeros(rows, dtype=bool)
+    stands[best[best >= 0]] = True
+    by = np.where(leaves, np.where(apart[label], gone_by[label], best[label]), -1)
+    rule = np.where(leaves, groups.rule, 0)
+    rule[leaves & apart[label]] = RULE["leaf_in_leaf"]
+
+    _repeats(evidence, role, label, best, by, rule)
+    aggregates = said & ((role == "agent") | (role == "span")) & (evidence["signal"] != "metrics").to_numpy()
+    _aggregates(evidence, aggregates, leaves, settled, ancestry, stands, by, rule)
+    _metrics(evidence, role, leaves, settled, stands, by, rule)
+    label = np.where(by >= 0, label[np.maximum(by, 0)], label)
+    calls = _merged(evidence, leaves, stands, groups.label, ancestry)
+    return Verdicts(label, stands, rule, by, calls)
+
+
+def _told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
+    """Calls of a loop whose emitter reports the sum so far: each less the one before it."""
+    summed = (
+        pl.col("cumulative").fill_null(False)
+        & (pl.col("role") == "leaf")
+        & pl.col("said")
+        & pl.col("parent_span_id").is_not_null()
+    )
+    if not evidence.select(summed.any()).item():
+        return evidence
+    by = ["trace_id", "parent_span_id", "model", pl.col("cumulative").fill_null(False)]
+    ordered = evidence.with_row_index("place").sort("started", "entry_id", maintain_order=True)
+    before = [
+        pl.when(summed).then(pl.col(name)).shift(1).over(by).alias(f"{name}_before") for name in ("input_tokens", "output_tokens")
+    ]
+    grew = (pl.col("input_tokens") >= pl.col("input_tokens_before")) & (pl.col("output_tokens") >= pl.col("output_tokens_before"))
+    changes = summed & grew.fill_null(False)
+    return (
+        ordered.with_columns(before)
+        .with_columns(
+            pl.when(changes).then(pl.col(name) - pl.col(f"{name}_before")).otherwise(name).alias(name)
+            for name in ("input_tokens", "output_tokens")
+        )
+        .sort("place")
+        .drop("place", "input_tokens_before", "output_tokens_before")
+    )
+
+
+def _representatives(evidence: pl.DataFrame, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:
+    """For each label, the row that stands for it; -1 where none can."""
+    best = np.full(evidence.height, -1, dtype=np.int64)
+    rows = np.flatnonzero(candidates)
+    if not len(rows):
+        return best
+    counts = np.bincount(label[rows], minlength=evidence.height)
+    alone = rows[counts[label[rows]] == 1]
+    best[label[alone]] = alone
+    rows = rows[counts[label[rows]] > 1]
+    if not len(rows):
+        return best
+    ranked = (
+        evidence[rows]
+        .select(
+            pl.Series("row", rows),
+            pl.Series("label", label[rows]),
+            pl.col("said").fill_null(False),
+            (pl.col("outcome") == "error").alias("failed"),
+            pl.col("rank").fill_null(9),
+            pl.col("flags").list.eval(pl.element().is_in(list(_DOUBTS))).list.sum().fill_null(0).alias("doubts"),
+            pl.col("detail").fill_null(0),
+            pl.Series("depth", ancestry.depth(rows)),
+            "started", "entry_id",
+        )
+        .sort(
+            ["label", "said", "rank", "doubts", "detail", "depth", "started", "entry_id"],
+            descending=[False, True, False, False, True, True, False, False],
+        )
+        .unique("label", keep="first", maintain_order=True)
+    )  # fmt: skip
+    best[ranked["label"].to_numpy()] = ranked["row"].to_numpy()
+    return best
+
+
+def _repeats(evidence: pl.DataFrame, role: npt.NDArray[np.object_], label: Ints, best: Ints, by: Ints, rule: Ints) -> None:
+    """Records that say again what a call's own record says, or that tell of an answer nobody paid for."""
+    others = np.flatnonzero((role == "repeat") | (role == "never"))
+    if not len(others):
+        return
+    frame = evidence.select(
+        pl.int_range(pl.len()).alias("row"), "trace_id", "parent_span_id", "response_id", "request_id", "input_tokens", "output_tokens",
+        "started", pl.Series("leaf", role == "leaf"),
+    )  # fmt: skip
+    leaves = frame.filter("leaf").drop("leaf")
+    repeats = frame[others].drop("leaf")
+    found = pl.concat(
+        [
+            repeats.drop_nulls(on).join(leaves, on=on, suffix="_of").select("row", "row_of", pl.lit(trust).alias("trust"), apart)
+            for trust, (on, apart) in enumerate(
+                (
+                    (["response_id"], pl.lit(0, dtype=pl.Int64).alias("apart")),
+                    (["request_id"], pl.lit(0, dtype=pl.Int64).alias("apart")),
+                    (
+                        ["trace_id", "parent_span_id", "input_tokens", "output_tokens"],
+                        (pl.col("started") - pl.col("started_of")).abs().alias("apart"),
+                    ),
+                    (
+                        ["trace_id", "input_tokens", "output_tokens"],
+                        (pl.col("started") - pl.col("started_of")).abs().alias("apart"),
+                    ),
+                )
+            )
+        ]
+    )
+    nearest = found.sort("trust", "apart", "row_of").unique("row", keep="first", maintain_order=True)
+    by[nearest["row"].to_numpy()] = best[label[nearest["row_of"].to_numpy()]]
+    rule[others] = np.where(role[others] == "never", RULE["never_billed"], RULE["repeat"])
+
+
+def _aggregates(
+    evidence: pl.DataFrame,
+    aggregates: Flags,
+    leaves: Flags,
+    settled: Flags,
+    ancestry: Ancestry,
+    stands: Flags,
+    by: Ints,
+    rule: Ints,
+) -> None:
+    """Spans that sum up others stand only if nothing below them was counted, and after they have waited."""
+    rows = np.flatnonzero(aggregates)
+    if not len(rows):
+        return
+    below = np.flatnonzero(leaves)
+    covered = ancestry.mark_above(below, evidence.height)
+    times = evidence.select(pl.int_range(pl.len()).alias("row"), "trace_id", "started", "ended")
+    # A leaf whose ancestors are not all known may belong to any aggregate of its trace around it.
+    loose = below[ancestry.dangles(below)]
+    around = (
+        times[rows]
+        .join(times[loose], on="trace_id", suffix="_leaf")
+        .filter((pl.col("started_leaf") >= pl.col("started") - 1000) & (pl.col("ended_leaf") <= pl.col("ended") + 1000))
+    )
+    covered[around["row"].to_numpy()] = True
+    # The first standing call below each, for the record of what it repeats.
+    first = np.full(evidence.height, -1, dtype=np.int64)
+    first[around["row"].to_numpy()] = around["row_leaf"].to_numpy()
+    at = ancestry.up(below)
+    for _ in range(64):
+        live = at >= 0
+        if not live.any():
+            break
+        hit = live & (first[np.maximum(at, 0)] < 0)
+        first[at[hit]] = below[hit]
+        at = ancestry.up(at)
+    done = rows[covered[rows]]
+    leaf = first[done]
+    by[done] = np.where((leaf < 0) | stands[leaf], leaf, by[leaf])
+    rule[done] = RULE["aggregate"]
+    free = rows[~covered[rows]]
+    if not len(free):
+        return
+    candidate = np.zeros(evidence.height, dtype=bool)
+    candidate[free] = True
+    nowhere = np.zeros(evidence.height, dtype=bool)
+    above = ancestry.nearest(free, candidate, nowhere)
+    top = free.copy()
+    step = dict(zip(free.tolist(), above.tolist(), strict=True))
+    for place, row in enumerate(free.tolist()):
+        seen = set()
+        while step.get(row, -1) >= 0 and row not in seen:
+            seen.add(row)
+            row = step[row]
+        top[place] = row
+    inner = ~np.isin(free, above)
+    size = (evidence["input_tokens"].fill_null(0) + evidence["output_tokens"].fill_null(0)).to_numpy()
+    parts = np.zeros(evidence.height, dtype=np.int64)
+    np.add.at(parts, top[inner & (top != free)], size[free[inner & (top != free)]])
+    for place, row in enumerate(free.tolist()):
+        whole = size[top[place]] >= parts[top[place]]
+        if (row == top[place]) if whole else bool(inner[place]):
+            stands[row] = bool(settled[row])
+            rule[row] = 0 if settled[row] else RULE["waits"]
+        else:
+            by[row] = top[place] if whole else -1
+            rule[row] = RULE["aggregate"]
+
+
+def _metrics(
+    evidence: pl.DataFrame, role: npt.NDArray[np.object_], leaves: Flags, settled: Flags, stands: Flags, by: Ints, rule: Ints
+) -> None:
+    """Points of metrics make calls only where their emitter sent nothing better."""
+    points = np.flatnonzero(role == "metric")
+    if not len(points):
+        return
+    better = evidence.filter(pl.Series(leaves | (role == "heard")))["emitter"].unique()
+    told = evidence["emitter"][points].is_in(better.implode()).fill_null(False).to_numpy()
+    stands[points] = ~told & settled[points]
+    rule[points] = np.where(told, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
+
+
+def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> pl.DataFrame:
+    """The standing rows, with what their duplicates and ancestors know besides."""
+    rows = np.flatnonzero(stands)
+    calls = evidence[rows].with_columns(pl.Series("row", rows))
+    members = np.flatnonzero(leaves & np.isin(label, label[rows[leaves[rows]]]))
+    counts = np.bincount(label[members], minlength=evidence.height)
+    shared = members[counts[label[members]] > 1]
+    if len(shared):
+        known = (
+            evidence[shared]
+            .with_columns(pl.Series("label", label[shared]), pl.Series("deep", ancestry.depth(shared)))
+            .sort("label", "rank", "deep", "detail", "entry_id", descending=[False, False, True, True, False], nulls_last=True)
+            .group_by("label", maintain_order=True)
+            .agg(*(pl.col(name).drop_nulls().first() for name in MERGED), pl.col("tags").explode().drop_nulls().alias("tags"))
+        )
+        joined = pl.DataFrame({"label": label[rows]}).join(known, on="label", how="left", maintain_order="left")
+        calls = calls.with_columns(
+            *(pl.coalesce(pl.col(name), joined[name].cast(calls[name].dtype)).alias(name) for name in MERGED),
+            _tags_of(calls["tags"], joined["tags"]),
+        )
+        calls = _consistent(calls)
+    # From the nearest ancestor of any of the call's records, then from the resource.
+    everyone = shared if len(shared) else np.empty(0, dtype=np.int64)
+    walkers = np.concatenate([rows, everyone])
+    for who in WHO:
+        has = evidence[who].is_not_null().to_numpy()
+        if has.any():
+            source = ancestry.inherited(walkers, has)
+            values = (
+                evidence[who]
+                .gather(pl.Series(np.maximum(source, 0)))
+                .zip_with(pl.Series(source >= 0), pl.Series([None], dtype=pl.String).new_from_index(0, len(source)))
+            )
+            mine = values[: len(rows)]
+            by_label = (
+                pl.DataFrame(
+                    {
+                        "label": label[everyone],
+                        "value": values[len(rows) :],
+                        "entry_id": evidence["entry_id"].gather(pl.Series(everyone)),
+                    }
+                )
+                .drop_nulls("value")
+                .sort("label", "entry_id")
+                .unique("label", keep="first", maintain_order=True)
+            )
+            lent = pl.DataFrame({"label": label[rows]}).join(by_label, on="label", how="left", maintain_order="left")["value"]
+            calls = calls.with_columns(pl.coalesce(pl.col(who), mine, lent).alias(who))
+        calls = calls.with_columns(pl.coalesce(who, f"resource_{who}").alias(who))
+    nameless = calls["model"].is_null().to_numpy()
+    if nameless.any():
+        source = ancestry.inherited(rows, evidence["model"].is_not_null().to_numpy())
+        lent = evidence["model"].gather(pl.Series(np.maximum(source, 0)))
+        calls = calls.with_columns(
+            pl.when(pl.col("model").is_null() & pl.Series(source >= 0)).then(lent).otherwise("model").alias("model")
+        )
+    calls = _corrected(calls, evidence)
+    aggregate = (pl.col("role") == "agent") | (pl.col("role") == "span")
+    return calls.with_columns(
+        pl.when(aggregate)
+        .then(pl.lit("aggregate"))
+        .when(pl.col("role") == "metric")
+        .then(pl.lit("metric"))
+        .otherwise("granularity")
+        .alias("granularity"),
+        pl.when(pl.col("role") == "metric").then(pl.col("calls")).otherwise(pl.lit(1, dtype=pl.Int64)).alias("calls"),
+    )
+
+
+def _tags_of(own: pl.Series, others: pl.Series) -> pl.Series:
+    """Own tags, and those of the others under keys that are not taken."""
+    frame = pl.DataFrame({"own": own, "others": others}).with_row_index("at")
+    if not frame["others"].list.len().fill_null(0).sum():
+        return own
+    pairs = (
+        pl.concat([frame.select("at", pl.col(side).alias("tag")).explode("tag").drop_nulls("tag") for side in ("own", "others")])
+        .unnest("tag")
+        .unique(["at", "key"], keep="first", maintain_order=True)
+        .group_by("at")
+        .agg(pl.struct("key", "value").sort_by("key").alias("tags"))
+    )
+    joined = frame.join(pairs, on="at", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("tags", "own").alias("tags"))["tags"]
+
+
+def _consistent(calls: pl.DataFrame) -> pl.DataFrame:
+    """Details that were borrowed must fit into the whole they are a part of; lifetimes must add up to the cache writes."""
+    read, write = pl.col("cache_read_tokens").fill_null(0), pl.col("cache_write_tokens").fill_null(0)
+    fits = (read + write <= pl.col("input_tokens")).fill_null(True)
+    five, one = pl.col("cache_write_5m_tokens"), pl.col("cache_write_1h_tokens")
+    adds = (five.fill_null(0) + one.fill_null(0) == write) | (five.is_null() & one.is_null())
+    return calls.with_columns(
+        pl.when(fits).then("cache_read_tokens").alias("cache_read_tokens"),
+        pl.when(fits).then("cache_write_tokens").alias("cache_write_tokens"),
+        pl.when(fits & adds).then("cache_write_5m_tokens").alias("cache_write_5m_tokens"),
+        pl.when(fits & adds).then("cache_write_1h_tokens").alias("cache_write_1h_tokens"),
+        pl.when((pl.col("reasoning_tokens") <= pl.col("output_tokens")).fill_null(True))
+        .then("reasoning_tokens")
+        .alias("reasoning_tokens"),
+    )
+
+
+def _corrected(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Calls that their provider says it does not bill after all: still calls, without tokens."""
+    corrections = (
+        evidence.filter(pl.col("role") == "correction")
+        .drop_nulls("response_id")
+        .select("response_id", pl.col("error_type").alias("why"))
+    )
+    if corrections.is_empty():
+        return calls
+    calls = calls.join(corrections.unique("response_id"), on="response_id", how="left", maintain_order="left")
+    hit = pl.col("why").is_not_null()
+    counts = [name for name in MERGED if name.endswith("_tokens")]
+    return calls.with_columns(
+        *(
+            pl.when(hit & pl.col(name).is_not_null()).then(0).otherwise(name).alias(name)
+            for name in ("input_tokens", "output_tokens", *counts)
+        ),
+        pl.when(hit).then(pl.lit("error")).otherwise("outcome").alias("outcome"),
+        pl.when(hit).then("why").otherwise("error_type").alias("error_type"),
+        pl.when(hit).then(None).otherwise("reported_cost_usd").alias("reported_cost_usd"),
+    ).drop("why")
