@@ -1,6 +1,7 @@
 """Meters every call of every client: one wrapper around each request layer, and everything it must not disturb."""
 
 import atexit
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -78,6 +79,7 @@ class Engine:
 
     def after_fork(self) -> None:
         forget_open_calls()
+        self.tracing.forget()
         if self.guard is not None:
             self.guard.forget()
 
@@ -147,7 +149,9 @@ def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[...
             return original(client, *args, **kwargs)
         names = names_now()
         if asked.lazy:
-            return asked.lazy(provider, original, (client, *args), kwargs, asked, names)
+            from spanledger.instrumentation import lazy
+
+            return lazy.generator(provider, original, (client, *args), kwargs, asked, names)
         call = begin_sync(asked, names)
         if call is None:
             return original(client, *args, **kwargs)
@@ -162,11 +166,12 @@ def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[...
         finally:
             leave()
         try:
-            read(call, result)
+            instead = read(call, result)
         except Exception as bug:
             call.end()
             harmless.drop(bug, "reading an answer")
-        return result
+            return result
+        return result if instead is None else instead
 
     return metered
 
@@ -181,7 +186,9 @@ def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..
             return await original(client, *args, **kwargs)
         names = names_now()
         if asked.lazy:
-            return asked.lazy(provider, original, (client, *args), kwargs, asked, names)
+            from spanledger.instrumentation import lazy
+
+            return lazy.async_generator(provider, original, (client, *args), kwargs, asked, names)
         call = await begin_async(asked, names)
         if call is None:
             return await original(client, *args, **kwargs)
@@ -196,11 +203,12 @@ def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..
         finally:
             leave()
         try:
-            read(call, result)
+            instead = read(call, result)
         except Exception as bug:
             call.end()
             harmless.drop(bug, "reading an answer")
-        return result
+            return result
+        return result if instead is None else instead
 
     return metered
 
@@ -220,6 +228,20 @@ def _guard(settings: Settings) -> "Guard | None":
     from spanledger.instrumentation.guard import Guard
 
     return Guard(settings)
+
+
+class QuietTracer:
+    """Stands where a client keeps its tracer: it starts no span while a request of it is metered here."""
+
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
+
+    def __getattr__(self, name: str) -> Any:
+        if silent.get():
+            from opentelemetry.trace import NoOpTracer
+
+            return getattr(NoOpTracer(), name)
+        return getattr(self._tracer, name)
 
 
 def _checked(guard: "Guard", asked: Asked, names: Mapping[str, str]) -> Any:
@@ -283,9 +305,10 @@ def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
     targets: patching.Targets = {}
     for provider in providers:
         for layer in provider.layers:
-            targets.setdefault(layer.module, []).append((layer, _bound(meters[layer.style], provider)))
+            of = provider if layer.ask is None else dataclasses.replace(provider, ask=layer.ask)
+            targets.setdefault(layer.module, []).append((layer, _bound(meters[layer.style], of)))
         for layer in provider.silence:
-            targets.setdefault(layer.module, []).append((layer, silence))
+            targets.setdefault(layer.module, []).append((layer, silence if layer.style == "sync" else QuietTracer))
     return targets
 
 

@@ -29,14 +29,15 @@ def watch(call: Call, result: Any) -> None:
     elif shape == "response":
         watch_response(call, result)
     else:
-        if shape == "text":
+        call.answer.finished = True
+        if result[:1] in ("{", b"{"):
             call.asked.operation.read(json.loads(result), call.answer)
         call.end()
 
 
 def _shape(result: Any) -> str:
     if isinstance(result, str | bytes):
-        return "text" if result[:1] in ("{", b"{") else "other"
+        return "text"
     if hasattr(result, "_iterator") and hasattr(result, "response"):
         return "stream"
     if hasattr(result, "http_response"):

@@ -69,6 +69,12 @@ class Tracing:
         if own is not None:
             _shutdown(own, EXIT_SECONDS if self._health.reached else EXIT_SECONDS_AWAY)
 
+    def forget(self) -> None:
+        """In a child process: the parent's exporter may have been in the middle of something, its locks held for good."""
+        self._lock = threading.Lock()
+        self._provider = self._tracer = self._own = None
+        self._health = _Health()
+
     def flush(self) -> None:
         """Send what our own provider holds."""
         if self._own is not None:

@@ -14,10 +14,9 @@ def answer(request: Request) -> Answer | None:
     if request.method == "GET" and "/responses/resp_" in request.path:
         return answer_json(_retrieved(request), headers=named)
     if request.method == "POST" and request.path.endswith("/decisions"):
-        usage = responses_usage(usage_of(request.body))
-        return answer_json(
-            {"id": "dec_1", "object": "decision", "model": request.model, "answer": None, "usage": usage}, headers=named
-        )
+        used = responses_usage(usage_of(request.body))
+        decision = {"id": "dec_1", "object": "decision", "model": request.model, "answer": None, "usage": used}
+        return answer_json(decision, headers=named)
     if request.method != "POST" or not request.path.endswith(("/responses", "/responses/compact")):
         return None
     if status := failing_status(request.model):

@@ -58,12 +58,13 @@ def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     reasoning = body.get("reasoning")
     if effort is None and isinstance(reasoning, Mapping):
         effort = reasoning.get("effort")
-    for value, name in (
-        (effort, "gen_ai.request.reasoning.level"),
-        (body.get("service_tier"), "openai.request.service_tier"),
-        (body.get("previous_response_id"), "gen_ai.request.previous_response.id"),
+    if isinstance(effort, str):
+        attributes["gen_ai.request.reasoning.level"] = effort
+    for parameter, name in (
+        ("service_tier", "openai.request.service_tier"),
+        ("previous_response_id", "gen_ai.request.previous_response.id"),
     ):
-        if isinstance(value, str):
+        if isinstance(value := body.get(parameter), str):
             attributes[name] = value
 
 
