@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 
+from spanledger.analytics.query import define_macros
 from spanledger.ledger.frame import COLUMNS, conform
 from spanledger.ledger.table import Ledger
 
@@ -54,6 +56,16 @@ def table(entries: Iterable[dict[str, Any]]) -> pa.Table:
     rows = list(entries)
     names = {name for row in rows for name in row}
     return conform(pl.DataFrame(rows, schema={name: kind for name, kind in COLUMNS.items() if name in names}))
+
+
+def in_memory(entries: Iterable[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
+    """A connection as `connect` gives it, over entries that are on no disk: for tests that need very many ledgers."""
+    connection = duckdb.connect()
+    connection.execute("set timezone = 'UTC'")
+    connection.register("entries", table(entries))
+    connection.execute("create view corrections as from entries where kind in ('reversal', 'adjustment')")
+    define_macros(connection)
+    return connection
 
 
 def filled(folder: Path, entries: Iterable[dict[str, Any]]) -> Path:

@@ -11,7 +11,7 @@ from spanledger.ledger.schema import DIMENSIONS
 
 TAG = "tag."
 
-_FILTERS = duckdb.map_type("VARCHAR", duckdb.list_type("VARCHAR"))  # type: ignore[arg-type]
+_FILTERS = duckdb.map_type("VARCHAR", duckdb.list_type("VARCHAR"))
 
 
 def check_dimension(name: str) -> str:

@@ -45,7 +45,8 @@ def totals(connection: duckdb.DuckDBPyConnection, selection: Selection) -> Total
 def spend_by(connection: duckdb.DuckDBPyConnection, dimension: str, selection: Selection, *, top: int = 50) -> pa.Table:
     """Spend by one dimension, dearest first: `key` (null: not given), `rest`, `keys`, calls, tokens, `cost_usd`.
 
-    At most `top` values; what is left is one last row with `rest` true, so that the rows add up to `totals`.
+    Beyond the `top` values, what is left is one last row with `rest` true (or the value itself when it is one), so that
+    the rows add up to `totals`.
     Raises `ValueError` for an unknown dimension.
     """
     return run(connection, "spend_by", dimension=check_dimension(dimension), top=top, **selection.bound)

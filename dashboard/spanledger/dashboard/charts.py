@@ -19,9 +19,8 @@ NOT_GIVEN = "not given"
 REST = "all others"
 
 _AXIS: Mapping[Measure, str] = {
-    # d3's formats cannot know how few digits a small sum needs, so cents are shown below ten dollars only.
-    "Cost": "datum.value == 0 ? '$0' : datum.value < 0.1 ? format(datum.value, '$.2~r')"
-    " : datum.value < 10 ? format(datum.value, '$.2f') : format(datum.value, '$,.3~s')",
+    "Cost": "datum.value == 0 ? '$0' : datum.value < 0.01 ? format(datum.value, '$.2~r')"
+    " : datum.value < 10000 ? format(datum.value, '$,.2~f') : format(datum.value, '$.3~s')",
     "Tokens": "format(datum.value, '~s')",
     "Calls": "format(datum.value, ',.3~s')",
 }

@@ -1,6 +1,7 @@
 -- Spend in [$since, $until) by one dimension: the $top dearest values, and the rest as one row, so that the rows add up.
 --
 -- `key` is null for calls without a value; the folded rest is told from them by `rest`, and `keys` says how many it holds.
+-- A rest of one keeps its name: it would take a row in any case.
 with
     by_key as (
         select
@@ -18,7 +19,7 @@ with
         group by key
     ),
     ranked as (
-        select *, row_number() over (order by cost_usd desc nulls last, calls desc, key) > $top as rest
+        select *, row_number() over (order by cost_usd desc nulls last, calls desc, key) > $top and count(*) over () > $top + 1 as rest
         from by_key
     )
 select

@@ -1,7 +1,7 @@
 -- Spend in [$since, $until) by step of time (UTC) and by one dimension: its $top dearest values over the
 -- whole range keep their name, the rest are one row a step, so that the rows add up.
 --
--- $dimension null gives one row a step. Steps without entries have no row.
+-- A rest of one keeps its name. $dimension null gives one row a step. Steps without entries have no row.
 with
     by_step as (
         select
@@ -17,7 +17,7 @@ with
         group by all
     ),
     ranked as (
-        select key, row_number() over (order by sum(cost_usd) desc nulls last, sum(calls) desc, key) > $top as rest
+        select key, row_number() over (order by sum(cost_usd) desc nulls last, sum(calls) desc, key) > $top and count(*) over () > $top + 1 as rest
         from by_step
         group by key
     )

@@ -14,7 +14,7 @@ _NEARLY = 0.8
 
 _NONE = """
 <p class="sl-note">No limits are set. One line sets a limit of $50 a day for each tenant:</p>
-<pre style="overflow-x:auto"><code>{example}</code></pre>
+<pre class="sl-code">{example}</pre>
 """
 _EXAMPLE = """curl {api}/api/limits -H 'content-type: application/json' -d '{{
   "name": "each tenant, daily", "measure": "cost_usd", "amount": "50", "hard": true,
