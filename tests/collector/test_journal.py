@@ -1,14 +1,19 @@
 """What the journal keeps, and how it refuses."""
 
 import asyncio
+import os
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from spanledger.collector.journal import Journal, JournalError
+from spanledger.collector.journal import Journal
+from spanledger.collector.journal_file import JournalError
 from spanledger.collector.receive.refused import Busy
 from spanledger.collector.received import Received
 
@@ -129,7 +134,60 @@ def test_a_body_whose_bytes_changed_on_disk_is_noticed(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_file_that_is_no_journal_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_kept_aside_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"this is not a database" * 1000)
-    with pytest.raises(JournalError, match=r"journal\.sqlite"):
-        Journal(tmp_path / "journal.sqlite", limit_bytes=MIB)
+    journal = Journal(tmp_path / "journal.sqlite", limit_bytes=MIB)
+    append(journal, body(b"x"))
+    journal.close()
+    assert "the journal is damaged" in caplog.text
+    [kept] = tmp_path.glob("journal.damaged-*.sqlite")
+    assert kept.read_bytes().startswith(b"this is not")
+
+
+def test_a_folder_that_cannot_hold_a_journal_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"nowhere/journal\.sqlite"):
+        Journal(tmp_path / "nowhere" / "journal.sqlite", limit_bytes=MIB)
+
+
+@given(st.integers(min_value=1, max_value=30))
+@settings(max_examples=10, deadline=None)
+def test_of_a_journal_cut_short_the_intact_bodies_go_on(pages_cut: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.sqlite"
+        journal = Journal(path, limit_bytes=100 * MIB)
+        sent = [bytes([n]) * 100_000 for n in range(20)]
+        append(journal, *map(body, sent))
+        journal.close()
+        size = path.stat().st_size
+        os.truncate(path, max(65536, size - pages_cut * 65536))
+        journal = Journal(path, limit_bytes=100 * MIB)
+        found = [one.body for one in journal.take(0, enough_bytes=100 * MIB)]
+        append(journal, body(b"new"))
+        journal.close()
+        assert all(one in sent for one in found)
+        assert len(found) >= 20 - 2 * pages_cut - 1
+
+
+@given(st.data())
+@settings(max_examples=15, deadline=None)
+def test_bytes_flipped_on_disk_never_reach_the_ledger_as_if_they_were_received(data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.sqlite"
+        journal = Journal(path, limit_bytes=100 * MIB)
+        sent = [bytes([n]) * 30_000 for n in range(10)]
+        append(journal, *map(body, sent))
+        journal.close()
+        written = bytearray(path.read_bytes())
+        at = data.draw(st.integers(0, len(written) - 1))
+        written[at : at + 8] = bytes(byte ^ 0xFF for byte in written[at : at + 8])
+        path.write_bytes(written)
+        try:
+            journal = Journal(path, limit_bytes=100 * MIB)
+        except JournalError:
+            return
+        try:
+            found = [one.body for one in journal.take(0, enough_bytes=100 * MIB)]
+        except sqlite3.DatabaseError:
+            found = []
+        journal.close()
+        assert all(one in sent for one in found)

@@ -8,50 +8,18 @@ import asyncio
 import logging
 import sqlite3
 import threading
-import zlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 
+from spanledger.collector.journal_file import COLUMNS, EPOCH, JournalError, connected, opened, received_of, row_of
 from spanledger.collector.receive.refused import Busy
 from spanledger.collector.received import Received
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = "received_at, signal, encoding, compression, api_key_id, checksum, body"
-_SCHEMA = """
-create table if not exists bodies (
-    sequence    integer primary key autoincrement,  -- never used twice, even when all rows have gone
-    received_at integer not null,                   -- microseconds since 1970
-    signal      text    not null,
-    encoding    text    not null,
-    compression text    not null,
-    api_key_id  text    not null,
-    checksum    integer not null,                   -- CRC-32 of the body: SQLite does not notice a damaged page
-    body        blob    not null
-);
-create table if not exists set_aside (
-    sequence    integer primary key,
-    received_at integer not null,
-    signal      text    not null,
-    encoding    text    not null,
-    compression text    not null,
-    api_key_id  text    not null,
-    checksum    integer not null,
-    body        blob    not null,
-    reason      text    not null,
-    ours        integer not null,                   -- 1: our code failed over it, so each start tries it again
-    at          integer not null                    -- microseconds since 1970
-);
-"""
-
 _COMMIT_BYTES = 32 * 1024 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class JournalError(Exception):
-    """The journal's file cannot be used; the message says why."""
 
 
 class Journal:
@@ -65,12 +33,12 @@ class Journal:
         self.path = path
         self.limit_bytes = limit_bytes
         try:
-            self._writing = connected(path)
+            self._writing = opened(path, above)
             self._reading = connected(path)
-            with self._writing:
-                self._writing.executescript(_SCHEMA)
             _start_above(self._writing, above)
-            _try_again(self._writing)
+            with self._writing:
+                self._writing.execute("begin immediate")
+                _brought_back(self._writing, "again > 0")
             row = self._writing.execute("select count(*), coalesce(sum(length(body)), 0), max(sequence) from bodies").fetchone()
         except sqlite3.Error as error:
             raise JournalError(f"the journal {path} cannot be opened: {error}") from error
@@ -114,7 +82,7 @@ class Journal:
         """
         taken: list[Received] = []
         size = 0
-        found = self._reading.execute(f"select sequence, {_COLUMNS} from bodies where sequence > ? order by sequence", (after,))  # noqa: S608
+        found = self._reading.execute(f"select sequence, {COLUMNS} from bodies where sequence > ? order by sequence", (after,))  # noqa: S608
         for row in found:
             received, intact = received_of(row)
             size += len(received.body)
@@ -142,9 +110,9 @@ class Journal:
         def aside(connection: sqlite3.Connection) -> None:
             now = int(datetime.now(UTC).timestamp() * 1e6)
             connection.execute(
-                f"insert or replace into set_aside (sequence, {_COLUMNS}, reason, ours, at) "  # noqa: S608
-                f"select sequence, {_COLUMNS}, ?, ?, ? from bodies where sequence = ?",
-                (reason, ours, now, sequence),
+                f"insert or replace into set_aside (sequence, {COLUMNS}, reason, again, at) "  # noqa: S608
+                f"select sequence, {COLUMNS}, ?, ?, ? from bodies where sequence = ?",
+                (reason, int(ours), now, sequence),
             )
             self._gone(connection, "sequence = ?", sequence)
 
@@ -158,6 +126,26 @@ class Journal:
         if done.error is not None:
             raise done.error
 
+    def try_again(self) -> int:
+        """Bring back what an operator asked for with `spanledger journal retry`; gives how many bodies."""
+        if self._reading.execute("select 1 from set_aside where again = 2 limit 1").fetchone() is None:
+            return 0
+        brought = 0
+
+        def back(connection: sqlite3.Connection) -> None:
+            nonlocal brought
+            brought, size = _brought_back(connection, "again = 2")
+            with self._changed:
+                self.bodies += brought
+                self.bytes += size
+                self._unread += size
+                self._last = int(connection.execute("select max(sequence) from bodies").fetchone()[0] or self._last)
+
+        self.run(back)
+        with self._changed:
+            self._changed.notify_all()
+        return brought
+
     def count_set_aside(self) -> int:
         """How many bodies are set aside."""
         return int(self._reading.execute("select count(*) from set_aside").fetchone()[0])
@@ -165,7 +153,7 @@ class Journal:
     def oldest(self) -> datetime | None:
         """When the oldest waiting body was received."""
         row = self._reading.execute("select received_at from bodies order by sequence limit 1").fetchone()
-        return None if row is None else _EPOCH + timedelta(microseconds=row[0])
+        return None if row is None else EPOCH + timedelta(microseconds=row[0])
 
     def flush(self) -> None:
         """Return when everything that was asked for so far is on disk."""
@@ -206,8 +194,8 @@ class Journal:
             with self._writing:
                 self._writing.execute("begin immediate")
                 self._writing.executemany(
-                    f"insert into bodies ({_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    [_row(one.received) for one in group],
+                    f"insert into bodies ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                    [row_of(one.received) for one in group],
                 )
                 last = int(self._writing.execute("select last_insert_rowid()").fetchone()[0])
         except Exception as error:
@@ -261,35 +249,6 @@ class _Task:
         self.error: Exception | None = None
 
 
-def connected(path: Path) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    connection.execute("pragma page_size = 65536")
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-    connection.execute("pragma wal_autocheckpoint = 512")
-    connection.execute("pragma journal_size_limit = 67108864")
-    return connection
-
-
-def received_of(row: tuple) -> tuple[Received, bool]:  # type: ignore[type-arg]
-    """A row (sequence and the columns) as a body, and whether its bytes are those that were received."""
-    sequence, received_at, signal, encoding, compression, api_key_id, checksum, body = row
-    received = Received(
-        sequence=sequence, received_at=_EPOCH + timedelta(microseconds=received_at), signal=signal, encoding=encoding,
-        compression=compression, api_key_id=api_key_id, body=body,
-    )  # fmt: skip
-    return received, zlib.crc32(body) == checksum
-
-
-def _row(received: Received) -> tuple[int, str, str, str, str, int, bytes]:
-    at = received.received_at - _EPOCH
-    return (
-        at.days * 86_400_000_000 + at.seconds * 1_000_000 + at.microseconds, received.signal, received.encoding,
-        received.compression, received.api_key_id, zlib.crc32(received.body), received.body,
-    )  # fmt: skip
-
-
 def _start_above(connection: sqlite3.Connection, above: int) -> None:
     """Drop what the ledger has, and never give a number again that the ledger's mark already covers."""
     with connection:
@@ -302,13 +261,18 @@ def _start_above(connection: sqlite3.Connection, above: int) -> None:
             connection.execute("update sqlite_sequence set seq = ? where name = 'bodies'", (above,))
 
 
-def _try_again(connection: sqlite3.Connection) -> None:
-    """Bring back what our own fault set aside, under new numbers: the old ones may lie below the ledger's mark."""
-    with connection:
-        connection.execute("begin immediate")
-        again = f"insert into bodies ({_COLUMNS}) select {_COLUMNS} from set_aside where ours order by sequence"  # noqa: S608
-        connection.execute(again)
-        connection.execute("delete from set_aside where ours")
+def _brought_back(connection: sqlite3.Connection, which: str) -> tuple[int, int]:
+    """Bodies that were set aside wait again, under new numbers: the old ones may lie below the ledger's mark.
+
+    Gives how many, and of how many bytes.
+    """
+    found = connection.execute(f"select count(*), coalesce(sum(length(body)), 0) from set_aside where {which}").fetchone()  # noqa: S608
+    if found[0]:
+        connection.execute(
+            f"insert into bodies ({COLUMNS}) select {COLUMNS} from set_aside where {which} order by sequence"  # noqa: S608
+        )
+        connection.execute(f"delete from set_aside where {which}")  # noqa: S608
+    return int(found[0]), int(found[1])
 
 
 def _answer(waiting: "Iterable[asyncio.Future[None]]", refused: Busy | None) -> None:

@@ -73,6 +73,7 @@ class Loop:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position
         self._count_once = steps.fresh_count_once(self.position)
+        self._looked_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
 
@@ -107,7 +108,7 @@ class Loop:
                 bodies = self._journal.take(self.position, enough_bytes=BATCH_BYTES) if arrived else []
                 if bodies:
                     self._batch(bodies)
-                self._due()
+                self._every_second()
             except _GivenUp:
                 return
             except Exception:
@@ -161,6 +162,13 @@ class Loop:
             return entries
         with self._timed("price"):
             return self._steps.price(entries)
+
+    def _every_second(self) -> None:
+        if time.monotonic() - self._looked_at < 1:
+            return
+        self._looked_at = time.monotonic()
+        self._journal.try_again()
+        self._due()
 
     def _due(self) -> None:
         entries = self._priced(self._count_once.due(now=self._clock()))

@@ -14,7 +14,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from spanledger.collector.config import Config, ConfigError
-from spanledger.collector.journal import Journal, JournalError
+from spanledger.collector.journal import Journal
+from spanledger.collector.journal_file import JournalError
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
 from spanledger.collector.receive.accept import Accept

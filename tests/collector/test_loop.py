@@ -1,0 +1,122 @@
+"""The loop: once and only once, whatever fails in the middle."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from spanledger.collector import loop, recognise, steps
+from spanledger.collector.config import load
+from spanledger.collector.decode import Telemetry
+from spanledger.collector.service import Collector
+from spanledger.collector.set_aside import set_aside
+from spanledger.ledger.table import LedgerError
+from tests.collector.made import calls, stored
+from tests.collector.test_journal import body
+
+
+def collected(
+    data: Path, *bodies: bytes, before: Callable[[Collector], None] = lambda collector: None, posted: bool = False
+) -> Collector:
+    """Run a collector over a folder, journal the bodies, stop it cleanly, if wanted only when all is posted."""
+
+    async def run() -> Collector:
+        collector = Collector(load(None, {}, data=data, grpc_port=0, http_port=0, api_port=0))
+        await collector.start()
+        before(collector)
+        for one in bodies:
+            await collector.journal.append(body(one))
+        while posted and collector.loop.position < len(bodies):
+            await asyncio.sleep(0.02)
+        await collector.stop()
+        return collector
+
+    return asyncio.run(run())
+
+
+def test_a_crash_between_the_post_and_the_journals_drop_doubles_nothing(tmp_path: Path) -> None:
+    request, ids = calls(7)
+
+    def never_drop(collector: Collector) -> None:
+        collector.journal.drop = lambda upto: None  # type: ignore[method-assign]
+
+    first = collected(tmp_path, request, before=never_drop)
+    assert first.ledger.mark() == 1
+    again = collected(tmp_path)
+    assert again.loop.progress.bodies == 0
+    assert sorted(stored(tmp_path)) == sorted(ids)
+
+
+def test_a_body_over_which_our_code_fails_is_set_aside_alone_and_tried_again_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, poison, more = calls(3), calls(1), calls(2)
+    real = recognise.recognise
+
+    def failing(telemetry: Telemetry, *rest: Any) -> pl.DataFrame:
+        evidence = real(telemetry, *rest)
+        if "span_id" in evidence.columns and poison[1][0] in evidence["span_id"]:
+            raise KeyError("a fault of ours")
+        return evidence
+
+    monkeypatch.setattr(steps, "recognise", failing)
+    collected(tmp_path, good[0], poison[0], more[0])
+    assert sorted(stored(tmp_path)) == sorted(good[1] + more[1])
+    [kept] = set_aside(tmp_path)
+    assert ("a fault of ours" in kept.reason, kept.again) == (True, True)
+    monkeypatch.undo()
+    collected(tmp_path)
+    assert sorted(stored(tmp_path)) == sorted(good[1] + poison[1] + more[1])
+    assert set_aside(tmp_path) == []
+
+
+def test_a_ledger_that_cannot_be_written_is_tried_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, ids = calls(4)
+    failures = [LedgerError("disk full"), OSError("disk full")]
+
+    def fail_twice(collector: Collector) -> None:
+        post = collector.ledger.post
+
+        def failing(entries: pa.Table, mark: int | None) -> bool:
+            if failures:
+                raise failures.pop()
+            return post(entries, mark)
+
+        collector.ledger.post = failing  # type: ignore[method-assign]
+        monkeypatch.setattr(loop, "_RETRY_SECONDS", (0.0,))
+
+    collected(tmp_path, request, before=fail_twice, posted=True)
+    assert failures == []
+    assert sorted(stored(tmp_path)) == sorted(ids)
+
+
+def test_stopping_while_the_ledger_cannot_be_written_leaves_the_batch_to_the_next_start(tmp_path: Path) -> None:
+    request, ids = calls(4)
+
+    def always_fail(collector: Collector) -> None:
+        def failing(entries: pa.Table, mark: int | None) -> bool:
+            raise LedgerError("disk full")
+
+        collector.ledger.post = failing  # type: ignore[method-assign]
+
+    collected(tmp_path, request, before=always_fail)
+    assert stored(tmp_path) == []
+    collected(tmp_path)
+    assert sorted(stored(tmp_path)) == sorted(ids)
+
+
+def test_counters_that_fail_do_not_post_a_batch_twice(tmp_path: Path) -> None:
+    request, ids = calls(4)
+
+    def fail(collector: Collector) -> None:
+        def failing(entries: pl.DataFrame) -> None:
+            raise RuntimeError("a fault of ours")
+
+        collector.limits.post = failing  # type: ignore[method-assign]
+
+    collected(tmp_path, request, before=fail)
+    assert sorted(stored(tmp_path)) == sorted(ids)
