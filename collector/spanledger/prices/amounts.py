@@ -37,7 +37,8 @@ class Amounts:
             parts[meter.component] = parts[meter.component] + product if meter.component in parts else product
             rough.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
             if counter != "requests":
-                missing.append(pl.when((pl.col(a) > 0) & pl.col(r).is_null()).then(pl.lit(counter)))
+                if rates.null_count():
+                    missing.append(pl.when((pl.col(a) > 0) & pl.col(r).is_null()).then(pl.lit(counter)))
             priced.append((pl.col(a) > 0) & pl.col(r).is_not_null())
             if counter in tables.inherits and ("audio" in counter or counter.startswith("cache_read")):
                 columns.append(tables.inherits[counter].gather(cells).alias(f"i.{counter}"))

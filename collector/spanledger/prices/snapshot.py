@@ -57,6 +57,7 @@ class Snapshot:
         self._by_id = {provider.id: provider for provider in self.providers}
         self._ids: dict[str, str | None] = {}
         self._models = {(p.id, model.id): model for p in self.providers for model in p.models}
+        self._ids_of = {p.id: {model.id.lower(): model.id for model in p.models} for p in self.providers}
         self._clauses: dict[str, Clauses] = {}
 
     @cached_property
@@ -79,7 +80,9 @@ class Snapshot:
             if stand_in is not None:
                 flags = ("fallback_provider",)
                 return Found(provider=other, model=stand_in[0].id, match="fallback", flags=flags, rest=stand_in[2])
-        return None
+        # 75 models of 0.2.3 are not matched by their own id (Fireworks' short names among them).
+        own = self._ids_of[known.id].get(model.lower())
+        return Found(provider=known.id, model=own, match="exact") if own else None
 
     def cells(self, found: Found, tier: str) -> tuple[Cell, ...]:
         # What a provider charges for another's tiers is not what that one charges: a fallback has the standard tier only.

@@ -34,13 +34,17 @@ class Charged:
 def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settings) -> pl.DataFrame:
     """`AMOUNT_COLUMNS`, `WORD_COLUMNS` and `flags`, a row each."""
     tables, amounts, used = charged.tables, charged.amounts, charged.usage
+    cost = money(_signed(amounts.cost, rows))
+    mine = _known(amounts, used, tables, charged.cells)
+    theirs = mine if charged.listed is amounts else _known(charged.listed, used, tables, charged.listed_cells)
+    theirs = [column.alias(f"list {column.name}") for column in theirs]
     table = pl.DataFrame(
         [
             *[money(_signed(amounts.parts[component], rows)).alias(f"{component}_cost_usd") for component in COMPONENTS],
-            money(_signed(amounts.cost, rows)).alias("cost_usd"),
-            money(_signed(charged.listed.cost, rows)).alias("list_cost_usd"),
-            *_known(charged.listed, used, tables, charged.listed_cells, "list "),
-            *_known(amounts, used, tables, charged.cells, ""),
+            cost.alias("cost_usd"),
+            (cost if charged.listed is amounts else money(_signed(charged.listed.cost, rows))).alias("list_cost_usd"),
+            *mine,
+            *theirs,
             tables.priced_as.gather(charged.keys),
             tables.match.gather(charged.keys),
             used.reported.alias("reported"),
@@ -84,7 +88,7 @@ def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settin
     return table.select(*AMOUNT_COLUMNS, *WORD_COLUMNS).with_columns(flags)
 
 
-def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series, prefix: str) -> list[pl.Series]:
+def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series) -> list[pl.Series]:
     """Why there is no price, whether there is one for a part all the same, and the state if there is."""
     table = pl.DataFrame(
         [
@@ -101,7 +105,7 @@ def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series, pref
         .when(pl.col("missing") != "").then(pl.concat_str(pl.lit("no rate for "), pl.col("missing")))
     )  # fmt: skip
     partly = (pl.col("missing") != "") & pl.col("priced") & pl.col("reason").is_null() & ~absurd
-    return [*table.select(why.alias(f"{prefix}why"), partly.alias(f"{prefix}partly"), pl.col("state").alias(f"{prefix}state"))]
+    return [*table.select(why.alias("why"), partly.alias("partly"), "state")]
 
 
 def _reported(table: pl.DataFrame, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
