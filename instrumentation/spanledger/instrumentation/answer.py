@@ -69,7 +69,7 @@ class Asked:
     `attributes` go on the span as they are; `body` is the request's own and only looked at. `keep` says whether the
     application gets a piece of the stream: one that we asked for is kept from it. `args` and `kwargs` replace the
     arguments of the call when something was added to it. `emits_own`: the client's own span goes elsewhere and stays.
-    `lazy` makes the generator for a layer that gives one (`lazy.generator` or `lazy.async_generator`): nothing is sent yet.
+    `lazy`: what the layer gives is a generator that has sent nothing yet.
     """
 
     operation: Operation
@@ -83,6 +83,6 @@ class Asked:
     attributes: dict[str, Any] = column(default_factory=dict)
     keep: Callable[[Any], bool] | None = None
     emits_own: bool = False
-    lazy: Callable[..., Any] | None = None
+    lazy: bool = False
     args: tuple[Any, ...] | None = None
     kwargs: Mapping[str, Any] | None = None

@@ -1,6 +1,7 @@
 """Whose a host is: who is paid when an SDK's `base_url` points elsewhere, in OpenTelemetry's spelling."""
 
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 #: Suffixes on a label boundary; the first that fits wins.
 HOSTS: tuple[tuple[str, str], ...] = (
@@ -57,6 +58,13 @@ def provider_of(host: str, port: int | None, default: str, named: tuple[tuple[st
     if port == 11434 and host in ("localhost", "127.0.0.1", "::1"):
         return "ollama"
     return default
+
+
+@lru_cache(maxsize=1024)
+def address_of(origin: str) -> tuple[str, int | None]:
+    """Host and port of a URL (to be given without its path: this is remembered)."""
+    parts = urlsplit(origin if "//" in origin else f"//{origin}")
+    return parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 @lru_cache(maxsize=1024)

@@ -24,13 +24,16 @@ def replace(module: ModuleType, layer: RequestLayer, wrap: Wrap) -> None:
     """Put the wrapped function in place of the client's own; a client that is not as expected is left alone."""
     owner: Any = getattr(module, layer.owner, None) if layer.owner else module
     original = vars(owner).get(layer.method) if owner is not None else None
-    if not callable(original):
+    if not callable(original) and (original is None or layer.style != "tracer"):
         logger.debug("%s has no %s.%s; its calls are not metered", module.__name__, layer.owner, layer.method)
         return
     if hasattr(original, MARK):
         return
     replacement = wrap(original)
-    functools.update_wrapper(replacement, original)
+    if layer.style == "tracer":
+        replacement.__wrapped__ = original
+    else:
+        functools.update_wrapper(replacement, original)
     setattr(replacement, MARK, original)
     setattr(owner, layer.method, replacement)
 

@@ -8,21 +8,27 @@ from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.settings import Settings
 
-Style = Literal["sync", "async", "generator", "async_generator", "context", "async_context"]
+Style = Literal["sync", "async", "generator", "async_generator", "context", "async_context", "tracer"]
 Ask = Callable[[Any, tuple[Any, ...], dict[str, Any], Settings], Asked | None]
 """Reads a request: (client, positional arguments, keyword arguments, settings). None: not a call to a model."""
-Watch = Callable[[Call, Any], None]
-"""Reads what the client returned and ends the call, or arranges for both to happen as the application reads it."""
+Watch = Callable[[Call, Any], Any]
+"""Reads what the client returned and ends the call, or arranges for both to happen as the application reads it. Gives
+what the client's own code is to read in its place, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLayer:
-    """The one method every request of a client passes: `owner.method` in `module`."""
+    """The one method every request of a client passes: `owner.method` in `module`.
+
+    A client that has no such method has one layer a method, each with an `ask` of its own. The style "tracer" is for
+    `silence` alone: `method` names a tracer that the module keeps.
+    """
 
     module: str
     owner: str
     method: str
     style: Style
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,13 @@
+"""Cerebras, through its own SDK."""
+
+from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.providers.openai import OPERATIONS
+from spanledger.instrumentation.stainless import asking, layers, sampling
+
+PROVIDER = Provider(
+    name="cerebras",
+    client="cerebras-cloud-sdk",
+    layers=layers("cerebras.cloud.sdk._base_client"),
+    ask=asking(OPERATIONS, lambda client: "cerebras", sampling),
+    tested=("1.0.0", "1.91.0"),
+)

@@ -1,0 +1,13 @@
+"""Groq, through its own SDK."""
+
+from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.providers.openai import OPERATIONS
+from spanledger.instrumentation.stainless import asking, layers, sampling
+
+PROVIDER = Provider(
+    name="groq",
+    client="groq",
+    layers=layers("groq._base_client"),
+    ask=asking(OPERATIONS, lambda client: "groq", sampling),
+    tested=("0.4.0", "1.7.0"),
+)

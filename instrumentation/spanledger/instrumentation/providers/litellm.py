@@ -1,0 +1,120 @@
+"""LiteLLM, where it speaks with a provider itself. Where it goes through a client that is metered, that one is the call."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from spanledger.instrumentation.answer import Asked, Operation, nothing
+from spanledger.instrumentation.hosts import address_of, provider_of
+from spanledger.instrumentation.provider import Provider, RequestLayer
+from spanledger.instrumentation.providers import anthropic, cohere, google_genai, ollama, openai
+from spanledger.instrumentation.settings import Settings
+from spanledger.instrumentation.stainless import sampling
+from spanledger.instrumentation.wires.bedrock import read_converse, read_converse_event, read_invoke_event
+
+#: By the end of the path: the format of whoever answers there. The longer endings stand first.
+OPERATIONS: Mapping[str, Operation] = {
+    "/converse": Operation(name="chat", read=read_converse),
+    "/converse-stream": Operation(name="chat", read=nothing, read_event=read_converse_event),
+    "/invoke-with-response-stream": Operation(name="chat", read=nothing, read_event=read_invoke_event),
+    **anthropic.OPERATIONS,
+    **{f"/{path}": operation for path, operation in cohere.OPERATIONS.items()},
+    **ollama.OPERATIONS,
+    **openai.OPERATIONS,
+}
+
+#: LiteLLM's names where OpenTelemetry has others.
+NAMES: Mapping[str, str] = {
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertex_ai_beta": "gcp.vertex_ai",
+    "mistral": "mistral_ai",
+    "codestral": "mistral_ai",
+    "xai": "x_ai",
+    "moonshot": "moonshot_ai",
+    "cohere_chat": "cohere",
+    "watsonx": "ibm.watsonx.ai",
+    "fireworks_ai": "fireworks",
+    "ollama_chat": "ollama",
+    "voyage": "voyageai",
+    "anthropic_text": "anthropic",
+}
+
+
+def _operation(path: str) -> Operation | None:
+    method = path.rpartition(":")[2]
+    if method != path:
+        model = path.rpartition("/")[2].partition(":")[0]
+        found = google_genai.operation_of(method, model)
+        if found is not None:
+            return found
+    for ending, operation in OPERATIONS.items():
+        if path.endswith(ending):
+            return operation
+    return None
+
+
+def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
+    url = str(args[0] if args else kwargs["url"])
+    path = url.partition("?")[0]
+    operation = _operation(path)
+    if operation is None:
+        return None
+    body = _document(kwargs.get("json") or kwargs.get("data") or (args[1] if len(args) > 1 else None))
+    logged = getattr(kwargs.get("logging_obj"), "model_call_details", None) or {}
+    address, port = address_of("/".join(url.split("/", 3)[:3]))
+    named = str(logged.get("custom_llm_provider") or "litellm")
+    model = body.get("model") or logged.get("model") or _model_in(path)
+    attributes: dict[str, Any] = {}
+    sampling(body, attributes)
+    limit = body.get("max_tokens") or body.get("max_completion_tokens")
+    return Asked(
+        operation=operation,
+        provider=provider_of(address, port, NAMES.get(named, named), settings.hosts),
+        model=model if isinstance(model, str) else None,
+        address=address,
+        port=port,
+        body=body,
+        streamed=bool(kwargs.get("stream") or body.get("stream")),
+        max_output_tokens=limit if type(limit) is int else None,
+        attributes=attributes,
+    )
+
+
+def _model_in(path: str) -> str | None:
+    for before in ("/models/", "/model/"):
+        _, there, rest = path.partition(before)
+        if there:
+            return rest.partition(":")[0].partition("/")[0]
+    return None
+
+
+def _document(body: Any) -> Mapping[str, Any]:
+    if isinstance(body, Mapping):
+        return body
+    if isinstance(body, str | bytes):
+        try:
+            document = json.loads(body)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+    return {}
+
+
+_MODULE = "litellm.llms.custom_httpx.http_handler"
+
+PROVIDER = Provider(
+    name="litellm",
+    client="litellm",
+    # Its own HTTP: OpenAI-like routes use the openai SDK instead, which does not pass here.
+    layers=(
+        RequestLayer(module=_MODULE, owner="HTTPHandler", method="post", style="sync"),
+        RequestLayer(module=_MODULE, owner="AsyncHTTPHandler", method="post", style="async"),
+    ),
+    ask=ask,
+    tested=("1.60.0", "1.110.2"),
+)
