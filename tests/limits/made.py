@@ -1,5 +1,6 @@
 """A clock to turn, a flat price, entries by hand: what the tests of limits start from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -48,6 +49,7 @@ class FlatPrice:
         output_tokens: int,
         operation: str | None = None,
         service_tier: str | None = None,
+        belongs: Sequence[tuple[str, str]] = (),
     ) -> FlatQuote:
         if model == "mystery":
             return FlatQuote(None, "no rate for mystery")
@@ -73,8 +75,8 @@ def control(folder: Path) -> Control:
     return Control.open(file)
 
 
-def limits(folder: Path, clock: Clock, **more: Any) -> Limits:
-    return Limits(control(folder), FlatPrice(), clock=clock, **more)
+def limits(tmp_path: Path, clock: Clock, **more: Any) -> Limits:
+    return Limits(control(tmp_path), FlatPrice(), clock=clock, **more)
 
 
 def add(to: Limits, **fields: Any) -> Limit:

@@ -103,7 +103,7 @@ def test_what_was_settled_by_hand_stays_counted_when_no_entry_ever_comes(tmp_pat
     hold = of.check(Check(max_output_tokens=1000)).hold_id or ""
     of.settle(hold, cost_usd=Decimal("0.02"))
     clock.pass_(hours=3)
-    of.expire()
+    of.keep()
     assert stands(of, limit) == [((), 2 * CENT, 0)]
     assert of.counts()["leaked"] == 0
 

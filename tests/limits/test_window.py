@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanledger.limits.errors import LimitError
@@ -35,6 +35,7 @@ calendars = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(calendars, moments)
 def test_every_moment_lies_in_exactly_one_window_and_windows_touch(window: Calendar, now: int) -> None:
     start, end = window.span(now)
@@ -45,6 +46,7 @@ def test_every_moment_lies_in_exactly_one_window_and_windows_touch(window: Calen
     assert window.span(start - 1)[1] == start
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ZONES), moments)
 def test_the_days_of_a_month_are_the_month(zone: str, now: int) -> None:
     start, end = Calendar(unit="month", zone=zone).span(now)
@@ -94,6 +96,7 @@ def test_a_week_starts_on_the_day_that_was_chosen() -> None:
     assert span(Calendar(unit="week", week_start=6), "2026-11-25T00:00+00:00")[0] == "2026-11-22T00:00:00+00:00"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400 * 86_400), moments)
 def test_a_rolling_window_holds_all_that_is_young_enough_and_at_most_a_slot_more(seconds: int, now: int) -> None:
     window = Rolling(seconds=seconds)
@@ -137,6 +140,7 @@ def test_a_window_that_cannot_be_is_refused_with_its_field(given_: object, field
     assert caught.value.field == field
 
 
+@settings(deadline=None)
 @given(calendars)
 def test_a_window_reads_back_as_it_was_written(window: Calendar) -> None:
     again = window_of(window.fields())

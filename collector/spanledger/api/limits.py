@@ -73,14 +73,15 @@ def _bucket(limit: Limit, asked: Asked) -> dict[str, Any]:
     reading, place = asked.reading, asked.demand.place
     rolling = isinstance(limit.window, Rolling)
     ends = place.end < FOREVER and not rolling
-    total = reading.used + reading.held
+    total, cap = reading.used + reading.held, asked.demand.cap
     return {
         "subject": dict(zip(limit.per, asked.key, strict=True)),
         "scope": scope_of(limit, asked.key),
         "used": text_of(limit.measure, reading.used),
         "held": text_of(limit.measure, reading.held),
-        "remaining": text_of(limit.measure, max(0, limit.cap - total)),
-        "fraction": round(total / limit.cap, 6) if limit.cap else None,
+        "amount": text_of(limit.measure, cap),
+        "remaining": text_of(limit.measure, asked.free),
+        "fraction": round(total / cap, 6) if cap else None,
         "window_start": None if rolling else moment(place.start),
         "window_end": moment(place.end) if ends else None,
     }

@@ -68,24 +68,29 @@ class Standing:
     requested: str
     window_start: datetime
     window_end: datetime | None
+    window_seconds: int | None
     reset_seconds: int | None
     fraction: float
     says: str
     fits: Mapping[str, str] = field(default_factory=dict)
     price_confidence: str = "priced"
     retry_after_seconds: int = 0
+    pause_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`allow` and `warn` leave a hold; `refuse` says why in `refused`, the strictest limit first."""
+    """`allow` and `warn` leave a hold; `refuse` says why in `refused`, the strictest limit first.
+
+    With `counters_away` nothing was tested or held: each limit's own `on_failure` decided.
+    """
 
     verdict: Literal["allow", "warn", "refuse"]
     hold_id: str | None = None
     expires_at: datetime | None = None
     warnings: tuple[Standing, ...] = ()
     refused: tuple[Standing, ...] = ()
-    tightest: Standing | None = None
+    counters_away: bool = False
 
     @property
     def allowed(self) -> bool:

@@ -1,11 +1,15 @@
-"""Which limits cover a call, and in which bucket of each it counts."""
+"""Which limits cover a call, in which bucket of each it counts, and up to what."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
 
-from spanledger.limits.limit import Limit
-from spanledger.limits.memory import Key, Place
+from spanledger.limits.counters import Key, Place
+from spanledger.limits.limit import Limit, units_of
 from spanledger.limits.selector import DIMENSIONS, Index, Subject
-from spanledger.limits.window import FOREVER, SECOND, Rolling, moment
+from spanledger.limits.terms import Grant, Pause, Terms
+from spanledger.limits.window import FOREVER, SECOND, Rolling, micros, moment
 
 #: Subjects whose limits are remembered. One costs about half a kilobyte; past this the memory starts anew.
 REMEMBERED = 100_000
@@ -23,55 +27,128 @@ def place_of(limit: Limit, key: Key, at: int) -> Place:
 def scope_of(limit: Limit, key: Key) -> str:
     """Whom a bucket covers, as people read it: `tenant=acme user=u-1`."""
     per = dict(zip(limit.per, key, strict=True))
-    parts = [f"{name}={'|'.join(patterns)}" for name, patterns in limit.selectors.items() if name not in per]
+    parts = [f"tier={limit.tier}"] if limit.tier else []
+    parts += [f"{name}={'|'.join(patterns)}" for name, patterns in limit.selectors.items() if name not in per]
     parts += [f"{name}={'(not given)' if value is None else value}" for name, value in per.items()]
     return " ".join(parts) or "everyone"
-
-
-class Covered:
-    """One limit that covers a subject, and the place where it counts now."""
-
-    __slots__ = ("key", "limit", "place")
-
-    def __init__(self, limit: Limit, key: Key, at: int) -> None:
-        self.limit = limit
-        self.key = key
-        self.place = place_of(limit, key, at)
-
-    def at(self, at: int) -> Place:
-        place = self.place
-        if not place.start <= at < place.end:
-            place = self.place = place_of(self.limit, self.key, at)
-        return place
-
-
-class Covering:
-    """All enabled limits, ready to be asked. Never changed: a new one is built when a limit is."""
-
-    def __init__(self, limits: Iterable[Limit]) -> None:
-        self.limits: Mapping[str, Limit] = {limit.id: limit for limit in limits}
-        self.enabled = tuple(limit for limit in self.limits.values() if limit.enabled)
-        self._index = Index(self.enabled)
-        used = {name for limit in self.enabled for name in (*limit.selectors, *limit.per)}
-        self._names = tuple(name for name in (*DIMENSIONS, *sorted(used.difference(DIMENSIONS))) if name in used)
-        self._known: dict[Key, list[Covered]] = {}
-        self.counts_money = any(limit.measure == "cost_usd" for limit in self.enabled)
-        self._dated = any(limit.valid_from or limit.valid_to for limit in self.enabled)
-
-    def cover(self, subject: Subject, at: int) -> list[Covered]:
-        """The limits that cover a subject at a moment."""
-        key = tuple([subject.get(name) for name in self._names])
-        covered = self._known.get(key)
-        if covered is None:
-            found = self._index.find(subject)
-            covered = [Covered(limit, tuple([subject.get(name) for name in limit.per]), at) for limit in found]
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[key] = covered
-        return covered if not self._dated else [c for c in covered if is_valid(c.limit, at)]
 
 
 def is_valid(limit: Limit, at: int) -> bool:
     """Whether a limit is in force at a moment; what it counts does not depend on that."""
     when = moment(at)
     return not (limit.valid_from and when < limit.valid_from) and not (limit.valid_to and when >= limit.valid_to)
+
+
+class Covered:
+    """One limit that covers a subject: the place where it counts now, and what it stops at."""
+
+    __slots__ = ("_grants", "cap", "key", "limit", "place")
+
+    def __init__(self, limit: Limit, key: Key, at: int, grants: Sequence[Grant]) -> None:
+        self.limit = limit
+        self.key = key
+        self.place = place_of(limit, key, at)
+        self._grants = [g for g in grants if g.subject is None or g.subject == key]
+        self.cap = cap_of(limit, self._grants, at)
+
+    def at(self, at: int) -> Place:
+        """The bucket in the window that `at` falls into."""
+        place = self.place
+        if not place.start <= at < place.end:
+            place = self.place = place_of(self.limit, self.key, at)
+        return place
+
+    def cap_at(self, at: int) -> int:
+        """What it stops at, in units, with grants and grace."""
+        return cap_of(self.limit, self._grants, at) if self._grants else self.cap
+
+
+def cap_of(limit: Limit, grants: Iterable[Grant], at: int) -> int:
+    """The amount in units, with the grants that hold at a moment, and the grace."""
+    amount = limit.amount
+    added = Decimal(0)
+    for grant in grants:
+        if micros(grant.valid_from) <= at < micros(grant.expires_at):
+            if grant.kind == "override":
+                amount = grant.amount
+            else:
+                added += grant.amount
+    return units_of(limit.measure, (amount + added) * (1 + limit.grace))
+
+
+class Cover(NamedTuple):
+    """All that has a say about a subject's call."""
+
+    limits: list[Covered]
+    pauses: list[Pause]
+
+
+@dataclass(frozen=True, slots=True)
+class _Selecting:
+    """A limit or pause with the selectors that decide; a limit's tier is one of them."""
+
+    of: Limit | Pause
+    selectors: Mapping[str, tuple[str, ...]]
+
+
+class Covering:
+    """All enabled limits, ready to be asked. Never changed: a new one is built when a limit is."""
+
+    def __init__(self, limits: Iterable[Limit], terms: Terms | None = None) -> None:
+        self.limits: Mapping[str, Limit] = {limit.id: limit for limit in limits}
+        self.terms = terms = terms or Terms()
+        self.enabled = tuple(limit for limit in self.limits.values() if limit.enabled)
+        selecting = [_Selecting(limit, self._selectors(limit)) for limit in self.enabled]
+        selecting += [_Selecting(pause, pause.selectors) for pause in terms.pauses]
+        self._index = Index(selecting)
+        used = {name for one in selecting for name in one.selectors} | {name for limit in self.enabled for name in limit.per}
+        self._tiered = {name[5:] for name in used if name.startswith("tier.")}
+        used = {name for name in used if not name.startswith("tier.")} | self._tiered
+        self._names = tuple(name for name in (*DIMENSIONS, *sorted(used.difference(DIMENSIONS))) if name in used)
+        self._known: dict[Key, Cover] = {}
+        self.counts_money = any(limit.measure == "cost_usd" for limit in self.enabled)
+        self.learns = any(limit.hold == "learned" for limit in self.enabled)
+        self._dated = any(limit.valid_from or limit.valid_to for limit in self.enabled)
+
+    def dimensions(self, limit: Limit) -> frozenset[str]:
+        """The dimensions that decide whether and where something counts under a limit."""
+        tier = self.terms.tier(limit.tier) if limit.tier else None
+        return frozenset((*limit.selectors, *limit.per, *((tier.dimension,) if tier else ())))
+
+    def cover(self, subject: Subject, at: int) -> Cover:
+        """The limits and pauses that cover a subject and are in force at a moment."""
+        cover = self.all(subject, at)
+        if not self._dated:
+            return cover
+        return Cover([covered for covered in cover.limits if is_valid(covered.limit, at)], cover.pauses)
+
+    def all(self, subject: Subject, at: int) -> Cover:
+        """All that cover a subject, in force or not: a limit counts before it begins to refuse."""
+        key = tuple([subject.get(name) for name in self._names])
+        cover = self._known.get(key)
+        if cover is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            cover = self._known[key] = self._cover(subject, at)
+        return cover
+
+    def _cover(self, subject: Subject, at: int) -> Cover:
+        if self._tiered:
+            tiers = {f"tier.{name}": self.terms.tier_of(name, subject.get(name)) for name in self._tiered}
+            subject = {**subject, **tiers}
+        cover = Cover([], [])
+        for found in self._index.find(subject):
+            if isinstance(found.of, Pause):
+                cover.pauses.append(found.of)
+            else:
+                limit = found.of
+                key = tuple([subject.get(name) for name in limit.per])
+                cover.limits.append(Covered(limit, key, at, self.terms.grants.get(limit.id, ())))
+        return cover
+
+    def _selectors(self, limit: Limit) -> Mapping[str, tuple[str, ...]]:
+        if limit.tier is None:
+            return limit.selectors
+        tier = self.terms.tier(limit.tier)
+        # A limit of a tier that is gone covers nobody.
+        return {**limit.selectors, f"tier.{tier.dimension if tier else 'tenant'}": (limit.tier,)}

@@ -4,6 +4,7 @@
 Amounts are whole numbers of the measure's smallest unit inside: 10⁻¹² USD, a token, a request; so sums are exact.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,7 +44,7 @@ def text_of(measure: str, units: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """One limit. `cap` is its amount in units; `grace_cap` what a hard limit really stops at."""
+    """One limit. `cap` is its amount in units, `first_threshold` the units from which on checks warn."""
 
     id: str
     name: str
@@ -64,17 +65,34 @@ class Limit:
     hold: HoldSize = "worst_case"
     quantile: Decimal = Decimal("0.95")
     hold_amount: Decimal | None = None
-    overshoot: Decimal = Decimal(0)  # in the measure
+    overshoot: Decimal | None = None  # in the measure
     rollover: Decimal = Decimal(0)  # share of the amount that may be carried over
     tier: str | None = None
     description: str | None = None
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     source: str = "api"
+    created_at: datetime | None = field(default=None, compare=False)
+    cap: int = field(init=False, compare=False)
+    first_threshold: int | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cap", units_of(self.measure, self.amount))
+        first = min(self.thresholds, default=None)
+        object.__setattr__(self, "first_threshold", None if first is None else math.ceil(self.cap * first))
 
     @property
-    def cap(self) -> int:
-        return units_of(self.measure, self.amount)
+    def overshoot_bound(self) -> Decimal:
+        """How far calls that were let through can pass the amount at most, in its measure.
+
+        A hold of the worst case cannot be passed; with smaller holds a check also adds up the worst case of all calls in
+        flight, and refuses what could go further than this: a tenth of the amount unless the limit says otherwise.
+        """
+        if self.overshoot is not None:
+            return self.overshoot
+        if self.hold == "worst_case":
+            return Decimal(0)
+        return self.amount / 10 if self.measure == "cost_usd" else self.amount // 10
 
     @property
     def refuses(self) -> bool:
@@ -82,7 +100,7 @@ class Limit:
         return self.hard and self.action in ("refuse", "pause")
 
     @staticmethod
-    def of(given: Mapping[str, Any], *, limit_id: str, source: str = "api") -> "Limit":
+    def of(given: Mapping[str, Any], *, limit_id: str, source: str = "api", created_at: datetime | None = None) -> "Limit":
         """The limit that `given` describes. Raises `LimitError` naming the first field that is wrong."""
         for name in given:
             if name not in READERS:
@@ -93,7 +111,7 @@ class Limit:
         fields = {name: READERS[name](name, value) for name, value in given.items() if value is not None}
         if "action" not in fields:
             fields["action"] = "refuse" if fields.get("hard", True) else "warn"
-        limit = Limit(id=limit_id, source=source, **fields)
+        limit = Limit(id=limit_id, source=source, created_at=created_at, **fields)
         _agree(limit)
         return limit
 

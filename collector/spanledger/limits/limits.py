@@ -2,34 +2,43 @@
 
 import asyncio
 import logging
-import secrets
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
+from prometheus_client import CollectorRegistry
 
 from spanledger.control import Control, NotFound
 from spanledger.limits import rows
-from spanledger.limits.answer import Asked, retry_after, standing
+from spanledger.limits.admin import Admin
+from spanledger.limits.answer import Asked
+from spanledger.limits.asking import Asking, Prepared
 from spanledger.limits.check import LONGEST_LEASE, LONGEST_WAIT_MS, Check, Verdict
-from spanledger.limits.covering import Covering, place_of
+from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Hold, Place, Posting
+from spanledger.limits.counting import postings, recount
+from spanledger.limits.covering import Covered, Covering, place_of
 from spanledger.limits.errors import LimitError
+from spanledger.limits.hold_log import HoldLog
+from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit, amount_of, units_of
-from spanledger.limits.memory import Demand, Hold, MemoryCounters, Place
-from spanledger.limits.size import Pricing, Size, size_of
-from spanledger.limits.tally import Shape, Tally, of_entries, of_history
-from spanledger.limits.window import SECOND, Window, micros, moment
+from spanledger.limits.memory import MemoryCounters
+from spanledger.limits.metrics import Metrics
+from spanledger.limits.size import Pricing, size_of
+from spanledger.limits.terms import Terms
+from spanledger.limits.window import SECOND, micros, moment
 
 logger = logging.getLogger(__name__)
 
 #: How long a hold that was settled by hand waits for its entry.
 CONFIRM_SECONDS = 3_600
+KEEP_SECONDS = 1.0
 
 
 def _now() -> datetime:
@@ -37,7 +46,11 @@ def _now() -> datetime:
 
 
 class Limits:
-    """All limits of one collector. Thread-safe: the collector's loop posts while the API asks."""
+    """All limits of one collector. Thread-safe: the collector's loop posts while the API asks.
+
+    `history` gives a DuckDB connection on the ledger's newest snapshot, from which a new limit counts what has been.
+    With a `folder`, holds survive a kill of the process. `counters` is a Redis URL when several collectors share limits.
+    """
 
     def __init__(
         self,
@@ -45,6 +58,8 @@ class Limits:
         prices: Pricing,
         *,
         history: Callable[[], duckdb.DuckDBPyConnection] | None = None,
+        folder: Path | None = None,
+        metrics: CollectorRegistry | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self._control = control
@@ -53,8 +68,32 @@ class Limits:
         self._clock = clock
         self._step = threading.RLock()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._counters = MemoryCounters(self._wake)
-        self._covering = Covering(rows.limit_of(row) for row in control.rows(rows.TABLE))
+        self._log = None if folder is None else HoldLog(folder / "holds.log")
+        memory = MemoryCounters(self._wake, self._log)
+        if self._log is not None:
+            memory.restore(self._log.load(micros(clock())))
+        self._counters: Counters = memory
+        self._learned = Learned()
+        self._asking = Asking(prices, self._learned, self._carried)
+        self._covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
+        self._closing = threading.Event()
+        self._keeper: threading.Thread | None = None
+        self.admin = Admin(control, self)
+        self.metrics = Metrics(self, metrics)
+
+    def start(self) -> None:
+        """Keep things in order from now on, every second, in a thread of its own."""
+        self._keeper = threading.Thread(target=self._keeping, name="limits", daemon=True)
+        self._keeper.start()
+
+    def close(self) -> None:
+        """Give back what is open."""
+        self._closing.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        self._counters.close()
+        if self._log is not None:
+            self._log.close()
 
     # — entries —
 
@@ -67,46 +106,49 @@ class Limits:
     def post(self, entries: pl.DataFrame) -> None:
         """Count a batch of entries, each in the window of its `occurred_at`, and settle the holds that it names."""
         covering = self._covering
-        settled = [] if "hold_id" not in entries.columns else entries["hold_id"].drop_nulls().to_list()
-        if not covering.enabled and not settled:
+        if not covering.enabled and ("hold_id" not in entries.columns or entries["hold_id"].is_null().all()):
             return
-        now = self._micros()
-        amounts = self._amounts(covering, of_entries(entries, covering.enabled), now)
-        self._counters.post(amounts, settled, now)
+        now = self.micros()
+        if covering.learns:
+            self._learned.observe(entries)
+        found = postings(covering, entries, now, each=self._counters.remote)
+        self._counters.post(found, now)
+        self.admin.pause_the_overspent({amount.place for posting in found for amount in posting.amounts})
 
     def rebuild(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Count all limits anew from the ledger."""
         with self._step:
-            self._recount(connection, self._covering.enabled)
+            self._recount(connection, self._covering, self._covering.enabled)
+            if self._covering.learns:
+                self._learned.rebuild(connection)
 
     # — checks —
 
     def check(self, check: Check) -> Verdict:
         """Answer at once; a call that passes leaves a hold unless `dry_run`."""
-        return self._try(check)[0]
+        prepared = self._asking.prepare(self._covering, check, self._clock())
+        if prepared.pauses:
+            return self._answered(self._asking.paused(prepared))
+        try:
+            counters = self._counters
+            readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
+            verdict, _ = self._asking.conclude(prepared, readings, counters.slots)
+        except CountersAway as away:
+            verdict = self._asking.without_counters(prepared, str(away))
+        return self._answered(verdict)
 
     async def ask(self, check: Check) -> Verdict:
         """As `check`, but when only holds stand in the way, wait up to `wait_ms` for them to settle."""
-        verdict, waits = self._try(check)
-        if not waits or check.wait_ms <= 0:
-            return verdict
-        loop = asyncio.get_running_loop()
-        until = loop.time() + min(check.wait_ms, LONGEST_WAIT_MS) / 1000
-        wake = asyncio.Event()
-        self._waiting.add((loop, wake))
+        prepared = self._asking.prepare(self._covering, check, self._clock())
+        if prepared.pauses:
+            return self._answered(self._asking.paused(prepared))
         try:
-            while waits and (left := until - loop.time()) > 0:
-                wake.clear()
-                # Something may have been released between the last answer and now.
-                verdict, waits = self._try(check)
-                if waits:
-                    try:
-                        await asyncio.wait_for(wake.wait(), left)
-                    except TimeoutError:
-                        break
-        finally:
-            self._waiting.discard((loop, wake))
-        return verdict
+            verdict, waits = await self._ask(prepared)
+            if waits and check.wait_ms > 0:
+                verdict = await self._wait(check, verdict)
+        except CountersAway as away:
+            verdict = self._asking.without_counters(prepared, str(away))
+        return self._answered(verdict)
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds; False when it is already settled, expired or unknown."""
@@ -131,53 +173,59 @@ class Limits:
             used = replace(hold.about, input_tokens=input_tokens, max_output_tokens=output_tokens)
             size = size_of(used, self._prices, moment(hold.made_at), priced=True)
             cost_usd = None if size.cost is None else amount_of("cost_usd", size.cost)
-
-        def amount(place: Place) -> int | None:
+        said = {
+            "requests": 1,
+            "cost_usd": None if cost_usd is None else units_of("cost_usd", cost_usd),
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "tokens": None if input_tokens is None or output_tokens is None else input_tokens + output_tokens,
+        }
+        parts: list[tuple[Place, int, int]] = []
+        for place, held, worst in hold.parts:
             limit = self._covering.limits.get(place.limit_id)
-            if limit is None:
-                return 0
-            match limit.measure:
-                case "requests":
-                    return 1
-                case "cost_usd":
-                    return None if cost_usd is None else units_of("cost_usd", cost_usd)
-                case "input_tokens":
-                    return input_tokens
-                case "output_tokens":
-                    return output_tokens
-                case "tokens":
-                    return None if input_tokens is None or output_tokens is None else input_tokens + output_tokens
-
-        return self._counters.settle(hold_id, amount, self._micros() + CONFIRM_SECONDS * SECOND)
+            units = said[limit.measure] if limit else None
+            # A window that had not begun when the check was made keeps nothing: the call has begun by now.
+            if place.start <= hold.made_at:
+                parts.append((place, held, worst) if units is None else (place, units, units))
+        return self._counters.settle(hold_id, tuple(parts), self.micros() + CONFIRM_SECONDS * SECOND)
 
     def extend(self, hold_id: str, lease_seconds: int) -> datetime | None:
         """Lengthen a hold's lease from now; gives its new end, or None when there is no such hold."""
-        until = self._micros() + min(lease_seconds, LONGEST_LEASE) * SECOND
+        until = self.micros() + min(lease_seconds, LONGEST_LEASE) * SECOND
         return moment(until) if self._counters.extend(hold_id, until) else None
 
     def find_hold(self, hold_id: str) -> Hold | None:
+        """A live hold."""
         return self._counters.find(hold_id)
 
-    def expire(self) -> None:
-        """Release what has outlived its lease; every check and posting does it too."""
-        self._counters.expire(self._micros())
+    def keep(self) -> None:
+        """What must be done every second or so: release expired holds, write the log of holds anew when it has grown."""
+        self._counters.expire(self.micros())
+        if self._log is not None and self._log.wants_rewriting and isinstance(self._counters, MemoryCounters):
+            self._counters.rewrite_log()
 
     # — limits —
+
+    @property
+    def covering(self) -> Covering:
+        """All limits as they are now."""
+        return self._covering
 
     def all(self) -> list[Limit]:
         """All limits, by name."""
         return sorted(self._covering.limits.values(), key=lambda limit: limit.name)
 
     def get(self, limit_id: str) -> Limit | None:
+        """One limit."""
         return self._covering.limits.get(limit_id)
 
     def create(self, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
         """Add a limit; what the ledger has in its window counts at once. Raises `LimitError`."""
-        limit = Limit.of(fields, limit_id=rows.new_id())
         with self._step:
+            limit = Limit.of(self._tiered(fields), limit_id=rows.new_id(), created_at=self._clock())
             with self._control.change(who=who, why=why) as change:
                 rows.insert(change, limit)
-            self._use(limit)
+            self._use([*self._covering.limits.values(), limit], [limit])
         return limit
 
     def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
@@ -187,10 +235,11 @@ class Limits:
             if was is None:
                 raise NotFound(f"there is no limit {limit_id!r}")
             _own(was)
-            limit = Limit.of({**was.fields(), **fields}, limit_id=limit_id)
+            given = self._tiered({**was.fields(), **fields})
+            limit = Limit.of(given, limit_id=limit_id, created_at=was.created_at)
             with self._control.change(who=who, why=why) as change:
                 rows.update(change, limit)
-            self._use(limit)
+            self._use([*(x for x in self._covering.limits.values() if x.id != limit_id), limit], [limit])
         return limit
 
     def delete(self, limit_id: str, *, who: str, why: str | None = None) -> None:
@@ -200,7 +249,7 @@ class Limits:
                 _own(was)
             with self._control.change(who=who, why=why) as change:
                 rows.delete(change, limit_id)
-            self._covering = Covering(limit for limit in self._covering.limits.values() if limit.id != limit_id)
+            self._use([limit for limit in self._covering.limits.values() if limit.id != limit_id], [])
             self._counters.forget(limit_id)
 
     def configure(self, given: Sequence[Mapping[str, Any]]) -> None:
@@ -209,11 +258,11 @@ class Limits:
             before = {limit.name: limit for limit in self._covering.limits.values() if limit.source == "config"}
             wanted: dict[str, Limit] = {}
             for place, fields in enumerate(given):
-                limit = _configured(place, fields)
+                limit = _configured(place, fields, self._clock())
                 if limit.name in wanted:
                     raise LimitError(f"limits[{place}].name", f"{limit.name!r} is the name of two limits")
                 was = before.get(limit.name)
-                wanted[limit.name] = replace(limit, id=was.id) if was else limit
+                wanted[limit.name] = replace(limit, id=was.id, created_at=was.created_at) if was else limit
             with self._control.change(who="configuration") as change:
                 for name, limit in before.items():
                     if name not in wanted:
@@ -222,89 +271,130 @@ class Limits:
                     (rows.update if name in before else rows.insert)(change, limit)
             kept = [limit for limit in self._covering.limits.values() if limit.source != "config"]
             changed = [limit for name, limit in wanted.items() if before.get(name) != limit]
-            self._count_history(changed)
-            self._covering = Covering([*kept, *wanted.values()])
+            self._use([*kept, *wanted.values()], changed)
+
+    def reload(self, *, recount: Sequence[str] = ()) -> None:
+        """Take limits and terms from the control database as they are there now, and count some limits anew."""
+        with self._step:
+            found = [rows.limit_of(row) for row in self._control.rows(rows.TABLE)]
+            known = self._covering.limits
+            changed = [limit for limit in found if limit.id in recount or known.get(limit.id) != limit]
+            self._use(found, changed)
 
     def buckets(self, limit: Limit, count: int | None = None) -> list[Asked]:
         """The live buckets of a limit now, fullest first."""
-        now = self._micros()
-        start = place_of(limit, (), now).start
-        found = []
-        for key in self._counters.buckets(limit.id, start):
-            place = place_of(limit, key, now)
-            reading = self._counters.read(place, now)
-            found.append(Asked(limit, key, Demand(place, 0, 0, limit.cap, limit.cap), reading))
+        now = self.micros()
+        keys = self._counters.keys(limit.id, place_of(limit, (), now).start)
+        found = self.standing(limit, keys)
         found.sort(key=lambda asked: asked.share, reverse=True)
         return found[:count]
 
+    def standing(self, limit: Limit, keys: Sequence[tuple[str | None, ...]]) -> list[Asked]:
+        """Buckets of a limit by their keys, with what they stop at now."""
+        now = self.micros()
+        grants = self._covering.terms.grants.get(limit.id, ())
+        covered = [Covered(limit, key, now, grants) for key in keys]
+        readings = self._counters.read([one.place for one in covered], now)
+        asked = []
+        for one, reading in zip(covered, readings, strict=True):
+            cap = one.cap_at(now) + (self._carried(limit, one, now) if limit.rollover else 0)
+            asked.append(Asked(limit, one.key, Demand(one.place, 0, 0, cap, cap), reading))
+        return asked
+
     def counts(self) -> dict[str, int]:
-        """Live buckets and holds, and how many holds outlived their lease."""
+        """Limits, live buckets and holds, and how many holds outlived their lease."""
         buckets, holds = self._counters.count()
-        return {"limits": len(self._covering.limits), "buckets": buckets, "holds": holds, "leaked": self._counters.expired}
+        return {"limits": len(self._covering.limits), "buckets": buckets, "holds": holds, "leaked": self._counters.leaked}
+
+    def forget(self, place: Place, counted: Sequence[tuple[int, int]]) -> None:
+        """Take from a bucket what had been counted: (moment, units)."""
+        amounts = [Amount(place, at, -units) for at, units in counted]
+        self._counters.post([Posting(None, None, amounts)], self.micros())
+
+    def slots(self, place: Place) -> list[tuple[int, int]]:
+        """(slot, units) of a rolling bucket."""
+        return self._counters.slots(place, self.micros())
+
+    def micros(self) -> int:
+        """Now, in microseconds since 1970."""
+        return micros(self._clock())
 
     # — inside —
 
-    def _micros(self) -> int:
-        return micros(self._clock())
+    def _keeping(self) -> None:
+        while not self._closing.wait(KEEP_SECONDS):
+            try:
+                self.keep()
+            except Exception:
+                logger.exception("limits could not be kept in order; it is tried again in a second")
 
-    def _try(self, check: Check) -> tuple[Verdict, bool]:
-        """The answer now, and whether waiting for holds to settle may change it."""
-        at = self._clock()
-        now = micros(at)
-        covering = self._covering
-        covered = covering.cover(check.subject(), now)
-        size = size_of(check, self._prices, at, priced=covering.counts_money)
-        demands = [_demand(c.limit, c.at(now), size) for c in covered]
-        hold_id = None if check.dry_run else secrets.token_hex(16)
-        expires_at = now + min(max(check.lease_seconds, 1), LONGEST_LEASE) * SECOND
-        readings = self._counters.hold(now, demands, hold_id, expires_at, check)
-        asked = [Asked(c.limit, c.key, d, r) for c, d, r in zip(covered, demands, readings, strict=True)]
-        refused = [a for a in asked if a.demand.refuses and not a.reading.passes]
-        if not refused:
-            warned = tuple(standing(a, size, now) for a in asked if _warns(a))
-            end = None if hold_id is None else moment(expires_at)
-            return Verdict(verdict="warn" if warned else "allow", hold_id=hold_id, expires_at=end, warnings=warned), False
-        answers = [standing(a, size, now, retry=retry_after(a, self._counters.slots(a.demand.place, now), now)) for a in refused]
-        answers.sort(key=lambda s: s.retry_after_seconds, reverse=True)
-        waits = all(a.only_holds_stand_in_the_way for a in refused)
-        return Verdict(verdict="refuse", refused=tuple(answers)), waits
+    async def _ask(self, prepared: Prepared) -> tuple[Verdict, bool]:
+        counters = self._counters
+        asked = (prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, prepared.check)
+        readings = await counters.hold_soon(*asked) if counters.remote else counters.hold(*asked)
+        return self._asking.conclude(prepared, readings, counters.slots)
 
-    def _amounts(self, covering: Covering, tallies: Iterable[Tally], now: int) -> list[tuple[Place, int, int]]:
-        amounts = []
-        for tally in tallies:
-            for covered in covering.cover(tally.subject, tally.at):
-                amount = tally.amount(covered.limit)
-                place = covered.at(tally.at)
-                # The ledger remembers windows that are over; counters need the last one only where its rest rolls over.
-                if amount and (place.end > now or covered.limit.rollover):
-                    amounts.append((place, tally.at, amount))
-        return amounts
+    async def _wait(self, check: Check, verdict: Verdict) -> Verdict:
+        """Ask again whenever something was released, until it passes, cannot pass any more, or the time is up."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(check.wait_ms, LONGEST_WAIT_MS) / 1000
+        wake = asyncio.Event()
+        self._waiting.add((loop, wake))
+        try:
+            while (left := until - loop.time()) > 0:
+                wake.clear()
+                # Something may have been released between the last answer and now.
+                verdict, waits = await self._ask(self._asking.prepare(self._covering, check, self._clock()))
+                if not waits:
+                    break
+                try:
+                    # Holds that other collectors release wake nobody here.
+                    await asyncio.wait_for(wake.wait(), min(left, 0.05) if self._counters.remote else left)
+                except TimeoutError:
+                    continue
+        finally:
+            self._waiting.discard((loop, wake))
+        return verdict
 
-    def _use(self, limit: Limit) -> None:
-        self._count_history([limit])
-        self._covering = Covering([*(x for x in self._covering.limits.values() if x.id != limit.id), limit])
+    def _answered(self, verdict: Verdict) -> Verdict:
+        self.metrics.answered(verdict)
+        return verdict
 
-    def _count_history(self, limits: Sequence[Limit]) -> None:
-        if limits and self._history is not None:
+    def _carried(self, limit: Limit, covered: Covered, now: int) -> int:
+        """What the window before left unused and this one may use on top, in units."""
+        start = place_of(limit, covered.key, now).start
+        before = place_of(limit, covered.key, start - 1)
+        if limit.created_at is not None and micros(limit.created_at) > before.start:
+            return 0
+        [reading] = self._counters.read([before], now)
+        return max(0, min(limit.cap - reading.used, int(limit.cap * limit.rollover)))
+
+    def _tiered(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A limit of a tier counts per value of the tier's dimension, unless it says otherwise."""
+        name = fields.get("tier")
+        if name is None:
+            return fields
+        tier = self._covering.terms.tier(name)
+        if tier is None:
+            raise LimitError("tier", f"there is no tier {name!r}; make it first")
+        return fields if fields.get("per") else {**fields, "per": [tier.dimension]}
+
+    def _use(self, limits: Sequence[Limit], changed: Sequence[Limit]) -> None:
+        """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""
+        covering = Covering(limits, Terms.load(self._control))
+        wanted = [limit for limit in changed if limit.enabled]
+        if wanted and self._history is not None:
             connection = self._history()
             try:
-                self._recount(connection, limits)
+                self._recount(connection, covering, wanted)
             finally:
                 connection.close()
+        self._covering = covering
+        self._wake()
 
-    def _recount(self, connection: duckdb.DuckDBPyConnection, limits: Sequence[Limit]) -> None:
-        now = self._micros()
-        shapes: dict[tuple[Shape, str], list[Limit]] = {}
-        for limit in limits:
-            shapes.setdefault((Shape.of([limit]), repr(limit.window)), []).append(limit)
-        for (shape, _), alike in shapes.items():
-            window: Window = alike[0].window
-            amounts: dict[str, list[tuple[Place, int, int]]] = {limit.id: [] for limit in alike}
-            covering = Covering([replace(limit, enabled=True, valid_from=None, valid_to=None) for limit in alike])
-            for place, at, amount in self._amounts(covering, of_history(connection, shape, window, now), now):
-                amounts[place.limit_id].append((place, at, amount))
-            for limit_id, counted in amounts.items():
-                self._counters.replace(limit_id, counted)
+    def _recount(self, connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit]) -> None:
+        for limit, amounts in recount(connection, covering, limits, self.micros()):
+            self._counters.replace(limit.id, amounts)
 
     def _wake(self) -> None:
         for loop, event in list(self._waiting):
@@ -316,27 +406,8 @@ def _own(limit: Limit) -> None:
         raise LimitError("id", f"{limit.name!r} stands in the configuration file; change it there")
 
 
-def _configured(place: int, fields: Mapping[str, Any]) -> Limit:
+def _configured(place: int, fields: Mapping[str, Any], now: datetime) -> Limit:
     try:
-        return Limit.of(fields, limit_id=rows.new_id(), source="config")
+        return Limit.of(fields, limit_id=rows.new_id(), source="config", created_at=now)
     except LimitError as error:
         raise LimitError(f"limits[{place}].{error.field}", error.text) from None
-
-
-def _demand(limit: Limit, place: Place, size: Size) -> Demand:
-    """What a check asks of one limit."""
-    worst = size.worst(limit)
-    if worst is None:
-        return Demand(place, 0, 0, -1, -1, limit.refuses)
-    cap = limit.cap + units_of(limit.measure, limit.amount * limit.grace)
-    # A call that may turn out free still needs something to be left: a full limit lets nothing more through.
-    worst = max(worst, 1)
-    return Demand(place, worst, worst, cap, cap, limit.refuses)
-
-
-def _warns(asked: Asked) -> bool:
-    limit = asked.limit
-    if limit.action == "shadow":
-        return False
-    first = min(limit.thresholds, default=None)
-    return not asked.reading.passes or (first is not None and asked.share >= first)

@@ -5,47 +5,19 @@ checks can never both take the last of a limit. Nothing here knows what a limit 
 """
 
 import heapq
+import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
 from spanledger.limits.check import Check
-
-Key = tuple[str | None, ...]
+from spanledger.limits.counters import Amount, Demand, Hold, Key, Place, Posting, Reading
 
 SWEEP_US = 60_000_000
 KEPT_US = 3_600_000_000
-
-
-class Place(NamedTuple):
-    """Where something is counted: the bucket `key` of a limit, in the window from `start` to `end`.
-
-    For a rolling window `start` is 0, and amounts lie in slots of `width` microseconds, of which those count that are
-    at most `length` old; otherwise both are 0.
-    """
-
-    limit_id: str
-    key: Key
-    start: int
-    end: int
-    width: int = 0
-    length: int = 0
-
-
-class Demand(NamedTuple):
-    """What a check asks of one place: `size` is held, `worst` is what the call can come to at most.
-
-    It passes when used + held + size ≤ cap, and used + the worst of all holds + worst ≤ bound. `refuses` is False for
-    soft limits, which are held but never say no.
-    """
-
-    place: Place
-    size: int
-    worst: int
-    cap: int
-    bound: int
-    refuses: bool = True
+#: Rolling buckets looked at in one sweep: half a millisecond, so that no check waits long for it.
+SWEPT = 2_000
 
 
 @dataclass(slots=True)
@@ -57,39 +29,34 @@ class Bucket:
     oldest: int = 0
 
 
-class Reading(NamedTuple):
-    """A bucket as a check found it, before its own hold."""
+class Log(Protocol):
+    """Where holds are written down."""
 
-    used: int
-    held: int
-    worst: int
-    passes: bool
-
-
-@dataclass(slots=True)
-class Hold:
-    """What a passed check set aside: (place, size, worst) each; `settled` once someone said what the call really used."""
-
-    id: str
-    made_at: int
-    expires_at: int
-    parts: tuple[tuple[Place, int, int], ...]
-    about: Check
-    settled: bool = False
+    def added(self, hold: Hold) -> None: ...
+    def gone(self, hold_id: str) -> None: ...
+    def rewrite(self, live: Iterable[Hold]) -> None: ...
 
 
 class MemoryCounters:
     """Counters of one process. `released` is called, outside the lock, whenever something that was held became free."""
 
-    def __init__(self, released: Callable[[], None] = lambda: None) -> None:
+    @property
+    def remote(self) -> bool:
+        return False
+
+    def __init__(self, released: Callable[[], None] = lambda: None, log: Log | None = None) -> None:
         self._lock = threading.Lock()
         self._windows: dict[tuple[str, int], dict[Key, Bucket]] = {}
         self._ends: dict[tuple[str, int], int] = {}
         self._swept_at = 0
+        self._rolling: dict[tuple[str, int], Place] = {}
+        self._stale: Iterator[Key] = iter(())
+        self._sweeping: tuple[str, int] = ("", 0)
         self._holds: dict[str, Hold] = {}
         self._leases: list[tuple[int, str]] = []
         self._released = released
-        self.expired = 0  # holds whose call never arrived
+        self._log = log
+        self.leaked = 0  # holds whose call never arrived
 
     # — the step —
 
@@ -99,17 +66,23 @@ class MemoryCounters:
             freed = self._expire(now)
             readings = []
             passes = True
-            for demand in demands:
-                bucket = self._bucket(demand.place)
-                used = self._used(bucket, demand.place, now)
-                fits = used + bucket.held + demand.size <= demand.cap and used + bucket.worst + demand.worst <= demand.bound
+            for place, size, worst, cap, bound, refuses in demands:
+                bucket = self._bucket(place)
+                used = self._used(bucket, place, now)
+                fits = used + bucket.held + size <= cap and used + bucket.worst + worst <= bound
                 readings.append(Reading(used, bucket.held, bucket.worst, fits))
-                passes = passes and (fits or not demand.refuses)
+                passes = passes and (fits or not refuses)
             if passes and hold_id is not None:
-                self._add(Hold(hold_id, now, expires_at, tuple((d.place, d.size, d.worst) for d in demands), about))
+                self._add(Hold(hold_id, now, expires_at, tuple([(d[0], d[1], d[2]) for d in demands]), about))
         if freed:
             self._released()
         return readings
+
+    async def hold_soon(
+        self, now: int, demands: Sequence[Demand], hold_id: str | None, expires_at: int, about: Check
+    ) -> list[Reading]:
+        """The same: nothing is waited for."""
+        return self.hold(now, demands, hold_id, expires_at, about)
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds. False when there is no such hold (any more)."""
@@ -119,20 +92,13 @@ class MemoryCounters:
             self._released()
         return found
 
-    def settle(self, hold_id: str, amounts: Callable[[Place], int | None], until: int) -> bool:
-        """Replace what a hold holds by what its call used, until its entry arrives (or `until`, when it no longer can).
-
-        An amount of None leaves the hold of that place as it is.
-        """
+    def settle(self, hold_id: str, parts: tuple[tuple[Place, int, int], ...], until: int) -> bool:
+        """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
         with self._lock:
             hold = self._take(hold_id)
             if hold is None:
                 return False
-            parts = []
-            for place, size, worst in hold.parts:
-                amount = amounts(place)
-                parts.append((place, size, worst) if amount is None else (place, amount, amount))
-            self._add(Hold(hold_id, hold.made_at, until, tuple(parts), hold.about, settled=True))
+            self._add(Hold(hold_id, hold.made_at, until, parts, hold.about, settled=True))
         self._released()
         return True
 
@@ -144,33 +110,39 @@ class MemoryCounters:
                 return False
             hold.expires_at = expires_at
             heapq.heappush(self._leases, (expires_at, hold_id))
+            if self._log is not None:
+                self._log.added(hold)
             return True
 
-    def post(self, amounts: Iterable[tuple[Place, int, int]], settled: Iterable[str], now: int) -> None:
-        """Add (place, moment, amount) to what is used, and drop the holds of the calls that these are, in one step."""
+    def post(self, postings: Iterable[Posting], now: int) -> None:
+        """Add what is used, and drop the holds of the calls that these are, in one step."""
         with self._lock:
             freed = self._expire(now)
-            for hold_id in settled:
-                freed = self._take(hold_id) is not None or freed
-            for place, at, amount in amounts:
-                self._use(place, at, amount)
-            if now - self._swept_at >= SWEEP_US:
-                self._sweep(now)
+            for posting in postings:
+                if posting.hold_id is not None:
+                    freed = self._take(posting.hold_id) is not None or freed
+                for place, at, units in posting.amounts:
+                    self._use(place, at, units)
+            self._sweep(now)
         if freed:
             self._released()
 
     # — reading —
 
-    def read(self, place: Place, now: int) -> Reading:
-        """One bucket as it stands."""
+    def read(self, places: Sequence[Place], now: int) -> list[Reading]:
+        """Buckets as they stand."""
         with self._lock:
             self._expire(now)
-            bucket = self._windows.get((place.limit_id, place.start), {}).get(place.key)
-            if bucket is None:
-                return Reading(0, 0, 0, True)
-            return Reading(self._used(bucket, place, now), bucket.held, bucket.worst, True)
+            readings = []
+            for place in places:
+                bucket = self._windows.get((place.limit_id, place.start), {}).get(place.key)
+                if bucket is None:
+                    readings.append(Reading(0, 0, 0, True))
+                else:
+                    readings.append(Reading(self._used(bucket, place, now), bucket.held, bucket.worst, True))
+            return readings
 
-    def buckets(self, limit_id: str, start: int) -> list[Key]:
+    def keys(self, limit_id: str, start: int) -> list[Key]:
         """The keys of a limit's live buckets in the window that began at `start`."""
         with self._lock:
             return list(self._windows.get((limit_id, start), ()))
@@ -185,6 +157,7 @@ class MemoryCounters:
             return sorted(bucket.slots.items())
 
     def find(self, hold_id: str) -> Hold | None:
+        """A live hold."""
         with self._lock:
             return self._holds.get(hold_id)
 
@@ -192,10 +165,6 @@ class MemoryCounters:
         """(live buckets, live holds)."""
         with self._lock:
             return sum(map(len, self._windows.values())), len(self._holds)
-
-    def earliest_lease(self) -> int | None:
-        with self._lock:
-            return self._leases[0][0] if self._leases else None
 
     # — upkeep —
 
@@ -206,22 +175,41 @@ class MemoryCounters:
         if freed:
             self._released()
 
+    def restore(self, holds: Iterable[Hold]) -> None:
+        """Hold again what was held before a restart."""
+        with self._lock:
+            log, self._log = self._log, None
+            for hold in holds:
+                if hold.id not in self._holds:
+                    self._add(hold)
+            self._log = log
+
+    def rewrite_log(self) -> None:
+        """Write the log anew with the live holds alone."""
+        with self._lock:
+            if self._log is not None:
+                self._log.rewrite(self._holds.values())
+
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
         with self._lock:
             for window in [w for w in self._windows if w[0] == limit_id]:
                 del self._windows[window], self._ends[window]
+                self._rolling.pop(window, None)
 
-    def replace(self, limit_id: str, amounts: Iterable[tuple[Place, int, int]]) -> None:
-        """Count a limit anew from (place, moment, amount): what is used is replaced, what is held stays."""
+    def replace(self, limit_id: str, amounts: Iterable[Amount]) -> None:
+        """Count a limit anew: what is used is replaced, what is held stays."""
         with self._lock:
             for window, buckets in self._windows.items():
                 if window[0] == limit_id:
                     for bucket in buckets.values():
                         bucket.used = 0
                         bucket.slots = None
-            for place, at, amount in amounts:
-                self._use(place, at, amount)
+            for place, at, units in amounts:
+                self._use(place, at, units)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     # — inside the lock —
 
@@ -230,6 +218,8 @@ class MemoryCounters:
         if window is None:
             window = self._windows[(place.limit_id, place.start)] = {}
             self._ends[(place.limit_id, place.start)] = place.end
+            if place.width:
+                self._rolling[(place.limit_id, place.start)] = place
         bucket = window.get(place.key)
         if bucket is None:
             bucket = window[place.key] = Bucket()
@@ -244,7 +234,7 @@ class MemoryCounters:
                 bucket.oldest = oldest
         return bucket.used
 
-    def _use(self, place: Place, at: int, amount: int) -> None:
+    def _use(self, place: Place, at: int, units: int) -> None:
         bucket = self._bucket(place)
         if place.width:
             slot = at // place.width
@@ -252,8 +242,8 @@ class MemoryCounters:
                 bucket.slots = {}
             elif slot < bucket.oldest:
                 return
-            bucket.slots[slot] = bucket.slots.get(slot, 0) + amount
-        bucket.used += amount
+            bucket.slots[slot] = bucket.slots.get(slot, 0) + units
+        bucket.used += units
 
     def _add(self, hold: Hold) -> None:
         self._holds[hold.id] = hold
@@ -262,6 +252,8 @@ class MemoryCounters:
             bucket = self._bucket(place)
             bucket.held += size
             bucket.worst += worst
+        if self._log is not None:
+            self._log.added(hold)
 
     def _take(self, hold_id: str) -> Hold | None:
         hold = self._holds.pop(hold_id, None)
@@ -270,6 +262,8 @@ class MemoryCounters:
                 bucket = self._bucket(place)
                 bucket.held -= size
                 bucket.worst -= worst
+            if self._log is not None:
+                self._log.gone(hold_id)
         return hold
 
     def _expire(self, now: int) -> bool:
@@ -282,7 +276,7 @@ class MemoryCounters:
             self._take(hold_id)
             freed = True
             if not hold.settled:
-                self.expired += 1
+                self.leaked += 1
                 continue
             # Its entry never came, but someone said what the call used: that stays counted.
             for place, size, _ in hold.parts:
@@ -290,9 +284,22 @@ class MemoryCounters:
         return freed
 
     def _sweep(self, now: int) -> None:
-        """Drop the windows that ended before the last one of their limit did; that one is kept for what rolls over."""
-        self._swept_at = now
-        for window, end in list(self._ends.items()):
-            length = end - window[1]
-            if end + length + KEPT_US < now:
-                del self._windows[window], self._ends[window]
+        """Drop windows that are over (the last one is kept for what rolls over) and rolling buckets that are empty."""
+        if now - self._swept_at >= SWEEP_US:
+            self._swept_at = now
+            for window, end in list(self._ends.items()):
+                length = end - window[1]
+                if end + length + KEPT_US < now:
+                    del self._windows[window], self._ends[window]
+            self._stale = iter([])
+            rolling = sorted(self._rolling)
+            if rolling:
+                # One limit a minute, each in turn.
+                self._sweeping = next((w for w in rolling if w > self._sweeping), rolling[0])
+                self._stale = iter(list(self._windows.get(self._sweeping, ())))
+        place = self._rolling.get(self._sweeping)
+        buckets = self._windows.get(self._sweeping, {})
+        for key in itertools.islice(self._stale, SWEPT):
+            bucket = buckets.get(key)
+            if place and bucket and not self._used(bucket, place, now) and not bucket.held and not bucket.slots:
+                del buckets[key]

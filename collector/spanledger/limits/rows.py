@@ -22,7 +22,7 @@ def new_id() -> str:
 def limit_of(row: Mapping[str, Any]) -> Limit:
     """The limit that a row holds."""
     fields = {name: row[name] for name in COLUMNS} | {"amount": str(row["amount"])} | row["rest"]
-    return Limit.of(fields, limit_id=row["id"], source=row["source"])
+    return Limit.of(fields, limit_id=row["id"], source=row["source"], created_at=row["created_at"])
 
 
 def row_of(limit: Limit, now: datetime) -> dict[str, Any]:

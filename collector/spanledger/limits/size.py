@@ -1,6 +1,7 @@
 """How large a call may become: what a hold must set aside for it, priced by the same cells as the ledger."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -34,6 +35,7 @@ class Pricing(Protocol):
         output_tokens: int,
         operation: str | None = None,
         service_tier: str | None = None,
+        belongs: Sequence[tuple[str, str]] = (),
     ) -> Quoted: ...
 
     def max_output_tokens(self, provider: str | None, model: str | None) -> int | None: ...
@@ -48,6 +50,7 @@ class Size:
     cost: int | None
     unpriced_reason: str | None
     assumed: tuple[str, ...]
+    input_cost: int | None = None  # the part of `cost` that no shorter answer would save
 
     @property
     def price_confidence(self) -> str:
@@ -75,7 +78,7 @@ class Size:
 
 
 def size_of(check: Check, pricing: Pricing, now: datetime, *, priced: bool) -> Size:
-    """The size of a check's call; the price is only asked for when some limit counts money."""
+    """The most a check's call can come to; the price is only asked for when some limit counts money."""
     assumed = []
     input_tokens, output_tokens = check.input_tokens, check.max_output_tokens
     if input_tokens is None:
@@ -84,19 +87,54 @@ def size_of(check: Check, pricing: Pricing, now: datetime, *, priced: bool) -> S
     if output_tokens is None:
         output_tokens = pricing.max_output_tokens(check.provider, check.model) or ASSUMED_OUTPUT_TOKENS
         assumed.append("max_output_tokens")
-    cost, reason = 0, None
-    if priced:
-        quote = pricing.worst_case(
-            provider=check.provider,
-            model=check.model,
-            at=now,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            operation=check.operation,
-            service_tier=check.service_tier,
-        )
-        if quote.cost_usd is None:
-            return Size(input_tokens, output_tokens, None, quote.unpriced_reason, tuple(assumed))
-        # Upwards: a hold may be too large by the last digit, never too small.
-        cost, reason = -int(-quote.cost_usd * USD // 1), None
-    return Size(input_tokens, output_tokens, cost, reason, tuple(assumed))
+    return _sized(check, pricing, now, input_tokens, output_tokens, tuple(assumed), priced=priced)
+
+
+def learned_size(check: Check, most: Size, sample: tuple[int, int], pricing: Pricing, now: datetime, *, priced: bool) -> Size:
+    """What calls like this one have used: given input tokens stay, the learned output is never more than the most."""
+    input_tokens, output_tokens = sample
+    if check.input_tokens is not None:
+        input_tokens = check.input_tokens
+    output_tokens = min(output_tokens, most.output_tokens)
+    return _sized(check, pricing, now, input_tokens, output_tokens, most.assumed, priced=priced)
+
+
+def with_input_cost(size: Size, check: Check, pricing: Pricing, now: datetime) -> Size:
+    """The size with what its input alone costs, to tell how long an answer would still fit."""
+    alone = _sized(check, pricing, now, size.input_tokens, 0, (), priced=size.cost is not None)
+    return replace(size, input_cost=alone.cost)
+
+
+def _sized(
+    check: Check,
+    pricing: Pricing,
+    now: datetime,
+    input_tokens: int,
+    output_tokens: int,
+    assumed: tuple[str, ...],
+    *,
+    priced: bool,
+) -> Size:
+    if not priced:
+        return Size(input_tokens, output_tokens, 0, None, assumed)
+    quote = pricing.worst_case(
+        provider=check.provider,
+        model=check.model,
+        at=now,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        operation=check.operation,
+        service_tier=check.service_tier,
+        belongs=_belongs(check),
+    )
+    if quote.cost_usd is None:
+        return Size(input_tokens, output_tokens, None, quote.unpriced_reason, assumed)
+    # Upwards: a hold may be too large by the last digit, never too small.
+    return Size(input_tokens, output_tokens, -int(-quote.cost_usd * USD // 1), None, assumed)
+
+
+def _belongs(check: Check) -> list[tuple[str, str]]:
+    """Whom the call is for, as contract prices ask for it."""
+    whom = [(name, value) for name in ("tenant", "project", "user", "agent", "environment", "service")
+            if (value := getattr(check, name)) is not None]  # fmt: skip
+    return whom + [("tag", f"{key}={value}") for key, value in check.tags.items()]

@@ -3,7 +3,7 @@
 The same sums come from a batch of entries (`of_entries`) and from the ledger's history (`of_history`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +30,8 @@ class Tally:
     output_tokens: int
     cost: int  # 10⁻¹² USD
     unpriced_tokens: int
+    entry_id: str | None = None
+    hold_id: str | None = None
 
     def amount(self, limit: Limit) -> int:
         """What this adds to a limit, in its units."""
@@ -59,10 +61,6 @@ class Shape:
 
     dimensions: frozenset[str]
 
-    @staticmethod
-    def of(limits: Iterable[Limit]) -> "Shape":
-        return Shape(frozenset(name for limit in limits for name in (*limit.selectors, *limit.per)))
-
     @property
     def columns(self) -> list[str]:
         return [name for name in DIMENSIONS if name in self.dimensions]
@@ -72,15 +70,19 @@ class Shape:
         return sorted(name[4:] for name in self.dimensions if name.startswith("tag."))
 
 
-def of_entries(entries: pl.DataFrame, limits: Sequence[Limit]) -> Iterator[Tally]:
-    """The tallies of a batch, for these limits. `entries` has the columns of the ledger."""
+def of_entries(entries: pl.DataFrame, shape: Shape, limits: Sequence[Limit], *, each: bool = False) -> Iterator[Tally]:
+    """The tallies of a batch, for limits of this shape: summed up, or for `each` entry with its id and hold.
+
+    `entries` has the columns of the ledger.
+    """
     if not limits or not entries.height:
         return
-    shape = Shape.of(limits)
     # Windows of the calendar begin at whole minutes; slots of rolling ones are whole seconds.
     step = SECOND if any(isinstance(limit.window, Rolling) for limit in limits) else 60 * SECOND
+    ids = ["entry_id", "hold_id"] if each else []
     keys = [_dimension(entries, name).alias(name) for name in shape.columns]
     keys += [_tag(entries, tag).alias(f"tag.{tag}") for tag in shape.tags]
+    keys += [_text(entries, name).alias(name) for name in ids]
     tokens = _column(entries, "input_tokens").fill_null(0) + _column(entries, "output_tokens").fill_null(0)
     cost = _column(entries, "cost_usd")
     sums = entries.select(
@@ -103,7 +105,7 @@ def of_entries(entries: pl.DataFrame, limits: Sequence[Limit]) -> Iterator[Tally
 
 
 def of_history(connection: duckdb.DuckDBPyConnection, shape: Shape, window: Window, now: int) -> Iterator[Tally]:
-    """The tallies of all that counts in `window` at `now`, from the ledger."""
+    """The tallies of all that counts in `window` at `now`, from the ledger, and of what lies after it."""
     since, until = window.span(now)
     wanted: dict[str, Any] = {name: name in shape.dimensions for name in DIMENSIONS}
     width = window.slot_us if isinstance(window, Rolling) else 0

@@ -1,0 +1,227 @@
+"""What people do to limits at run time: tiers, pauses, top-ups, overrides and resets, all of it audited."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from spanledger.control import TABLES, Control, NotFound
+from spanledger.limits.counters import Key, Place
+from spanledger.limits.covering import place_of
+from spanledger.limits.errors import LimitError
+from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of, units_of
+from spanledger.limits.selector import selectors_of
+from spanledger.limits.terms import Grant, GrantKind, Pause, Tier, tier_from, tier_row
+from spanledger.limits.window import moment
+
+if TYPE_CHECKING:
+    from spanledger.limits.limits import Limits
+
+
+class Admin:
+    """Writes to the control database, and lets the limits take it from there."""
+
+    def __init__(self, control: Control, limits: "Limits") -> None:
+        self._control = control
+        self._limits = limits
+
+    # — tiers —
+
+    def tiers(self) -> Sequence[Tier]:
+        """All tiers, by name."""
+        return sorted(self._limits.covering.terms.tiers, key=lambda tier: tier.name)
+
+    def put_tier(self, fields: Mapping[str, Any], *, who: str, tier_id: str | None = None, why: str | None = None) -> Tier:
+        """Add a tier, or change the one with this id. Raises `LimitError`, `NotFound`."""
+        with self._limits.in_step():
+            tiers = self._limits.covering.terms.tiers
+            was = next((tier for tier in tiers if tier.id == tier_id), None)
+            if tier_id is not None and was is None:
+                raise NotFound(f"there is no tier {tier_id!r}")
+            given = fields if was is None else {**tier_row(was), **fields}
+            tier = tier_from(given, tier_id or f"tier_{secrets.token_hex(8)}", tiers)
+            if was is not None and was.name != tier.name and self._of_tier(was.name):
+                raise LimitError("name", f"limits are of tier {was.name!r}; it keeps its name while they are")
+            with self._control.change(who=who, why=why) as change:
+                if was is None:
+                    change.insert(TABLES["tiers"], tier_row(tier))
+                else:
+                    change.update(TABLES["tiers"], tier.id, tier_row(tier))
+            self._limits.reload(recount=self._of_tier(tier.name))
+        return tier
+
+    def delete_tier(self, tier_id: str, *, who: str, why: str | None = None) -> None:
+        """Remove a tier that no limit is of. Raises `LimitError`, `NotFound`."""
+        with self._limits.in_step():
+            tier = next((tier for tier in self._limits.covering.terms.tiers if tier.id == tier_id), None)
+            if tier is not None and self._of_tier(tier.name):
+                raise LimitError("id", f"limits are of tier {tier.name!r}; remove them first")
+            with self._control.change(who=who, why=why) as change:
+                change.delete(TABLES["tiers"], tier_id)
+            self._limits.reload()
+
+    def _of_tier(self, name: str) -> list[str]:
+        return [limit.id for limit in self._limits.covering.limits.values() if limit.tier == name]
+
+    # — pauses —
+
+    def pauses(self) -> Sequence[Pause]:
+        """All pauses in force, newest first."""
+        now = moment(self._limits.micros())
+        found = [p for p in self._limits.covering.terms.pauses if p.until is None or p.until > now]
+        return sorted(found, key=lambda pause: pause.since, reverse=True)
+
+    def pause(
+        self, selectors: Mapping[str, Any], *, reason: str, who: str, until: datetime | None = None, limit_id: str | None = None
+    ) -> Pause:
+        """Refuse all calls that the selectors cover until `until`, or until someone resumes them. Raises `LimitError`."""
+        read = selectors_of(selectors)
+        if not read and limit_id is None:
+            raise LimitError("selectors", "must say whom to pause")
+        since = moment(self._limits.micros())
+        if until is not None and until <= since:
+            raise LimitError("until", "must be later than now")
+        pause = Pause(
+            id=f"pause_{secrets.token_hex(8)}",
+            selectors=read,
+            reason=_reason(reason),
+            since=since,
+            until=until,
+            limit_id=limit_id,
+        )
+        row = {name: getattr(pause, name) for name in ("id", "reason", "limit_id", "since", "until")}
+        with self._limits.in_step():
+            with self._control.change(who=who, why=reason) as change:
+                change.insert(TABLES["pauses"], row | {"selectors": {name: list(values) for name, values in read.items()}})
+            self._limits.reload()
+        return pause
+
+    def resume(self, pause_id: str, *, who: str, reason: str | None = None) -> None:
+        """End a pause. Raises `NotFound`."""
+        with self._limits.in_step():
+            with self._control.change(who=who, why=reason) as change:
+                change.delete(TABLES["pauses"], pause_id)
+            self._limits.reload()
+
+    def pause_the_overspent(self, places: Iterable[Place]) -> None:
+        """Pause whom a limit with action `pause` finds far enough beyond it. `places` are those that were just counted."""
+        limits = self._limits.covering.limits
+        for place in places:
+            limit = limits.get(place.limit_id)
+            if limit is None or limit.action != "pause":
+                continue
+            [asked] = self._limits.standing(limit, [place.key])
+            at = units_of(limit.measure, limit.amount * limit.pause_at)
+            if asked.reading.used >= max(at, 1) and not self._paused(limit, place.key):
+                reason = f"{limit.name!r} is at {asked.reading.used * 100 // max(limit.cap, 1)} % of its amount"
+                self.pause(_whom(limit, place.key), reason=reason, who=f"limit {limit.name}", limit_id=limit.id)
+
+    def _paused(self, limit: Limit, key: Key) -> bool:
+        whom = selectors_of(_whom(limit, key))
+        return any(pause.limit_id == limit.id and pause.selectors == whom for pause in self.pauses())
+
+    # — grants and resets —
+
+    def grants(self, limit_id: str | None = None) -> Sequence[Grant]:
+        """Top-ups and overrides that are not over, newest first."""
+        now = moment(self._limits.micros())
+        found = [g for grants in self._limits.covering.terms.grants.values() for g in grants]
+        kept = [g for g in found if g.expires_at > now and limit_id in (None, g.limit_id)]
+        return sorted(kept, key=lambda grant: grant.valid_from, reverse=True)
+
+    def grant(
+        self,
+        limit: Limit,
+        kind: GrantKind,
+        amount: Any,
+        *,
+        reason: str,
+        who: str,
+        subject: Mapping[str, str | None] | None = None,
+        expires_at: Any = None,
+        valid_from: Any = None,
+    ) -> Grant:
+        """Give a limit, or one bucket of it, more (`top_up`) or another amount (`override`) for a time. Raises `LimitError`.
+
+        Without `expires_at` a top-up ends with the window, or after a day where the window has no end.
+        """
+        number = decimal_of("amount", amount)
+        if number < 0 or number > LARGEST or (kind == "top_up" and number == 0):
+            raise LimitError("amount", "must be more than nothing" if kind == "top_up" else "must not be negative")
+        now = moment(self._limits.micros())
+        start = now if valid_from is None else moment_of("valid_from", valid_from)
+        end = self._default_end(limit) if expires_at is None else moment_of("expires_at", expires_at)
+        if end <= max(start, now):
+            raise LimitError("expires_at", "must be later than now and than valid_from")
+        grant = Grant(
+            id=f"grant_{secrets.token_hex(8)}",
+            limit_id=limit.id,
+            kind=kind,
+            subject=None if subject is None else key_of(limit, subject),
+            amount=number,
+            valid_from=start,
+            expires_at=end,
+            reason=_reason(reason),
+        )
+        row = {name: getattr(grant, name) for name in ("id", "limit_id", "kind", "amount", "valid_from", "expires_at", "reason")}
+        with self._limits.in_step():
+            with self._control.change(who=who, why=reason) as change:
+                change.insert(TABLES["grants"], row | {"subject": None if grant.subject is None else list(grant.subject)})
+            self._limits.reload()
+        return grant
+
+    def revoke_grant(self, grant_id: str, *, who: str, reason: str | None = None) -> None:
+        """End a top-up or override early. Raises `NotFound`."""
+        with self._limits.in_step():
+            with self._control.change(who=who, why=reason) as change:
+                change.delete(TABLES["grants"], grant_id)
+            self._limits.reload()
+
+    def reset(self, limit: Limit, subject: Mapping[str, str | None], *, reason: str, who: str) -> Decimal:
+        """Forget what one bucket has counted in its window so far; gives what that was, in units. Raises `LimitError`."""
+        key = key_of(limit, subject)
+        with self._limits.in_step():
+            now = self._limits.micros()
+            place = place_of(limit, key, now)
+            if place.width:
+                counted = [(slot * place.width, units) for slot, units in self._limits.slots(place)]
+            else:
+                [asked] = self._limits.standing(limit, [key])
+                counted = [(max(place.start, 0), asked.reading.used)]
+            counted = [(at, units) for at, units in counted if units]
+            row = {"limit_id": limit.id, "subject": list(key), "at": moment(now), "reason": _reason(reason)}
+            with self._control.change(who=who, why=reason) as change:
+                change.insert(TABLES["resets"], row | {"forgotten": [list(pair) for pair in counted]})
+            self._limits.reload()
+            self._limits.forget(place, counted)
+        return Decimal(sum(units for _, units in counted))
+
+    def _default_end(self, limit: Limit) -> datetime:
+        now = self._limits.micros()
+        end = limit.window.span(now)[1]
+        ends = moment(end)
+        return ends if end > now and ends.year < 9999 and not place_of(limit, (), now).width else moment(now) + timedelta(days=1)
+
+
+def key_of(limit: Limit, subject: Mapping[str, str | None]) -> Key:
+    """The bucket of a limit that a subject is in. Raises `LimitError` naming what is missing or too much."""
+    for name in subject:
+        if name not in limit.per:
+            raise LimitError(f"subject.{name}", f"{limit.name!r} is not per {name}")
+    for name in limit.per:
+        if name not in subject:
+            raise LimitError(f"subject.{name}", f"is required: {limit.name!r} has a bucket for each")
+    return tuple(subject[name] for name in limit.per)
+
+
+def _whom(limit: Limit, key: Key) -> dict[str, Any]:
+    """The selectors that cover exactly one bucket. A value that is not given cannot be selected, so it is left out."""
+    per = {name: [value] for name, value in zip(limit.per, key, strict=True) if value is not None}
+    return {**{name: list(values) for name, values in limit.selectors.items()}, **per}
+
+
+def _reason(reason: Any) -> str:
+    if not isinstance(reason, str) or not reason.strip():
+        raise LimitError("reason", "is required: it stands in the audit")
+    return reason

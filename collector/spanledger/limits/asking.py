@@ -1,0 +1,140 @@
+"""The two halves of a check around the atomic step: what it demands of which limits, and the verdict on what was found."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from spanledger.limits.answer import Asked, paused, retry_after, standing
+from spanledger.limits.check import LONGEST_LEASE, Check, Standing, Verdict
+from spanledger.limits.counters import Demand, Place, Reading
+from spanledger.limits.covering import Covered, Covering, place_of
+from spanledger.limits.learned import Learned
+from spanledger.limits.limit import Limit, units_of
+from spanledger.limits.size import Pricing, Size, learned_size, size_of, with_input_cost
+from spanledger.limits.terms import Pause
+from spanledger.limits.window import SECOND, Calendar, micros, moment
+
+#: A call that is checked this shortly before a window's end may begin in the next one, and is held in both.
+EDGE_US = 5 * SECOND
+NOBODY_SECONDS = 1
+
+
+class Prepared(NamedTuple):
+    """A check with all that its atomic step needs."""
+
+    check: Check
+    at: datetime
+    now: int
+    size: Size
+    covered: Sequence[Covered]
+    demands: Sequence[Demand]
+    hold_id: str | None
+    expires_at: int
+    pauses: Sequence[Pause]
+
+
+class Asking:
+    """Prepares checks and concludes them, for one state of the limits at a time."""
+
+    def __init__(self, prices: Pricing, learned: Learned, carried: Callable[[Limit, Covered, int], int]) -> None:
+        self._prices = prices
+        self._learned = learned
+        self._carried = carried
+
+    def prepare(self, covering: Covering, check: Check, at: datetime) -> Prepared:
+        """Which limits cover the call, and what it asks of each."""
+        now = micros(at)
+        limits, pauses = covering.cover(check.subject(), now)
+        size = size_of(check, self._prices, at, priced=covering.counts_money)
+        covered, demands = [], []
+        for one in limits:
+            place = one.at(now)
+            demand = self._demand(one, place, size, check, at, now)
+            covered.append(one)
+            demands.append(demand)
+            if place.end - now <= EDGE_US and isinstance(one.limit.window, Calendar):
+                covered.append(one)
+                demands.append(demand._replace(place=place_of(one.limit, one.key, place.end)))
+        hold_id = None if check.dry_run else secrets.token_hex(16)
+        expires_at = now + min(max(check.lease_seconds, 1), LONGEST_LEASE) * SECOND
+        in_force = [p for p in pauses if p.until is None or micros(p.until) > now] if pauses else pauses
+        return Prepared(check, at, now, size, covered, demands, hold_id, expires_at, in_force)
+
+    def conclude(
+        self, prepared: Prepared, readings: Sequence[Reading], slots: Callable[[Place, int], list[tuple[int, int]]]
+    ) -> tuple[Verdict, bool]:
+        """The verdict, and whether waiting for holds to settle may change it."""
+        _, at, now, size, covered, demands, hold_id, expires_at, _ = prepared
+        for demand, reading in zip(demands, readings, strict=True):
+            if demand.refuses and not reading.passes:
+                break
+        else:
+            warned = self._warned(prepared, readings)
+            end = None if hold_id is None else moment(expires_at)
+            return Verdict(verdict="warn" if warned else "allow", hold_id=hold_id, expires_at=end, warnings=warned), False
+        asked = [Asked(c.limit, c.key, d, r) for c, d, r in zip(covered, demands, readings, strict=True)]
+        refused = [a for a in asked if a.demand.refuses and not a.reading.passes]
+        size = with_input_cost(size, prepared.check, self._prices, at)
+        answers = []
+        for one in refused:
+            gone = slots(one.demand.place, now) if one.demand.place.width else ()
+            answers.append(standing(one, size, now, retry=retry_after(one, gone, now)))
+        answers.sort(key=lambda s: s.retry_after_seconds, reverse=True)
+        return Verdict(verdict="refuse", refused=tuple(answers)), all(a.only_holds_stand_in_the_way for a in refused)
+
+    def paused(self, prepared: Prepared) -> Verdict:
+        """The refusal of a subject that is paused."""
+        return Verdict(verdict="refuse", refused=tuple(paused(pause, prepared.now) for pause in prepared.pauses))
+
+    def without_counters(self, prepared: Prepared, why: str) -> Verdict:
+        """The verdict when the counters are away: every limit says itself whether it fails open or closed."""
+        closed: list[Standing] = []
+        open_: list[Standing] = []
+        nothing = Reading(0, 0, 0, True)
+        for covered, demand in zip(prepared.covered, prepared.demands, strict=True):
+            limit = covered.limit
+            fails = limit.refuses and limit.on_failure == "closed"
+            says = f"{limit.name!r}: {why}, and this limit fails {'closed' if fails else 'open'}"
+            asked = Asked(limit, covered.key, demand, nothing)
+            retry = NOBODY_SECONDS if fails else 0
+            (closed if fails else open_).append(standing(asked, prepared.size, prepared.now, retry=retry, says=says))
+        if closed:
+            return Verdict(verdict="refuse", refused=tuple(closed), counters_away=True)
+        return Verdict(verdict="warn" if open_ else "allow", warnings=tuple(open_), counters_away=True)
+
+    def _demand(self, covered: Covered, place: Place, size: Size, check: Check, at: datetime, now: int) -> Demand:
+        """What a check asks of one limit."""
+        limit = covered.limit
+        cap = covered.cap_at(now)
+        if limit.rollover:
+            cap += self._carried(limit, covered, now)
+        worst = size.worst(limit)
+        if worst is None:
+            return Demand(place, 0, 0, -1, -1, limit.refuses)
+        # A call that may turn out free still needs something to be left: a full limit lets nothing more through.
+        worst = max(worst, 1)
+        if limit.hold == "worst_case":
+            return Demand(place, worst, worst, cap, cap, limit.refuses)
+        bound = cap + units_of(limit.measure, limit.overshoot_bound)
+        if limit.hold == "fixed":
+            hold = units_of(limit.measure, limit.hold_amount or limit.amount)
+        else:
+            sample = self._learned.quantile(check, limit.quantile)
+            if sample is None:
+                return Demand(place, worst, worst, cap, bound, limit.refuses)
+            priced = limit.measure == "cost_usd"
+            hold = learned_size(check, size, sample, self._prices, at, priced=priced).worst(limit) or 0
+        return Demand(place, max(min(hold, worst), 1), worst, cap, bound, limit.refuses)
+
+    def _warned(self, prepared: Prepared, readings: Sequence[Reading]) -> tuple[Standing, ...]:
+        warned = []
+        for covered, demand, reading in zip(prepared.covered, prepared.demands, readings, strict=True):
+            limit = covered.limit
+            if limit.action == "shadow" or demand.place.start > prepared.now:
+                continue
+            first = limit.first_threshold
+            total = reading.used + reading.held + demand.size
+            if not reading.passes or (first is not None and total >= first):
+                warned.append(standing(Asked(limit, covered.key, demand, reading), prepared.size, prepared.now))
+        return tuple(warned)

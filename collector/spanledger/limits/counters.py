@@ -1,0 +1,154 @@
+"""What counters are asked, and in which words: places, demands, holds, postings. Memory and Redis answer alike.
+
+Everything is whole units: 10⁻¹² USD, a token, a request.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from spanledger.limits.check import Check
+
+Key = tuple[str | None, ...]
+
+
+class Place(NamedTuple):
+    """Where something is counted: the bucket `key` of a limit, in the window from `start` to `end`.
+
+    For a rolling window `start` is 0, and amounts lie in slots of `width` microseconds, of which those count that are
+    at most `length` old; otherwise both are 0.
+    """
+
+    limit_id: str
+    key: Key
+    start: int
+    end: int
+    width: int = 0
+    length: int = 0
+
+
+class Demand(NamedTuple):
+    """What a check asks of one place: `size` is held, `worst` is what the call can come to at most.
+
+    It passes when used + held + size ≤ cap, and used + the worst of all holds + worst ≤ bound. `refuses` is False for
+    soft limits, which are held but never say no.
+    """
+
+    place: Place
+    size: int
+    worst: int
+    cap: int
+    bound: int
+    refuses: bool = True
+
+
+class Reading(NamedTuple):
+    """A bucket as a check found it, before its own hold."""
+
+    used: int
+    held: int
+    worst: int
+    passes: bool
+
+
+class Amount(NamedTuple):
+    """Something to count: at which place, when it occurred, how much."""
+
+    place: Place
+    at: int
+    units: int
+
+
+class Posting(NamedTuple):
+    """What one entry, or several together, do to counters. `entry_id` is None where nothing can be delivered twice."""
+
+    entry_id: str | None
+    hold_id: str | None
+    amounts: Sequence[Amount]
+
+
+@dataclass(slots=True)
+class Hold:
+    """What a passed check set aside: (place, size, worst) each; `settled` once someone said what the call really used."""
+
+    id: str
+    made_at: int
+    expires_at: int
+    parts: tuple[tuple[Place, int, int], ...]
+    about: Check
+    settled: bool = False
+
+
+class CountersAway(Exception):
+    """The counters cannot be reached, or are being counted anew; each limit says what that means for a call."""
+
+
+class Counters(Protocol):
+    """Used and held units of every bucket."""
+
+    leaked: int
+
+    @property
+    def remote(self) -> bool:
+        """Whether other processes share them, so that asking takes a while and may raise `CountersAway`."""
+        ...
+
+    def hold(self, now: int, demands: Sequence[Demand], hold_id: str | None, expires_at: int, about: Check) -> list[Reading]:
+        """Test all demands; when every one that refuses passes, hold them all. Without a `hold_id` only test."""
+        ...
+
+    async def hold_soon(
+        self, now: int, demands: Sequence[Demand], hold_id: str | None, expires_at: int, about: Check
+    ) -> list[Reading]:
+        """The same from an event loop."""
+        ...
+
+    def release(self, hold_id: str) -> bool:
+        """Set free what a hold holds. False when there is no such hold (any more)."""
+        ...
+
+    def settle(self, hold_id: str, parts: tuple[tuple[Place, int, int], ...], until: int) -> bool:
+        """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
+        ...
+
+    def extend(self, hold_id: str, expires_at: int) -> bool:
+        """Lengthen a lease. False when there is no such hold (any more), or it is settled."""
+        ...
+
+    def post(self, postings: Iterable[Posting], now: int) -> None:
+        """Add what is used, and drop the holds of the calls that these are, in one step."""
+        ...
+
+    def read(self, places: Sequence[Place], now: int) -> list[Reading]:
+        """Buckets as they stand."""
+        ...
+
+    def keys(self, limit_id: str, start: int) -> list[Key]:
+        """The keys of a limit's live buckets in the window that began at `start`."""
+        ...
+
+    def slots(self, place: Place, now: int) -> list[tuple[int, int]]:
+        """(slot, units) of a rolling bucket that still count, oldest first."""
+        ...
+
+    def find(self, hold_id: str) -> Hold | None:
+        """A live hold."""
+        ...
+
+    def count(self) -> tuple[int, int]:
+        """(live buckets, live holds)."""
+        ...
+
+    def expire(self, now: int) -> None:
+        """Release what has outlived its lease."""
+        ...
+
+    def forget(self, limit_id: str) -> None:
+        """Drop a limit's buckets, whatever they hold."""
+        ...
+
+    def replace(self, limit_id: str, amounts: Iterable[Amount]) -> None:
+        """Count a limit anew: what is used is replaced, what is held stays."""
+        ...
+
+    def close(self) -> None: ...

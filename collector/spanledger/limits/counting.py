@@ -1,0 +1,75 @@
+"""Turns entries into what counters add, from a batch or from all of the ledger's history."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import duckdb
+import polars as pl
+
+from spanledger.limits.counters import Amount, Posting
+from spanledger.limits.covering import Covering, place_of
+from spanledger.limits.limit import Limit
+from spanledger.limits.tally import Shape, Tally, of_entries, of_history
+from spanledger.limits.window import Calendar, Window
+
+
+class Recounted(NamedTuple):
+    """A limit and all that counts under it now."""
+
+    limit: Limit
+    amounts: list[Amount]
+
+
+def postings(covering: Covering, entries: pl.DataFrame, now: int, *, each: bool) -> list[Posting]:
+    """What a batch does to the counters; `each` entry by itself where a batch may be delivered twice."""
+    shape = Shape(frozenset(name for limit in covering.enabled for name in covering.dimensions(limit)))
+    tallies = of_entries(entries, shape, covering.enabled, each=each)
+    if each:
+        found = [Posting(tally.entry_id, tally.hold_id, list(_amounts(covering, (tally,), now))) for tally in tallies]
+        return [posting for posting in found if posting.amounts or posting.hold_id is not None]
+    held = entries["hold_id"].drop_nulls().to_list() if "hold_id" in entries.columns else []
+    return [*(Posting(None, hold_id, ()) for hold_id in held), Posting(None, None, list(_amounts(covering, tallies, now)))]
+
+
+def recount(connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit], now: int) -> Iterator[Recounted]:
+    """All that the ledger says about limits now, those alike together: one query for each shape and window."""
+    alike: dict[tuple[frozenset[str], str], list[Limit]] = {}
+    for limit in limits:
+        alike.setdefault((covering.dimensions(limit), repr(limit.window.fields())), []).append(limit)
+    for (dimensions, _), found in alike.items():
+        # What counts does not depend on whether a limit is in force, or it would begin at nothing when it comes to be.
+        of = Covering([replace(limit, enabled=True, valid_from=None, valid_to=None) for limit in found], covering.terms)
+        amounts: dict[str, list[Amount]] = {limit.id: [] for limit in found}
+        window = found[0].window
+        for begin in _windows(window, now, before=any(limit.rollover for limit in found)):
+            for amount in _amounts(of, of_history(connection, Shape(dimensions), window, begin), now):
+                if not isinstance(window, Calendar) or begin == now or amount.place.end <= now:
+                    amounts[amount.place.limit_id].append(amount)
+        for limit in found:
+            yield Recounted(limit, amounts[limit.id] + _forgotten(covering, limit, now))
+
+
+def _windows(window: Window, now: int, *, before: bool) -> tuple[int, ...]:
+    """A moment in each window that must be counted: this one, and the one before where its rest rolls over."""
+    return (window.span(now)[0] - 1, now) if before else (now,)
+
+
+def _amounts(covering: Covering, tallies: Iterable[Tally], now: int) -> Iterator[Amount]:
+    for tally in tallies:
+        for covered in covering.all(tally.subject, tally.at).limits:
+            units = tally.amount(covered.limit)
+            place = covered.at(tally.at)
+            # The ledger remembers windows that are over; counters need the last one only where its rest rolls over.
+            if units and (place.end > now or covered.limit.rollover):
+                yield Amount(place, tally.at, units)
+
+
+def _forgotten(covering: Covering, limit: Limit, now: int) -> list[Amount]:
+    """What resets took away, as negative amounts at the moments at which it had been counted."""
+    return [
+        Amount(place_of(limit, reset.key, at), at, -units)
+        for reset in covering.terms.resets.get(limit.id, ())
+        for at, units in reset.forgotten
+        if place_of(limit, reset.key, at).end > now
+    ]

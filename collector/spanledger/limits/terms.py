@@ -1,0 +1,163 @@
+"""What bends limits for some: tiers, pauses, top-ups, overrides and resets. Read from the control database as one value."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from spanledger.control import TABLES, Control
+from spanledger.limits.counters import Key
+from spanledger.limits.errors import LimitError
+from spanledger.limits.selector import DIMENSIONS, is_dimension, matches
+
+GrantKind = Literal["top_up", "override"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A named set of limits; whoever is assigned to it is under them. A value of its dimension has one tier."""
+
+    id: str
+    name: str
+    dimension: str
+    is_default: bool = False
+    members: tuple[str, ...] = ()
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Everything that its selectors cover is refused until `until`, or until someone resumes it."""
+
+    id: str
+    selectors: Mapping[str, tuple[str, ...]]
+    reason: str
+    since: datetime
+    until: datetime | None = None
+    limit_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """For a time, more than the limit's amount (`top_up`) or something else instead of it (`override`)."""
+
+    id: str
+    limit_id: str
+    kind: GrantKind
+    subject: Key | None
+    amount: Decimal
+    valid_from: datetime
+    expires_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """What a bucket had counted when someone reset it: (moment, units)."""
+
+    limit_id: str
+    key: Key
+    forgotten: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """All of it, as it stood when it was read."""
+
+    tiers: tuple[Tier, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    grants: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
+    resets: Mapping[str, tuple[Reset, ...]] = field(default_factory=dict)
+
+    @staticmethod
+    def load(control: Control) -> "Terms":
+        """As the control database has it now."""
+        grants: dict[str, list[Grant]] = {}
+        for row in control.rows(TABLES["grants"]):
+            grants.setdefault(row["limit_id"], []).append(_grant(row))
+        resets: dict[str, list[Reset]] = {}
+        for row in control.rows(TABLES["resets"]):
+            reset = Reset(
+                limit_id=row["limit_id"], key=tuple(row["subject"]), forgotten=tuple((at, n) for at, n in row["forgotten"])
+            )
+            resets.setdefault(row["limit_id"], []).append(reset)
+        return Terms(
+            tuple(_tier(row) for row in control.rows(TABLES["tiers"])),
+            tuple(_pause(row) for row in control.rows(TABLES["pauses"])),
+            {limit: tuple(sorted(found, key=lambda g: g.valid_from)) for limit, found in grants.items()},
+            {limit: tuple(found) for limit, found in resets.items()},
+        )
+
+    def tier(self, name: str) -> Tier | None:
+        return next((tier for tier in self.tiers if tier.name == name), None)
+
+    def tier_of(self, dimension: str, value: str | None) -> str | None:
+        """The tier that a value of a dimension is in: by its own name, by its longest prefix, or by default."""
+        best, best_length = None, -1
+        for tier in self.tiers:
+            if tier.dimension != dimension:
+                continue
+            if tier.is_default and best is None:
+                best = tier.name
+            for member in tier.members:
+                length = len(member) + (not member.endswith("*"))
+                if length > best_length and matches((member,), value):
+                    best, best_length = tier.name, length
+        return best
+
+
+def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier]) -> Tier:
+    """A tier as someone writes it. Raises `LimitError` naming the field."""
+    name, members = fields.get("name"), fields.get("members", [])
+    if not isinstance(name, str) or not name.strip() or len(name) > 200:
+        raise LimitError("name", "must be a text of 1 to 200 characters")
+    dimension = fields.get("dimension", "tenant")
+    if not isinstance(dimension, str) or not is_dimension(dimension):
+        raise LimitError("dimension", f"must be one of {', '.join(DIMENSIONS)} or tag.<key>, not {dimension!r}")
+    if not isinstance(members, Sequence) or isinstance(members, str) or not all(isinstance(m, str) and m for m in members):
+        raise LimitError("members", "must be a list of values; abc* is a prefix")
+    is_default = fields.get("is_default", False)
+    if not isinstance(is_default, bool):
+        raise LimitError("is_default", "must be true or false")
+    tier = Tier(
+        id=tier_id,
+        name=name,
+        dimension=dimension,
+        is_default=is_default,
+        members=tuple(dict.fromkeys(members)),
+        description=fields.get("description"),
+    )
+    for other in others:
+        if other.id == tier.id:
+            continue
+        if other.name == tier.name:
+            raise LimitError("name", f"there is already a tier {tier.name!r}")
+        if other.dimension == tier.dimension and other.is_default and tier.is_default:
+            raise LimitError("is_default", f"tier {other.name!r} is already the default for {tier.dimension}")
+        if other.dimension == tier.dimension and (both := set(other.members) & set(tier.members)):
+            raise LimitError("members", f"{', '.join(sorted(both))} is already in tier {other.name!r}")
+    return tier
+
+
+def tier_row(tier: Tier) -> dict[str, Any]:
+    return {
+        "id": tier.id,
+        "name": tier.name,
+        "dimension": tier.dimension,
+        "is_default": tier.is_default,
+        "members": list(tier.members),
+        "description": tier.description,
+    }
+
+
+def _tier(row: Mapping[str, Any]) -> Tier:
+    return Tier(**{**row, "members": tuple(row["members"])})
+
+
+def _pause(row: Mapping[str, Any]) -> Pause:
+    return Pause(**{**row, "selectors": {name: tuple(values) for name, values in row["selectors"].items()}})
+
+
+def _grant(row: Mapping[str, Any]) -> Grant:
+    return Grant(**{**row, "subject": None if row["subject"] is None else tuple(row["subject"])})

@@ -1,0 +1,223 @@
+"""What bends limits for some: tiers, pauses, top-ups, overrides, resets, what rolls over. All of it is audited."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spanledger.control import TABLES, NotFound
+from spanledger.limits import Check, LimitError, Limits
+from tests.limits.made import Clock, add, ask, entries, entry, limits, stands
+from tests.limits.test_post import history
+
+MONEY = {"measure": "cost_usd", "thresholds": []}
+
+
+def answers(of: Limits, count: int, **fields: Any) -> list[str]:
+    return [ask(of, **fields) for _ in range(count)]
+
+
+def test_members_of_a_tier_are_under_its_limits_each_with_a_bucket_of_their_own(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    of.admin.put_tier({"name": "free", "is_default": True}, who="tests")
+    of.admin.put_tier({"name": "pro", "members": ["acme", "big-*"]}, who="tests")
+    add(of, tier="free", amount=1, thresholds=[])
+    add(of, tier="pro", amount=2, thresholds=[])
+    assert answers(of, 2, tenant="nobody knows me") == ["allow", "refuse"]
+    assert answers(of, 2, tenant="another") == ["allow", "refuse"]
+    assert answers(of, 3, tenant="acme") == ["allow", "allow", "refuse"]
+    assert answers(of, 3, tenant="big-one") == ["allow", "allow", "refuse"]
+    assert of.check(Check(tenant="acme")).refused[0].scope == "tier=pro tenant=acme"
+
+
+def test_a_member_that_moves_to_another_tier_takes_its_history_along(tmp_path: Path) -> None:
+    clock = Clock()
+    connection = history(tmp_path, *(entry(clock, tenant="acme") for _ in range(2)))
+    of = limits(tmp_path, clock, history=lambda: connection.cursor())
+    free = of.admin.put_tier({"name": "free", "members": ["acme"]}, who="tests")
+    pro = of.admin.put_tier({"name": "pro"}, who="tests")
+    add(of, tier="free", amount=2)
+    limit = add(of, tier="pro", amount=10)
+    assert ask(of, tenant="acme") == "refuse"
+    of.admin.put_tier({"members": []}, tier_id=free.id, who="tests")
+    of.admin.put_tier({"members": ["acme"]}, tier_id=pro.id, who="tests")
+    assert ask(of, tenant="acme") == "allow"
+    assert stands(of, limit) == [(("acme",), 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": "free"}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x", "dimension": "planet"}, "dimension"),
+        ({"name": "x", "members": ["acme"]}, "members"),
+        ({"name": "x", "members": "acme"}, "members"),
+        ({"name": "x", "is_default": True}, "is_default"),
+        ({"name": "x", "is_default": "yes"}, "is_default"),
+    ],
+)
+def test_tiers_that_overlap_or_make_no_sense_are_refused(tmp_path: Path, fields: dict[str, Any], field: str) -> None:
+    of = limits(tmp_path, Clock())
+    of.admin.put_tier({"name": "free", "members": ["acme"], "is_default": True}, who="tests")
+    with pytest.raises(LimitError) as caught:
+        of.admin.put_tier(fields, who="tests")
+    assert caught.value.field == field
+
+
+def test_a_limit_of_an_unknown_tier_is_refused_and_a_tier_in_use_stays(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    with pytest.raises(LimitError, match="tier"):
+        add(of, tier="gold")
+    tier = of.admin.put_tier({"name": "gold"}, who="tests")
+    limit = add(of, tier="gold")
+    with pytest.raises(LimitError):
+        of.admin.delete_tier(tier.id, who="tests")
+    of.delete(limit.id, who="tests")
+    of.admin.delete_tier(tier.id, who="tests")
+    assert of.admin.tiers() == []
+
+
+def test_a_paused_subject_is_refused_until_it_is_resumed(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    pause = of.admin.pause({"tenant": "acme"}, reason="runaway agent", who="ann")
+    refused = of.check(Check(tenant="acme", user="u"))
+    assert refused.verdict == "refuse"
+    assert "runaway agent" in refused.refused[0].says
+    assert ask(of, tenant="other") == "allow"
+    of.admin.resume(pause.id, who="ann")
+    assert ask(of, tenant="acme") == "allow"
+    with pytest.raises(NotFound):
+        of.admin.resume(pause.id, who="ann")
+    found = [(r["action"], r["who"]) for r in of._control.rows(TABLES["audit"]) if r["table_name"] == "pauses"]
+    assert sorted(found) == [("delete", "ann"), ("insert", "ann")]
+
+
+def test_a_pause_with_an_end_ends(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    of.admin.pause({"user": "u"}, reason="an hour off", who="ann", until=clock() + timedelta(hours=1))
+    assert of.check(Check(user="u")).refused[0].retry_after_seconds == 3600
+    clock.pass_(hours=1)
+    assert ask(of, user="u") == "allow"
+    assert of.admin.pauses() == []
+
+
+def test_a_limit_pauses_whom_it_finds_at_110_percent_until_someone_resumes_them(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    add(of, name="cap", **MONEY, amount="0.10", action="pause", per=["user"], window="day")
+    of.post(entries(*(entry(clock, user="u") for _ in range(10))))
+    assert of.admin.pauses() == []
+    of.post(entries(entry(clock, user="u")))
+    of.post(entries(entry(clock, user="u")))
+    [pause] = of.admin.pauses()
+    assert pause.reason == "'cap' is at 110 % of its amount"
+    clock.pass_(days=1)
+    assert [ask(of, user="u", max_output_tokens=1), ask(of, user="v", max_output_tokens=1)] == ["refuse", "allow"]
+    of.admin.resume(pause.id, who="ann", reason="talked to them")
+    assert ask(of, user="u", max_output_tokens=1) == "allow"
+
+
+def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=1, per=["user"], thresholds=[], window="lifetime")
+    grant = of.admin.grant(limit, "top_up", 2, subject={"user": "u"}, reason="paid", who="ann")
+    assert grant.expires_at == clock() + timedelta(days=1)
+    assert answers(of, 4, user="u", lease_seconds=86_400) == ["allow"] * 3 + ["refuse"]
+    assert answers(of, 2, user="v") == ["allow", "refuse"]
+    clock.pass_(days=1, seconds=1)
+    assert answers(of, 2, user="u") == ["allow", "refuse"]
+
+
+def test_an_override_stands_instead_of_the_amount_for_a_time(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=0, thresholds=[])
+    grant = of.admin.grant(limit, "override", 1, expires_at=clock() + timedelta(hours=1), reason="launch", who="ann")
+    assert answers(of, 2, lease_seconds=1) == ["allow", "refuse"]
+    clock.pass_(hours=1)
+    assert ask(of) == "refuse"
+    assert of.admin.grants(limit.id) == []
+    of.admin.revoke_grant(grant.id, who="ann")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"amount": -1}, "amount"),
+        ({"amount": 0}, "amount"),
+        ({"amount": "x"}, "amount"),
+        ({"reason": ""}, "reason"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"subject": {}}, "subject.user"),
+        ({"subject": {"user": "u", "tenant": "t"}}, "subject.tenant"),
+    ],
+)
+def test_a_grant_that_makes_no_sense_is_refused_with_the_field(tmp_path: Path, fields: dict[str, Any], field: str) -> None:
+    of = limits(tmp_path, Clock())
+    limit = add(of, per=["user"])
+    with pytest.raises(LimitError) as caught:
+        of.admin.grant(limit, "top_up", fields.pop("amount", 1), **{"reason": "r", "who": "ann", **fields})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("window", ["day", "rolling 1h", "lifetime"])
+def test_a_reset_forgets_what_was_counted_also_after_a_restart(tmp_path: Path, window: str) -> None:
+    clock = Clock()
+    rows = [entry(clock, user="u", occurred_at=clock() - timedelta(minutes=n)) for n in range(3)]
+    connection = history(tmp_path, *rows)
+    of = limits(tmp_path, clock, history=lambda: connection.cursor())
+    limit = add(of, amount=3, per=["user"], window=window)
+    assert ask(of, user="u") == "refuse"
+    assert of.admin.reset(limit, {"user": "u"}, reason="our bug", who="ann") == 3
+    assert stands(of, limit) == []
+    of.rebuild(connection)
+    assert stands(of, limit) == []
+    of.post(entries(entry(clock, user="u")))
+    assert stands(of, limit) == [(("u",), 1, 0)]
+    clock.pass_(hours=2)
+    assert ask(of, user="u") == "allow"
+
+
+def test_what_was_left_rolls_over_once_and_not_beyond_its_share(tmp_path: Path) -> None:
+    clock = Clock(datetime(2026, 11, 1, 1, tzinfo=UTC))
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=10, window="day", rollover="0.5", thresholds=[])
+    of.post(entries(*(entry(clock) for _ in range(7))))
+    clock.pass_(days=1)
+    assert [a.demand.cap for a in of.standing(limit, [()])] == [10], "made within the day before: nothing was left yet"
+    of.post(entries(*(entry(clock) for _ in range(7))))
+    clock.pass_(days=1)
+    assert answers(of, 14).count("allow") == 13
+    clock.pass_(days=1)
+    assert answers(of, 16).count("allow") == 15
+
+
+def test_what_rolls_over_is_known_after_a_restart(tmp_path: Path) -> None:
+    clock = Clock(datetime(2026, 11, 1, tzinfo=UTC))
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=10, window="day", rollover="1", thresholds=[])
+    clock.pass_(days=1)
+    row = entry(clock)
+    clock.pass_(days=1)
+    with history(tmp_path, row, entry(clock)) as connection:
+        of.rebuild(connection)
+    assert [a.demand.cap for a in of.standing(limit, [()])] == [19]
+    assert stands(of, limit) == [((), 1, 0)]
+
+
+def test_a_call_checked_just_before_a_windows_end_is_held_in_both(tmp_path: Path) -> None:
+    clock = Clock(datetime(2026, 11, 1, 23, 59, 57, tzinfo=UTC))
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=10, window="day")
+    hold = of.check(Check()).hold_id or ""
+    clock.pass_(seconds=4)
+    assert stands(of, limit) == [((), 0, 1)]
+    of.settle(hold, input_tokens=1, output_tokens=1)
+    assert stands(of, limit) == []
+    of.post(entries(entry(clock, hold_id=hold)))
+    assert stands(of, limit) == [((), 1, 0)]
