@@ -59,6 +59,7 @@ def test_the_expected_cost_of_a_call_is_what_the_price_list_says() -> None:
     assert call.cost_usd == Decimal("0.0015") + Decimal("0.0005") + Decimal("0.001")
     unknown = expected(provider="vllm", model="house-llm-70b", at=NOW, input_tokens=1_000)
     assert unknown.cost_usd == 0
+    assert unknown.unpriced == 1
     total = Totals()
     total.add(call)
     total.add(unknown)

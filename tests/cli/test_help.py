@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from spanledger.cli.commands import app
 
-COMMANDS = ("up", "demo", "sql", "doctor", "serve", "dashboard", "check-config")
+COMMANDS = ("up", "demo", "sql", "doctor", "serve", "dashboard", "check-config", "journal")
 
 
 def help_of(*command: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spanledger.cli import check_config, dashboard, doctor, serve, sql, up
+from spanledger.cli import check_config, dashboard, doctor, journal, serve, sql, up
 from spanledger.cli.demo import command as demo
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("doctor", short_help="Say what is wrong with an installation.")(doct
 app.command("serve", short_help="Run the collector and its API alone.")(serve.serve)
 app.command("dashboard", short_help="Show the dashboard alone.")(dashboard.dashboard)
 app.command("check-config", short_help="Check a configuration file.")(check_config.check_config)
+app.add_typer(journal.app, name="journal", short_help="See and retry what could not be read.")
 
 
 def _show_version(wanted: bool) -> None:

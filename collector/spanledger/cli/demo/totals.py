@@ -21,6 +21,7 @@ class Totals:
 
     calls: int = 0
     failed: int = 0
+    unpriced: int = 0
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
@@ -52,13 +53,16 @@ def expected(
         cache_write_tokens=cache_write_tokens or None,
         output_tokens=output_tokens,
     )
+    unpriced = False
     try:
         price = calc_price(usage, model, provider_id=_IN_THE_BOOK.get(provider, provider), genai_request_timestamp=at).total_price
     except LookupError:
-        price = Decimal(0)
+        # A refused call used nothing, and nothing costs nothing at any price.
+        price, unpriced = Decimal(0), not failed
     return Totals(
         calls=1,
         failed=int(failed),
+        unpriced=int(unpriced),
         input_tokens=input_tokens,
         cache_read_tokens=cache_read_tokens,
         cache_write_tokens=cache_write_tokens,
@@ -72,6 +76,7 @@ _FOUND = """
 select
     coalesce(sum(calls), 0)                                          as calls,
     coalesce(sum(calls) filter (where outcome = 'error'), 0)         as failed,
+    coalesce(sum(calls) filter (where cost_state = 'unpriced'), 0)   as unpriced,
     coalesce(sum(input_tokens), 0)                                   as input_tokens,
     coalesce(sum(cache_read_tokens), 0)                              as cache_read_tokens,
     coalesce(sum(cache_write_tokens), 0)                             as cache_write_tokens,
