@@ -22,10 +22,11 @@ class Amounts:
     def __init__(self, usage: Usage, tables: Tables, cells: pl.Series) -> None:
         parts: dict[str, pl.Expr] = {}
         columns: list[pl.Series] = []
-        missing: list[pl.Expr] = []
+        missing: dict[str, pl.Expr] = {}
         priced: list[pl.Expr] = []
         inherited: list[pl.Expr] = []
         rough: list[pl.Expr] = []
+        most = 0  # that any row can come to
         for counter, amount in usage.charged.items():
             meter = BY_COUNTER[counter]
             rates = tables.rates[counter]
@@ -36,22 +37,24 @@ class Amounts:
             product = pl.col(a).cast(pl.Int128) * pl.col(r).fill_null(0)
             parts[meter.component] = parts[meter.component] + product if meter.component in parts else product
             rough.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
+            most += int(amount.max() or 0) * int(rates.max() or 0)
             if counter != "requests":
                 if rates.null_count():
-                    missing.append(pl.when((pl.col(a) > 0) & pl.col(r).is_null()).then(pl.lit(counter)))
+                    missing[counter] = (pl.col(a) > 0) & pl.col(r).is_null()
             priced.append((pl.col(a) > 0) & pl.col(r).is_not_null())
             if counter in tables.inherits and ("audio" in counter or counter.startswith("cache_read")):
                 columns.append(tables.inherits[counter].gather(cells).alias(f"i.{counter}"))
                 inherited.append((pl.col(a) > 0) & pl.col(f"i.{counter}"))
-        table = pl.DataFrame(columns).select(
+        terms = pl.DataFrame(columns)
+        table = terms.select(
             *[part.alias(component) for component, part in parts.items()],
-            (pl.sum_horizontal(rough) > ABSURD_USD * GRAIN).alias("absurd"),
-            (pl.concat_str(missing, separator=", ", ignore_nulls=True) if missing else pl.lit("")).alias("missing"),
+            (pl.sum_horizontal(rough) > ABSURD_USD * GRAIN if most > ABSURD_USD * GRAIN else pl.lit(False)).alias("absurd"),
+            (pl.any_horizontal(missing.values()) if missing else pl.lit(False)).alias("lacks"),
             pl.any_horizontal(priced).alias("priced"),
             (pl.any_horizontal(inherited) if inherited else pl.lit(False)).alias("inherited"),
         )
         self.absurd = table["absurd"]
-        self.missing = table["missing"]
+        self.missing = _named(terms, missing, table["lacks"].arg_true())
         self.priced = table["priced"]
         self.inherited = table["inherited"]
         self.cost, self.parts = _rounded({component: table[component] for component in parts}, table.height)
@@ -85,6 +88,16 @@ def _rounded(parts: Mapping[str, pl.Series], height: int) -> tuple[pl.Series, di
         whole = whole.with_columns([whole[name].scatter(cut, exact[name]) for name in whole.columns])
     nothing = pl.zeros(height, pl.Int64, eager=True).cast(pl.Int128)
     return whole["cost"], {c: whole[c] if c in parts else nothing for c in COMPONENTS}
+
+
+def _named(terms: pl.DataFrame, missing: Mapping[str, pl.Expr], lacking: pl.Series) -> pl.Series:
+    """The counters that have no rate, by name; null where there is none."""
+    nothing = pl.repeat(None, terms.height, dtype=pl.String, eager=True).alias("missing")
+    if not len(lacking):
+        return nothing
+    words = [pl.when(lacks).then(pl.lit(counter)) for counter, lacks in missing.items()]
+    named = terms[lacking].select(pl.concat_str(words, separator=", ", ignore_nulls=True)).to_series()
+    return nothing.scatter(lacking, named)
 
 
 def _half_even(name: str) -> pl.Expr:

@@ -34,47 +34,40 @@ class Charged:
 def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settings) -> pl.DataFrame:
     """`AMOUNT_COLUMNS`, `WORD_COLUMNS` and `flags`, a row each."""
     tables, amounts, used = charged.tables, charged.amounts, charged.usage
-    cost = money(_signed(amounts.cost, rows))
     mine = _known(amounts, used, tables, charged.cells)
     theirs = mine if charged.listed is amounts else _known(charged.listed, used, tables, charged.listed_cells)
-    theirs = [column.alias(f"list {column.name}") for column in theirs]
-    table = pl.DataFrame(
-        [
-            *[money(_signed(amounts.parts[component], rows)).alias(f"{component}_cost_usd") for component in COMPONENTS],
-            cost.alias("cost_usd"),
-            (cost if charged.listed is amounts else money(_signed(charged.listed.cost, rows))).alias("list_cost_usd"),
-            *mine,
-            *theirs,
-            tables.priced_as.gather(charged.keys),
-            tables.match.gather(charged.keys),
-            used.reported.alias("reported"),
-            _bool(rows, "duplicate", pl.col("kind") == "duplicate", "kind"),
-            _bool(rows, "failed", pl.col("outcome") == "error", "outcome"),
-            _bool(rows, "cut_short", pl.col("cut_short"), "cut_short"),
-        ]
-    )
-    table = table.with_columns(
+    table = mine.with_columns(
+        theirs["known"].alias("list_known"),
+        tables.priced_as.gather(charged.keys),
+        tables.match.gather(charged.keys),
+        used.reported,
+        _bool(rows, "duplicate", pl.col("kind") == "duplicate", "kind"),
+        _bool(rows, "failed", pl.col("outcome") == "error", "outcome"),
+        _bool(rows, "cut_short", pl.col("cut_short"), "cut_short"),
+    ).with_columns(
         # What a provider refuses or fails to answer it does not charge; a stream that broke off it does.
-        nothing=pl.col("duplicate") | (pl.col("failed") & ~pl.col("reported") & ~pl.col("cut_short")),
-        known=pl.col("why").is_null() | pl.col("partly"),
-        list_known=pl.col("list why").is_null() | pl.col("list partly"),
+        nothing=pl.col("duplicate") | (pl.col("failed") & ~pl.col("reported") & ~pl.col("cut_short"))
     )
-    zero = pl.lit(0).cast(MONEY)
-    state = (
-        pl.when(pl.col("nothing")).then(pl.lit("free")).when(pl.col("known")).then(pl.col("state")).otherwise(pl.lit("unpriced"))
+    sign = pl.when(rows["calls"] < 0).then(-1).otherwise(1) if "calls" in rows.columns else pl.lit(1)
+    # Times one, nothing, or null: what is not known stays so.
+    factors = table.select(
+        pl.when("nothing").then(0).when("known").then(sign).cast(pl.Int128).alias("mine"),
+        pl.when("nothing").then(0).when("list_known").then(sign).cast(pl.Int128).alias("list"),
     )
+    cost = money(amounts.cost * factors["mine"])
     table = table.select(
-        *[
-            pl.when(pl.col("nothing")).then(zero).when(pl.col("list_known" if name == "list_cost_usd" else "known")).then(pl.col(name)).alias(name)
-            for name in AMOUNT_COLUMNS
-        ],
-        state.alias("cost_state"),
-        pl.when(~pl.col("nothing")).then(pl.col("why")).alias("unpriced_reason"),
-        pl.when(~pl.col("duplicate")).then(pl.col("priced_as")).alias("priced_as"),
-        pl.when(~pl.col("duplicate")).then(pl.col("price_match")).alias("price_match"),
+        cost.alias("cost_usd"),
+        *[money(amounts.parts[c] * factors["mine"]).alias(f"{c}_cost_usd") for c in COMPONENTS],
+        (cost if charged.listed is amounts else money(charged.listed.cost * factors["list"])).alias("list_cost_usd"),
+        pl.when("nothing").then(pl.lit("free")).when("known").then("state").otherwise(pl.lit("unpriced")).alias("cost_state"),
+        pl.when(~pl.col("nothing")).then("why").alias("unpriced_reason"),
+        pl.when(~pl.col("duplicate")).then("priced_as").alias("priced_as"),
+        pl.when(~pl.col("duplicate")).then("price_match").alias("price_match"),
         pl.lit(revision).alias("price_revision"),
-        "nothing", "duplicate", partly=pl.col("partly") & ~pl.col("nothing"),
-    )  # fmt: skip
+        "nothing",
+        "duplicate",
+        pl.col("partly") & ~pl.col("nothing"),
+    )
     if settings.profile == "development":
         table = _all_free(table)
     else:
@@ -88,24 +81,26 @@ def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settin
     return table.select(*AMOUNT_COLUMNS, *WORD_COLUMNS).with_columns(flags)
 
 
-def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series) -> list[pl.Series]:
-    """Why there is no price, whether there is one for a part all the same, and the state if there is."""
+def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series) -> pl.DataFrame:
+    """Why there is no price, whether there is one for all or a part all the same, and the state if there is."""
     table = pl.DataFrame(
         [
-            tables.state.gather(cells).alias("state"), tables.reason.gather(cells).alias("reason"),
-            amounts.missing.alias("missing"), amounts.priced.alias("priced"), amounts.absurd.alias("absurd"),
-            used.reported.alias("reported"), used.out_of_range.alias("out_of_range"),
+            tables.state.gather(cells), tables.reason.gather(cells), amounts.missing, amounts.priced, amounts.absurd,
+            used.reported, used.out_of_range,
         ]
     )  # fmt: skip
-    absurd = (pl.col("absurd") | pl.col("out_of_range")).fill_null(False)
+    lacks = pl.col("missing").is_not_null()
+    absurd = pl.col("absurd") | pl.col("out_of_range")
     why = (
         pl.when(pl.col("reason").is_not_null()).then(pl.col("reason"))
         .when(absurd).then(pl.lit("usage out of range"))
         .when(~pl.col("reported") & ~pl.col("priced") & (pl.col("state") != "free")).then(pl.lit("no usage reported"))
-        .when(pl.col("missing") != "").then(pl.concat_str(pl.lit("no rate for "), pl.col("missing")))
+        .otherwise(pl.lit("no rate for ") + pl.col("missing"))
     )  # fmt: skip
-    partly = (pl.col("missing") != "") & pl.col("priced") & pl.col("reason").is_null() & ~absurd
-    return [*table.select(why.alias("why"), partly.alias("partly"), "state")]
+    partly = lacks & pl.col("priced") & pl.col("reason").is_null() & ~absurd
+    return table.select("state", why.alias("why"), partly.alias("partly")).with_columns(
+        known=pl.col("why").is_null() | pl.col("partly")
+    )
 
 
 def _reported(table: pl.DataFrame, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -146,12 +141,6 @@ def _size_unknown(rows: pl.DataFrame, charged: Charged) -> pl.Series:
     """Where one entry stands for several calls and the rate depends on the size of each."""
     sized = charged.tables.sized.gather(charged.cells)
     return sized & (rows["calls"] > 1).fill_null(False) if "calls" in rows.columns else sized & False
-
-
-def _signed(pico: pl.Series, rows: pl.DataFrame) -> pl.Series:
-    if "calls" not in rows.columns or not (rows["calls"] < 0).any():
-        return pico
-    return pl.select(pl.when(rows["calls"] < 0).then(-pico).otherwise(pico)).to_series()
 
 
 def _bool(rows: pl.DataFrame, name: str, condition: pl.Expr, column: str) -> pl.Series:
