@@ -6,12 +6,33 @@
 `usage_of(body)` says beforehand which tokens a request will be reported with.
 """
 
-from spanledger.cli.provider_stand_in import anthropic_wire, openai_media_wire, openai_responses_wire, openai_wire
+from spanledger.cli.provider_stand_in import (
+    anthropic_wire,
+    bedrock_wire,
+    cohere_wire,
+    dialects_wire,
+    gemini_wire,
+    huggingface_wire,
+    mistral_wire,
+    ollama_wire,
+    openai_media_wire,
+    openai_responses_wire,
+    openai_wire,
+    voyage_wire,
+)
 from spanledger.cli.provider_stand_in.server import StandIn
 from spanledger.cli.provider_stand_in.usage import StandInUsage, usage_of
 
 #: The first that knows a request answers it.
 SPEAKERS = (
+    dialects_wire.answer,
+    mistral_wire.answer,
+    huggingface_wire.answer,
+    voyage_wire.answer,
+    bedrock_wire.answer,
+    gemini_wire.answer,
+    cohere_wire.answer,
+    ollama_wire.answer,
     openai_wire.answer,
     openai_responses_wire.answer,
     openai_media_wire.answer,
