@@ -147,6 +147,15 @@ def test_a_stream_left_early_keeps_the_input_it_was_told(client: Any, spans: Spa
     assert said(span)["spanledger.stream.cut_short"] is True
 
 
+def test_the_output_of_a_stream_left_early_is_estimated_from_what_was_heard(client: Any, spans: Spans) -> None:
+    with client.messages.stream(**ASK) as stream:
+        for number, _ in enumerate(stream.text_stream):
+            if number == 20:
+                break
+    assert 15 < usage(spans.one())["gen_ai.usage.output_tokens"] < 30
+    assert said(spans.one())["spanledger.tokens.estimated"] is True
+
+
 def test_a_dropped_stream_ends_its_call(client: Any, spans: Spans) -> None:
     stream = client.messages.create(**ASK, stream=True)
     del stream

@@ -12,10 +12,10 @@ class Answer:
     """Gathered from a whole answer or piece by piece from a stream; None where nothing was said.
 
     `finished` says that the answer is whole; a stream that ends without it was cut short. `error` is an error type
-    that the stream told instead of raising it.
+    that the stream told instead of raising it. `pieces` and `characters` are how much of the answer's text was heard.
     """
 
-    __slots__ = ("choices", "error", "extra", "finish_reasons", "finished", "id", "model", "usage")
+    __slots__ = ("characters", "choices", "error", "extra", "finish_reasons", "finished", "id", "model", "pieces", "usage")
 
     def __init__(self) -> None:
         self.id: str | None = None
@@ -23,6 +23,8 @@ class Answer:
         self.usage: Usage | None = None
         self.finish_reasons: dict[int, str] | None = None
         self.choices = 1
+        self.pieces = 0
+        self.characters = 0
         self.finished = False
         self.error: str | None = None
         self.extra: dict[str, Any] | None = None
@@ -55,11 +57,15 @@ def nothing(_: Any, answer: Answer) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One kind of request: its name in OpenTelemetry's spelling, and how its answers are read."""
+    """One kind of request: its name in OpenTelemetry's spelling, and how its answers are read.
+
+    `counts_tokens`: it is charged by tokens, so they are estimated when the provider says nothing.
+    """
 
     name: str
     read: Reader
     read_event: Reader = nothing
+    counts_tokens: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,15 +3,16 @@
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from spanledger.instrumentation import attribution, harmless
 from spanledger.instrumentation.answer import Answer, Asked
+from spanledger.instrumentation.usage import Usage
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span, Tracer
-
     from spanledger.instrumentation.guard import Guard, Hold
+    from spanledger.instrumentation.tracing import Tracing
 
 #: Calls that are not ended yet, so that an interpreter that exits can end them.
 open_calls: "weakref.WeakSet[Call]" = weakref.WeakSet()
@@ -25,14 +26,13 @@ class Call:
 
     __slots__ = (
         "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "reading", "recording", "span",
-        "started_at",
+        "started_at", "tracing",
     )  # fmt: skip
 
     def __init__(
-        self, tracer: "Tracer", asked: Asked, names: Mapping[str, str], hold: "Hold | None", guard: "Guard | None"
+        self, tracing: "Tracing", asked: Asked, names: Mapping[str, str], hold: "Hold | None", guard: "Guard | None"
     ) -> None:
-        from opentelemetry.trace import SpanKind, set_span_in_context
-
+        self.tracing = tracing
         self.asked = asked
         self.hold = hold
         self.guard = guard
@@ -60,9 +60,8 @@ class Call:
             attributes["spanledger.hold.id"] = hold.id
         self.started_at = time.perf_counter_ns()
         name = f"{asked.operation.name} {asked.model}" if asked.model else asked.operation.name
-        self.span: Span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self.span, self.context = tracing.start_span(name, attributes)
         self.recording = self.span.is_recording()
-        self.context = set_span_in_context(self.span)
         open_calls.add(self)
 
     def saw_chunk(self) -> None:
@@ -90,14 +89,19 @@ class Call:
             harmless.drop(bug, "ending a call")
 
     def _finish(self, error: BaseException | None) -> None:
-        answer = self.answer
+        answer, asked = self.answer, self.asked
         failed = answer.error if error is None else _error_type(error)
+        attributes: dict[str, Any] = {}
+        cut_short = asked.streamed and not answer.finished and (self.first_at or failed is None)
+        if failed is None and asked.operation.counts_tokens and (answer.usage is None or cut_short):
+            self._estimate(attributes)
         if self.hold is not None and self.guard is not None:
             self.guard.finish(self.hold, answer.usage, failed=failed is not None and answer.usage is None)
+        seconds = (time.perf_counter_ns() - self.started_at) / 1e9
+        self.tracing.metrics.record(seconds, asked.attributes, answer.model, answer.usage, failed)
         if not self.recording:
             self.span.end()
             return
-        attributes: dict[str, Any] = {}
         if answer.id:
             attributes["gen_ai.response.id"] = answer.id
         if answer.model:
@@ -111,7 +115,7 @@ class Call:
             attributes.update(answer.extra)
         if self.first_at:
             attributes["gen_ai.response.time_to_first_chunk"] = (self.first_at - self.started_at) / 1e9
-        if self.asked.streamed and not answer.finished and (self.first_at or failed is None):
+        if cut_short:
             attributes["spanledger.stream.cut_short"] = True
         if failed is not None:
             attributes["error.type"] = failed
@@ -121,6 +125,18 @@ class Call:
 
             self.span.set_status(Status(StatusCode.ERROR, failed))
         self.span.end()
+
+    def _estimate(self, attributes: dict[str, Any]) -> None:
+        """The provider said nothing, or not all, because it was not asked to or the application left: marked as a guess."""
+        from spanledger.instrumentation import estimate
+
+        answer, told = self.answer, self.answer.usage or Usage()
+        heard = estimate.answer_tokens(answer.pieces, answer.characters)
+        asked_for = estimate.input_tokens(self.asked.body) if told.input is None else told.input
+        if asked_for is None or (told.input is not None and heard <= (told.output or 0)):
+            return
+        answer.usage = replace(told, input=asked_for, output=max(heard, told.output or 0))
+        attributes["spanledger.tokens.estimated"] = True
 
 
 def _error_type(error: BaseException) -> str | None:

@@ -37,6 +37,8 @@ class Engine:
     def start(self, settings: Settings) -> None:
         """Meter the clients that are installed; a second time only takes over the settings."""
         before, self.settings = self.settings, settings
+        self.tracing.disabled = settings.sdk_disabled
+        self.tracing.keeps_sampled_out = settings.keep_sampled_out
         if settings != before or not self.active:
             former, self.guard = self.guard, _guard(settings)
             if former is not None:
@@ -99,8 +101,7 @@ class Engine:
         if self.settings.sdk_disabled and hold is None:
             return None
         try:
-            tracer = self.tracing.silent_tracer() if self.settings.sdk_disabled else self.tracing.tracer()
-            return Call(tracer, asked, names, hold, self.guard)
+            return Call(self.tracing, asked, names, hold, self.guard)
         except Exception as bug:
             harmless.drop(bug, "starting a call")
             return None

@@ -19,6 +19,11 @@ from spanledger.instrumentation.usage import Usage
 
 logger = logging.getLogger("spanledger.instrumentation")
 
+#: A check asks for the most a call may take. The estimate is for one tokenizer; Claude's counts up to 1.36 times as much.
+MARGIN = 1.4
+#: Tokens asked for where a request cannot be looked at.
+UNKNOWN = 4_000
+
 CLOSED = {
     "type": "about:blank",
     "title": "Check not possible",
@@ -114,7 +119,7 @@ class Guard:
             "operation": asked.operation.name,
             "provider": asked.provider,
             "model": asked.model,
-            "input_tokens": input_tokens(asked.body),
+            "input_tokens": round(MARGIN * (input_tokens(asked.body) or UNKNOWN)),
         }
         if asked.max_output_tokens is not None:
             question["max_output_tokens"] = asked.max_output_tokens

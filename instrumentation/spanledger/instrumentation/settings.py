@@ -19,6 +19,10 @@ def _hosts(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((host.strip().lower(), provider.strip()) for host, _, provider in pairs)
 
 
+def _kept(text: str) -> bool:
+    return text.strip().lower() != "drop"
+
+
 def _closed(text: str) -> bool:
     return text.strip().lower() == "closed"
 
@@ -34,6 +38,9 @@ class Settings:
     guard_timeout_ms: float = _setting("SPANLEDGER_GUARD_TIMEOUT_MS", float, 50.0, "how long a call may wait for its check")
     hosts: tuple[tuple[str, str], ...] = _setting(
         "SPANLEDGER_PROVIDER_HOSTS", _hosts, (), "whose a host is: `gateway.internal=groq,127.0.0.1:8000=vllm`"
+    )
+    keep_sampled_out: bool = _setting(
+        "SPANLEDGER_SAMPLED_OUT", _kept, True, "`drop` loses the calls of traces that the application's sampler drops"
     )
     sdk_disabled: bool = _setting("OTEL_SDK_DISABLED", _flag, False, "emit nothing (the guard still asks)")
     service: str = _setting("OTEL_SERVICE_NAME", str, "", "service named in a check")

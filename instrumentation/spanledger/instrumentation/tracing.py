@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spanledger.instrumentation.call import end_open_calls
+from spanledger.instrumentation.metrics import Metrics
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
 
 logger = logging.getLogger("spanledger.instrumentation")
 
@@ -32,21 +34,42 @@ class Tracing:
     """
 
     def __init__(self) -> None:
+        self.disabled = False
+        self.keeps_sampled_out = True
         self._lock = threading.Lock()
         self._provider: object = None
         self._tracer: Tracer | None = None
         self._own: TracerProvider | None = None
         self._health = _Health()
+        self.metrics = Metrics()
+
+    def start_span(self, name: str, attributes: dict[str, Any]) -> "tuple[Span, Context]":
+        """A span for a call, and the context for the client's own work inside it.
+
+        Where the application's sampler drops the trace, the call still goes out whole, by our own provider: cost does not
+        vanish when traces are sampled. The context is then the one that the sampler made.
+        """
+        from opentelemetry.trace import SpanKind, set_span_in_context
+
+        span = self.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        context = set_span_in_context(span)
+        if not span.is_recording() and self.keeps_sampled_out and hasattr(self._provider, "sampler"):
+            own = self._own_provider().get_tracer(SCOPE, version(), schema_url=SCHEMA)
+            span = own.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        return span, context
 
     def tracer(self) -> "Tracer":
         """Costs one look at the global provider when nothing has changed."""
         from opentelemetry import trace
 
-        provider: object = trace.get_tracer_provider()
+        provider: object = trace.get_tracer_provider() if not self.disabled else None
         if provider is self._provider and self._tracer is not None:
             return self._tracer
         with self._lock:
-            if isinstance(provider, trace.ProxyTracerProvider):
+            if provider is None:
+                # For a call that emits nothing, but has a hold to settle.
+                self._tracer = trace.NoOpTracer()
+            elif isinstance(provider, trace.ProxyTracerProvider):
                 self._tracer = self._own_provider().get_tracer(SCOPE, version(), schema_url=SCHEMA)
             else:
                 self._tracer = trace.get_tracer(SCOPE, version(), schema_url=SCHEMA)
@@ -55,12 +78,6 @@ class Tracing:
             atexit.unregister(self.finish)
             atexit.register(self.finish)
             return self._tracer
-
-    def silent_tracer(self) -> "Tracer":
-        """For a call that emits nothing, but has a hold to settle."""
-        from opentelemetry.trace import NoOpTracer
-
-        return NoOpTracer()
 
     def finish(self) -> None:
         """The interpreter exits: end open calls and send what is left, within a bounded time."""

@@ -7,7 +7,7 @@ from spanledger.instrumentation.answer import Answer, Asked, Operation
 from spanledger.instrumentation.provider import Provider, RequestLayer
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, layers, sampling
-from spanledger.instrumentation.usage import Usage, count, field
+from spanledger.instrumentation.usage import Usage, count, field, view
 
 
 def _usage(usage: Any, before: Usage | None = None) -> Usage:
@@ -75,8 +75,14 @@ def read_message(message: Any, answer: Answer) -> None:
 
 
 def read_event(event: Any, answer: Answer) -> None:
-    kind = field(event, "type")
+    said = view(event)
+    kind = said.get("type")
     if kind == "content_block_delta":
+        delta = view(said.get("delta"))
+        text = delta.get("text") or delta.get("thinking") or delta.get("partial_json")
+        if text:
+            answer.pieces += 1
+            answer.characters += len(text)
         return
     if kind == "message_start":
         _head(field(event, "message"), answer)
@@ -94,7 +100,7 @@ def read_event(event: Any, answer: Answer) -> None:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "/v1/messages": Operation(name="chat", read=read_message, read_event=read_event),
+    "/v1/messages": Operation(name="chat", read=read_message, read_event=read_event, counts_tokens=True),
 }
 
 

@@ -24,18 +24,18 @@ from spanledger.instrumentation.wires.openai_responses import read_response, rea
 
 __all__ = ["OPERATIONS", "PROVIDER", "ask", "chat_usage", "read_chat", "read_chat_event"]
 
-_RESPONSES = Operation(name="chat", read=read_response, read_event=read_response_event)
+_RESPONSES = Operation(name="chat", read=read_response, read_event=read_response_event, counts_tokens=True)
 _IMAGES = Operation(name="image_generation", read=read_images, read_event=read_image_event)
 _VIDEOS = Operation(name="video_generation", read=read_video)
 
 #: By the end of the path; the first that fits wins, so the longer ones stand first.
 OPERATIONS: Mapping[str, Operation] = {
-    "/chat/completions": Operation(name="chat", read=read_chat, read_event=read_chat_event),
-    "/completions": Operation(name="text_completion", read=read_chat, read_event=read_chat_event),
+    "/chat/completions": Operation(name="chat", read=read_chat, read_event=read_chat_event, counts_tokens=True),
+    "/completions": Operation(name="text_completion", read=read_chat, read_event=read_chat_event, counts_tokens=True),
     "/responses": _RESPONSES,
     "/responses/compact": _RESPONSES,
     "/decisions": Operation(name="decision", read=read_response, read_event=read_response_event),
-    "/embeddings": Operation(name="embeddings", read=read_embeddings),
+    "/embeddings": Operation(name="embeddings", read=read_embeddings, counts_tokens=True),
     "/moderations": Operation(name="moderation", read=read_moderation),
     "/images/generations": _IMAGES,
     "/images/edits": _IMAGES,

@@ -40,6 +40,8 @@ def read_chat(completion: Any, answer: Answer) -> None:
     if usage is not None:
         _use(usage, answer)
     for choice in field(completion, "choices") or ():
+        if usage is None:
+            _hear(choice, answer)
         answer.finish(field(choice, "finish_reason"), field(choice, "index") or 0)
     request_id = field(completion, "_request_id")
     if request_id:
@@ -60,6 +62,11 @@ def read_chat_event(chunk: Any, answer: Answer) -> None:
         index = chosen.get("index") or 0
         if index >= answer.choices:
             answer.choices = index + 1
+        delta = chosen.get("delta")
+        text = chosen.get("text") if delta is None else view(delta).get("content")
+        if text:
+            answer.pieces += 1
+            answer.characters += len(text)
         reason = chosen.get("finish_reason")
         if reason:
             answer.finish(reason, index)
@@ -70,6 +77,14 @@ def read_chat_event(chunk: Any, answer: Answer) -> None:
         _use(usage, answer)
     if type(chunk) is dict and (error := chunk.get("error")):
         answer.error = str(field(error, "code") or field(error, "type") or "error")
+
+
+def _hear(choice: Any, answer: Answer) -> None:
+    """How much was said, for a server that does not count."""
+    message = field(choice, "message")
+    text = field(choice, "text") if message is None else field(message, "content")
+    if isinstance(text, str):
+        answer.characters += len(text)
 
 
 def _head(of: Any, answer: Answer) -> None:

@@ -37,6 +37,9 @@ def read_response_event(event: Any, answer: Answer) -> None:
     kind = said.get("type")
     if answer.id is None and kind in ("response.created", "response.queued", "response.in_progress"):
         _begun(said["response"], answer)
+    elif isinstance(text := said.get("delta"), str):
+        answer.pieces += 1
+        answer.characters += len(text)
     elif kind in ("response.completed", "response.incomplete", "response.failed", "response.cancelled"):
         # None of them is raised by the client: the span must say by itself that the response failed.
         response = said["response"]
