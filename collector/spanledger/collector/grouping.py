@@ -189,7 +189,7 @@ def by_fingerprint(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> N
         groups.join(taken["left"].to_numpy(), taken["right"].to_numpy(), "fingerprint")
 
 
-def _voice() -> pl.Expr:
+def voice() -> pl.Expr:
     """Who speaks: one instrumentation in one signal says a call once; log events of different names may say it twice."""
     said = pl.when(pl.col("signal") == "logs").then(pl.col("name").fill_null("")).otherwise(pl.lit(""))
     return pl.concat_str([pl.col("signal"), pl.col("scope_name").fill_null(""), said], separator="/").alias("voice")
@@ -206,7 +206,7 @@ def _pairs(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> pl.DataFr
             (pl.col("outcome") == "error").alias("failed"),
             (pl.col("output_tokens") - pl.col("reasoning_tokens").fill_null(0)).fill_null(-1).alias("bare"),
             pl.col("flags").list.contains("reasoning_lost").fill_null(False).alias("lost"),
-            _voice(),
+            voice(),
         )
         .filter(pl.Series(standing))
         .filter((pl.col("input") >= 0) | (pl.col("output") >= 0) | pl.col("failed"))
@@ -261,7 +261,7 @@ def _of_other_voices(pairs: pl.DataFrame, evidence: pl.DataFrame, groups: Groups
     """Pairs of calls that no scope and signal describes both, and that do not contradict each other's response ids."""
     members = evidence.select(
         pl.Series("label", groups.label),
-        _voice(),
+        voice(),
         "response_id",
         "role",
     ).filter(pl.col("role") == "leaf")

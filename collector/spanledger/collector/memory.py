@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.grouping import fingerprints
+from spanledger.collector.grouping import fingerprints, voice
 from spanledger.collector.postings import HISTORY, POSTED
 from spanledger.collector.recognise import EVIDENCE
 
@@ -57,15 +57,12 @@ class Memory:
         )
         new = _missing_from(new, self.evidence)
         self.evidence = pl.concat([self.evidence, _keyed(new)])
-        leaves = (
-            new.filter(pl.col("role").is_in(["leaf", "heard"]))
-            .select("emitter", "signal", "scope_name", "arrived")
-            .unique(["emitter", "signal", "scope_name"])
-        )
-        for emitter, signal, scope, arrived in leaves.iter_rows():
+        speaking = pl.when(pl.col("role") == "heard").then("name").otherwise(voice()).alias("voice")
+        leaves = new.filter(pl.col("role").is_in(["leaf", "heard"])).select("emitter", speaking, "arrived")
+        for emitter, spoken, arrived in leaves.unique(["emitter", "voice"]).iter_rows():
             if emitter is not None:
                 self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))
-                self.voices.setdefault(emitter, set()).add(f"{signal}/{scope}")
+                self.voices.setdefault(emitter, set()).add(spoken or "")
         return new
 
     def touched(self, new: pl.DataFrame, *, fingerprint: bool) -> pl.DataFrame:
@@ -200,9 +197,9 @@ class Memory:
             return
         self._number += 1
         heard = pl.DataFrame(
-            [(emitter, "heard", voice.split("/", 1)[0], voice.split("/", 1)[1], arrived, f"heard/{emitter}/{voice}")
-             for emitter, arrived in self.heard.items() for voice in self.voices.get(emitter, {"traces/"})],
-            schema={"emitter": pl.String, "role": pl.String, "signal": pl.String, "scope_name": pl.String, "arrived": pl.Int64, "entry_id": pl.String},
+            [(emitter, "heard", spoken, arrived, f"heard/{emitter}/{spoken}")
+             for emitter, arrived in self.heard.items() for spoken in self.voices.get(emitter, {""})],
+            schema={"emitter": pl.String, "role": pl.String, "name": pl.String, "arrived": pl.Int64, "entry_id": pl.String},
             orient="row",
         )  # fmt: skip
         known = self.evidence.drop(list(_KEYS)).filter(pl.col("role").is_null() | (pl.col("role") != "heard"))

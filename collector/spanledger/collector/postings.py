@@ -25,8 +25,8 @@ def postings(
     """Entries without money (reversals with it), with `base_id`; `posted` and `history` need only hold the rows of this evidence."""
     places = pl.DataFrame(
         {"base_id": evidence["entry_id"], "row": np.arange(evidence.height), "label": verdicts.label}
-    ).with_columns(pl.Series("rule", verdicts.rule), pl.Series("stands", verdicts.stands))
-    standing = posted.join(places.select("base_id", "label", "rule"), on="base_id", how="inner")
+    ).with_columns(pl.Series("rule_code", verdicts.rule), pl.Series("stands", verdicts.stands))
+    standing = posted.join(places.select("base_id", "label", "rule_code"), on="base_id", how="inner")
     wanted = verdicts.calls.with_columns(pl.Series("label", verdicts.label[verdicts.calls["row"].to_numpy()]))
     kept = _unchanged(standing, wanted)
     fresh = wanted.join(kept.select("label"), on="label", how="anti")
@@ -37,7 +37,7 @@ def postings(
     )
     calls = fresh.with_columns(pl.lit("call").alias("kind"))
     reversals = _reversals(undone, stand_for)
-    told = places.filter(~pl.col("stands") & (pl.col("rule") != RULE["waits"]) & (pl.col("rule") != RULE["metric"]))
+    told = places.filter(~pl.col("stands") & ~pl.col("rule_code").is_in([RULE["waits"], RULE["metric"]]))
     told = told.join(history.select("base_id"), on="base_id", how="anti").join(posted.select("base_id"), on="base_id", how="anti")
     duplicates = _duplicates(evidence, told, stand_for)
     frames = [frame for frame in (reversals, calls, duplicates) if frame.height]
@@ -69,7 +69,7 @@ def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
     if not undone.height:
         return undone
     undone = undone.join(stand_for.rename({"entry_id": "now_stands"}), on="label", how="left", maintain_order="left")
-    rule = pl.Series("rule", list(RULES), dtype=pl.String)[undone["rule"]]
+    rule = pl.Series("rule", list(RULES), dtype=pl.String)[undone["rule_code"]]
     negated = [(-pl.col(name)).alias(name) for name in MEASURES]
     meters = pl.col("other_meters").list.eval(
         pl.struct(pl.element().struct.field("key"), (-pl.element().struct.field("value")).alias("value"))
@@ -91,7 +91,7 @@ def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
 
 def _duplicates(evidence: pl.DataFrame, told: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
     """What claimed to be a call and is none: no measures, its claims beside."""
-    rows = evidence[told["row"]].with_columns(told["label"], pl.Series("rule_code", told["rule"]))
+    rows = evidence[told["row"]].with_columns(told["label"], told["rule_code"])
     said = pl.col("said").fill_null(False)
     rows = rows.filter(pl.col("role").is_in(list(_ROLES_TOLD)) & (said | (pl.col("role") == "leaf")))
     if not rows.height:

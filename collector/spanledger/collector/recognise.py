@@ -125,7 +125,7 @@ def _evidence(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribu
 def _providers(frame: pl.DataFrame) -> pl.DataFrame:
     """Who is paid, for which model, of which family."""
     # Azure AI Inference writes its operation where the requested model belongs.
-    asked = pl.when(pl.col("request_model") != pl.col("operation")).then("request_model")
+    asked = pl.when(pl.col("request_model").ne_missing(pl.col("operation"))).then("request_model")
     nameless = frame["response_model"].is_null() & frame["request_model"].is_null() & frame["model_hint"].is_not_null()
     hint = names.mapped(
         frame["model_hint"].zip_with(nameless, pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)), model_in

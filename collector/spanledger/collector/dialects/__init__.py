@@ -35,7 +35,7 @@ MODEL_BYTES = "|".join(re.escape(prefix) for prefix in _prefixes())
 
 #: Names of scopes that are known to be about models, to be searched in a scope's bytes. RE2.
 SCOPE_PATTERN = "|".join(
-    re.escape(name) if len(name := scope.rstrip("*")) > 8 else rf"\n.{re.escape(name)}"
+    re.escape(name) if len(name := scope.rstrip("*")) > 8 else rf"(?s:\n.){re.escape(name)}"
     for dialect in DIALECTS
     for scope in dialect.scopes
 )
