@@ -36,7 +36,7 @@ def snapshot() -> Snapshot:
 
 @pytest.fixture(scope="module")
 def prices(snapshot: Snapshot) -> Prices:
-    return Prices([snapshot])
+    return Prices([snapshot], site=False)
 
 
 def _usage(chance: random.Random, size: int) -> dict[str, int]:

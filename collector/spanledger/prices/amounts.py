@@ -37,10 +37,9 @@ class Amounts:
             product = pl.col(a).cast(pl.Int128) * pl.col(r).fill_null(0)
             parts[meter.component] = parts[meter.component] + product if meter.component in parts else product
             rough.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
-            most += int(amount.max() or 0) * int(rates.max() or 0)
-            if counter != "requests":
-                if rates.null_count():
-                    missing[counter] = (pl.col(a) > 0) & pl.col(r).is_null()
+            most += _largest(amount) * _largest(rates)
+            if counter != "requests" and rates.null_count():
+                missing[counter] = (pl.col(a) > 0) & pl.col(r).is_null()
             priced.append((pl.col(a) > 0) & pl.col(r).is_not_null())
             if counter in tables.inherits and ("audio" in counter or counter.startswith("cache_read")):
                 columns.append(tables.inherits[counter].gather(cells).alias(f"i.{counter}"))
@@ -98,6 +97,11 @@ def _named(terms: pl.DataFrame, missing: Mapping[str, pl.Expr], lacking: pl.Seri
     words = [pl.when(lacks).then(pl.lit(counter)) for counter, lacks in missing.items()]
     named = terms[lacking].select(pl.concat_str(words, separator=", ", ignore_nulls=True)).to_series()
     return nothing.scatter(lacking, named)
+
+
+def _largest(whole: pl.Series) -> int:
+    most = whole.max()
+    return most if isinstance(most, int) else 0
 
 
 def _half_even(name: str) -> pl.Expr:

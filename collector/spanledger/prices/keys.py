@@ -97,19 +97,15 @@ class Keys:
         with self._lock:
             if self._met is not None and (self._met.height > MOST_NAMES or len(self._keys) > MOST_KEYS):
                 self._keys, self._known, self._met, self._tables = [], {}, None, None
-            found = None if self._met is None else self._join(asked)
-            new = asked if found is None else asked.filter(found["key"].is_null())
-            if new.height or self._met is None:
-                self._meet(new.unique())
-                found = self._join(asked)
+            met = self._met if self._met is not None else self._meet(asked.clear())
+            found = _join(asked, met)
+            if found["key"].null_count():
+                found = _join(asked, self._meet(asked.filter(found["key"].is_null()).unique()))
             if self._tables is None:
                 self._tables = Tables(self._keys)
             return found["key"], found["listed"], self._tables
 
-    def _join(self, asked: pl.DataFrame) -> pl.DataFrame:
-        return asked.join(self._met, on=asked.columns, how="left", nulls_equal=True, maintain_order="left")
-
-    def _meet(self, new: pl.DataFrame) -> None:
+    def _meet(self, new: pl.DataFrame) -> pl.DataFrame:
         keys, listed = [], []
         for row in new.iter_rows(named=True):
             name = self._named(row)
@@ -117,6 +113,7 @@ class Keys:
             listed.append(self._key(replace(name, listed=True, belongs=())) if self._contracts else keys[-1])
         met = new.with_columns(pl.Series("key", keys, pl.Int32), pl.Series("listed", listed, pl.Int32))
         self._met = met if self._met is None else pl.concat([self._met, met], rechunk=True)
+        return self._met
 
     def _key(self, name: Name) -> int:
         priced = self.layers.priced(name)
@@ -129,6 +126,10 @@ class Keys:
             self._keys.append(priced)
             self._tables = None
         return key
+
+
+def _join(asked: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:
+    return asked.join(met, on=asked.columns, how="left", nulls_equal=True, maintain_order="left")
 
 
 def _grains(meter: Meter, cell: Cell) -> int | None:

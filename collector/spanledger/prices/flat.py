@@ -1,0 +1,63 @@
+"""A book of current prices without history: what LiteLLM's and models.dev's files are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from spanledger.prices.book import Found
+from spanledger.prices.cell import Cell, unpriced_everywhere
+from spanledger.prices.tiers import STANDARD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One model: its cells by tier, its limits, and what it can do."""
+
+    tiers: Mapping[str, tuple[Cell, ...]]
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    #: tools, vision, reasoning, json, audio, pdf, search …; None where the file does not say.
+    abilities: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Listings by provider (the book's id) and model (lowered)."""
+
+    name: str
+    version: str
+    sha256: str
+    models: Mapping[tuple[str, str], Listing] = field(repr=False)
+
+    def find(self, provider: str, model: str) -> Found | None:
+        key = (provider, model.lower())
+        return Found(provider=provider, model=key[1], match="exact") if key in self.models else None
+
+    def cells(self, found: Found, tier: str) -> tuple[Cell, ...]:
+        listing = self.models[found.provider, found.model]
+        if tier in listing.tiers:
+            return listing.tiers[tier]
+        return unpriced_everywhere(f"no rate for tier {tier}" if listing.tiers else "the book lists this model without a price")
+
+    def listed(self) -> list[tuple[str, str]]:
+        return list(self.models)
+
+    def context_window(self, provider: str, model: str) -> int | None:
+        listing = self._listing(provider, model)
+        return listing.context_window if listing else None
+
+    def max_output_tokens(self, provider: str, model: str) -> int | None:
+        listing = self._listing(provider, model)
+        return listing.max_output_tokens if listing else None
+
+    def abilities(self, provider: str, model: str) -> frozenset[str] | None:
+        """What a model can do; None when the file does not say."""
+        listing = self._listing(provider, model)
+        return listing.abilities if listing else None
+
+    @cached_property
+    def tiers(self) -> frozenset[str]:
+        return frozenset(tier for listing in self.models.values() for tier in listing.tiers) | {STANDARD}
+
+    def _listing(self, provider: str, model: str) -> Listing | None:
+        return self.models.get((provider, model.lower()))

@@ -1,0 +1,167 @@
+"""LiteLLM's `model_prices_and_context_window.json` as a book. Its data only: nothing of LiteLLM is imported."""
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+from spanledger.prices.cell import DAY_MINUTES, UNBOUNDED, Box, Cell, overlay
+from spanledger.prices.flat import Flat, Listing
+from spanledger.prices.names import provider_id
+from spanledger.prices.tiers import BATCH, STANDARD
+
+#: LiteLLM's field → (counter, how many of it the price is for).
+_FIELDS: dict[str, tuple[str, int]] = {
+    "input_cost_per_token": ("input_tokens", 1),
+    "output_cost_per_token": ("output_tokens", 1),
+    "cache_read_input_token_cost": ("cache_read_tokens", 1),
+    "cache_creation_input_token_cost": ("cache_write_tokens", 1),
+    "cache_creation_input_token_cost_above_1hr": ("cache_write_1h_tokens", 1),
+    "output_cost_per_reasoning_token": ("reasoning_tokens", 1),
+    "input_cost_per_audio_token": ("input_audio_tokens", 1),
+    "output_cost_per_audio_token": ("output_audio_tokens", 1),
+    "cache_read_input_audio_token_cost": ("cache_read_audio_tokens", 1),
+    "input_cost_per_image_token": ("input_image_tokens", 1),
+    "output_cost_per_image_token": ("output_image_tokens", 1),
+    "cache_read_input_image_token_cost": ("cache_read_image_tokens", 1),
+    "input_cost_per_video_token": ("input_video_tokens", 1),
+    "output_cost_per_video_token": ("output_video_tokens", 1),
+    "citation_cost_per_token": ("citation_tokens", 1),
+    "output_cost_per_image": ("images", 1),
+    "ocr_cost_per_page": ("pages", 1),
+    "annotation_cost_per_page": ("annotated_pages", 1),
+    "google_maps_grounding_cost_per_query": ("map_searches", 1),
+    "file_search_cost_per_1k_calls": ("file_searches", 1000),
+    "input_cost_per_request": ("requests", 1),
+    "input_cost_per_text_message": ("text_messages", 1),
+}
+_TIERS = {"batches": BATCH, "flex": "flex", "priority": "priority", "ultrafast": "ultrafast", "balanced": "balanced"}
+_KEY = re.compile(r"^(?P<field>.+?)(?:_above_(?P<over>\d+)k_tokens)?(?:_(?P<tier>batches|flex|priority|ultrafast|balanced))?$")
+
+#: LiteLLM's field → our word for what a model can do.
+_ABILITIES = {
+    "supports_function_calling": "tools", "supports_vision": "vision", "supports_reasoning": "reasoning",
+    "supports_response_schema": "json", "supports_audio_input": "audio", "supports_pdf_input": "pdf",
+    "supports_web_search": "search", "supports_prompt_caching": "caching",
+}  # fmt: skip
+
+
+def litellm_book(file: Mapping[str, Any], version: str, sha256: str) -> Flat:
+    """The book in a parsed file; entries without any price that a meter exists for are left out."""
+    models: dict[tuple[str, str], Listing] = {}
+    for name, entry in file.items():
+        if name == "sample_spec" or not isinstance(entry, Mapping):
+            continue
+        provider = _provider(str(entry.get("litellm_provider") or ""))
+        listing = _listing(entry)
+        if not provider or not listing.tiers:
+            continue
+        # Keys are `azure/eu/gpt-4o` as well as `gpt-4o`: telemetry has either.
+        plain = name.lower()
+        models[provider, plain] = listing
+        for prefix in (f"{entry['litellm_provider']}/".lower(), f"{provider}/"):
+            models.setdefault((provider, plain.removeprefix(prefix)), listing)
+    return Flat("litellm", version, sha256, models)
+
+
+def _listing(entry: Mapping[str, Any]) -> Listing:
+    rates: dict[str, dict[int, dict[str, Fraction]]] = {}
+    for key, value in entry.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        parts = _KEY.match(key)
+        if parts is None:
+            continue
+        meter = _FIELDS.get(parts["field"]) or _by_mode(parts["field"], entry)
+        if meter is None:
+            continue
+        over = int(parts["over"]) * 1000 if parts["over"] else -1
+        counter, many = meter
+        tier = _TIERS.get(parts["tier"] or "", STANDARD)
+        rates.setdefault(tier, {}).setdefault(over, {})[counter] = exactly(value) / many
+    search = entry.get("search_context_cost_per_query")
+    if isinstance(search, Mapping) and STANDARD in rates:
+        each = search.get("search_context_size_medium", search.get("search_context_size_low"))
+        if isinstance(each, int | float):
+            rates[STANDARD].setdefault(-1, {})["searches"] = exactly(each)
+    tiers = {
+        tier: tuple(_sized(sizes, rates.get(STANDARD, {})))
+        for tier, sizes in rates.items()
+        if any(map(any_price, sizes.values()))
+    }
+    if STANDARD in tiers:
+        tiers[STANDARD] = _off_peak(tiers[STANDARD], entry.get("off_peak_pricing"))
+    return Listing(
+        tiers=tiers,
+        context_window=whole(entry.get("max_input_tokens")),
+        max_output_tokens=whole(entry.get("max_output_tokens")),
+        abilities=frozenset(word for key, word in _ABILITIES.items() if entry.get(key)),
+    )
+
+
+def _by_mode(key: str, entry: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Fields whose meaning hangs on what the model does."""
+    mode = entry.get("mode")
+    match key:
+        case "input_cost_per_second" | "output_cost_per_second" if mode in ("audio_transcription", "audio_speech"):
+            return "audio_seconds", 1
+        case "output_cost_per_second" | "output_cost_per_video_per_second" if mode == "video_generation":
+            return "video_seconds", 1
+        case "input_cost_per_character" | "output_cost_per_character" if mode == "audio_speech":
+            return "characters", 1
+        case "input_cost_per_query":
+            return ("rerank_searches", 1) if mode == "rerank" else ("searches", 1)
+        case _:
+            return None
+
+
+def _sized(sizes: Mapping[int, Mapping[str, Fraction]], standard: Mapping[int, Mapping[str, Fraction]]) -> Iterable[Cell]:
+    """Above a threshold all tokens are charged at its rates; a meter without one there keeps the rate from below."""
+    base = {**standard.get(-1, {}), **sizes.get(-1, {})} if -1 not in sizes else dict(sizes[-1])
+    thresholds = sorted(over for over in sizes if over >= 0)
+    for over, upto in pairwise([-1, *thresholds, UNBOUNDED]):
+        if over in sizes:
+            base |= sizes[over]
+        yield Cell(box=Box(over=over, upto=upto)).at_rates(base)
+
+
+def _off_peak(cells: tuple[Cell, ...], pricing: Any) -> tuple[Cell, ...]:
+    if not isinstance(pricing, Mapping):
+        return cells
+    rates = {
+        _FIELDS[key][0]: exactly(value) for key, value in pricing.items() if key in _FIELDS and isinstance(value, int | float)
+    }
+    for window in pricing.get("windows") or ():
+        days = sum(1 << (day - 1) for day in window.get("weekdays", range(1, 8)))
+        spans = window.get("hours_utc") or []
+        for span in [spans] if isinstance(spans, str) else spans:
+            first, last = (int(clock[:2]) * 60 + int(clock[3:]) for clock in span.split("-"))
+            box = Box(minute_from=first, minute_to=last or DAY_MINUTES, weekdays=days)
+            cells = overlay(cells, [Cell(box=box).at_rates({**cells[0].own_rates(), **rates})])
+    return cells
+
+
+def any_price(rates: Mapping[str, Fraction]) -> bool:
+    """Whether anything costs something: an entry of zeros is a gap, not a gift."""
+    return any(rates.values())
+
+
+def exactly(value: float) -> Fraction:
+    """The decimal that a float was written as: 2.5e-06, not what it is in binary."""
+    return Fraction(Decimal(repr(value)))
+
+
+def whole(value: Any) -> int | None:
+    """A count that files give as a number or as text."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _provider(spelled: str) -> str:
+    if spelled.startswith("vertex_ai"):
+        return "google"
+    return provider_id(spelled)

@@ -1,0 +1,67 @@
+"""models.dev's `api.json` as a book."""
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from spanledger.prices.cell import UNBOUNDED, Box, Cell
+from spanledger.prices.flat import Flat, Listing
+from spanledger.prices.litellm_file import any_price, exactly, whole
+from spanledger.prices.meters import MILLION
+from spanledger.prices.names import provider_id
+from spanledger.prices.tiers import STANDARD
+
+#: models.dev's field, in USD per million tokens → counter.
+_FIELDS = {
+    "input": "input_tokens", "output": "output_tokens", "cache_read": "cache_read_tokens", "cache_write": "cache_write_tokens",
+    "reasoning": "reasoning_tokens", "input_audio": "input_audio_tokens", "output_audio": "output_audio_tokens",
+}  # fmt: skip
+
+
+def models_dev_book(file: Mapping[str, Any], version: str, sha256: str) -> Flat:
+    """The book in a parsed file."""
+    models: dict[tuple[str, str], Listing] = {}
+    for provider, entry in file.items():
+        for name, model in (entry.get("models") or {}).items():
+            cost = model.get("cost") or {}
+            free = name.lower().endswith(":free")
+            cells = tuple(_cells(cost)) if any_price(_rates(cost)) or (free and cost) else ()
+            limit = model.get("limit") or {}
+            models[provider_id(provider), name.lower()] = Listing(
+                tiers={STANDARD: cells} if cells else {},
+                context_window=whole(limit.get("context")),
+                max_output_tokens=whole(limit.get("output")),
+                abilities=frozenset(_abilities(model)),
+            )
+    return Flat("models.dev", version, sha256, models)
+
+
+def _rates(cost: Mapping[str, Any]) -> dict[str, Fraction]:
+    return {
+        counter: exactly(cost[key]) / MILLION
+        for key, counter in _FIELDS.items()
+        if isinstance(cost.get(key), int | float) and not isinstance(cost[key], bool)
+    }
+
+
+def _cells(cost: Mapping[str, Any]) -> Iterable[Cell]:
+    rates = _rates(cost)
+    free = not any(rates.values())
+    long = cost.get("context_over_200k")
+    upto = 200_000 if isinstance(long, Mapping) else UNBOUNDED
+    yield Cell(box=Box(upto=upto), free=free).at_rates(rates)
+    if isinstance(long, Mapping):
+        yield Cell(box=Box(over=upto)).at_rates({**rates, **_rates(long)})
+
+
+def _abilities(model: Mapping[str, Any]) -> Iterable[str]:
+    if model.get("tool_call"):
+        yield "tools"
+    if model.get("reasoning"):
+        yield "reasoning"
+    if model.get("structured_output"):
+        yield "json"
+    heard = (model.get("modalities") or {}).get("input") or ()
+    for modality, word in (("image", "vision"), ("audio", "audio"), ("pdf", "pdf"), ("video", "video")):
+        if modality in heard:
+            yield word
