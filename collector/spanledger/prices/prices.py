@@ -17,6 +17,7 @@ from spanledger.prices.revision import revision_of
 from spanledger.prices.rows import asked, named
 from spanledger.prices.rule import Belongs, Rule
 from spanledger.prices.settings import Settings
+from spanledger.prices.site import site_rules
 from spanledger.prices.snapshot import Snapshot
 from spanledger.prices.stated import MONEY, Charged, stated
 from spanledger.prices.tiers import tier_of
@@ -45,9 +46,14 @@ class _State:
 class Prices:
     """The prices in force. Safe to use from several threads; `use` changes them between two batches."""
 
-    def __init__(self, books: Sequence[Book] | None = None, rules: Sequence[Rule] = (), settings: Settings | None = None) -> None:
+    def __init__(
+        self, books: Sequence[Book] | None = None, rules: Sequence[Rule] = (), settings: Settings | None = None, *,
+        site: bool = True,
+    ) -> None:  # fmt: skip
         self.settings = settings or Settings()
-        self._state = _compiled(tuple(books) if books is not None else (Snapshot(),), rules)
+        #: The corrections that ship with Spanledger, below the given rules.
+        self._site = tuple(site_rules()) if site else ()
+        self._state = _compiled(tuple(books) if books is not None else (Snapshot(),), (*self._site, *rules))
 
     @property
     def revision(self) -> str:
@@ -65,7 +71,9 @@ class Prices:
         The names in use are resolved before the change, so that no batch waits for it.
         """
         old = self._state
-        state = _compiled(old.layers.books if books is None else tuple(books), old.layers.rules if rules is None else rules)
+        state = _compiled(
+            old.layers.books if books is None else tuple(books), old.layers.rules if rules is None else (*self._site, *rules)
+        )
         met = old.keys.met()
         if met is not None and met.columns == asked(met.clear(), state.layers).columns:
             state.keys.of(met)
@@ -161,13 +169,9 @@ def _size_of_each(size: pl.Series, rows: pl.DataFrame) -> pl.Series:
 def _kept(entries: pl.DataFrame, priced: pl.DataFrame) -> pl.DataFrame:
     """The columns of `priced`, but those of entries that were priced already as they came."""
     mine = entries["cost_state"].is_null().alias("mine")
-    came = [entries[name].alias(f"came {name}") for name in priced.columns if name in entries.columns]
+    came = [entries[name].cast(priced[name].dtype).alias(f"came {name}") for name in priced.columns if name in entries.columns]
     both = pl.DataFrame([mine, *came, *priced])
     return both.select(
-        [
-            pl.when(pl.col("mine")).then(pl.col(name))
-            .otherwise(pl.col(f"came {name}").cast(priced[name].dtype) if name in entries.columns else pl.lit(None, priced[name].dtype))
-            .alias(name)
-            for name in priced.columns
-        ]
-    )  # fmt: skip
+        pl.when("mine").then(name).otherwise(f"came {name}" if name in entries.columns else pl.lit(None)).alias(name)
+        for name in priced.columns
+    )
