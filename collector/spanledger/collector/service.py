@@ -108,7 +108,10 @@ class Collector:
             self.control = Control.open(config.control)
             self._opened.append("control")
             self.prices = Prices()
-            self.limits = Limits(self.control, self.prices, history=lambda: connect(config.ledger))
+            self.limits = Limits(
+                self.control, self.prices, history=lambda: connect(config.ledger), folder=self.data, metrics=self.registry
+            )
+            self._opened.append("limits")
             self.limits.configure(config.settings.extensions.limits)
             storage = config.settings.extensions.file_storage
             self.journal = Journal(self.data / "journal.sqlite", limit_bytes=storage.journal_limit, above=self.ledger.mark())
@@ -120,12 +123,20 @@ class Collector:
         except (AlreadyRunning, LedgerError, ControlError, JournalError) as error:
             raise ConfigError(str(error)) from error
         attribution = config.settings.processors.attribution.made()
-        steps = RealSteps(ledger=self.ledger, prices=self.prices, limits=self.limits, attribution=attribution)
+        steps = RealSteps(
+            ledger=self.ledger,
+            prices=self.prices,
+            limits=self.limits,
+            attribution=attribution,
+            counting=config.settings.processors.count_once.made(),
+            evidence=self.data / "evidence",
+        )
         self.loop = Loop(self.journal, self.ledger, steps)
         replayed = self.loop.replay()
         if replayed:
             logger.warning("%d bodies that were acknowledged before the last end are now in the ledger", replayed)
         steps.rebuild_limits()
+        self.limits.start()
         self.loop.start()
         self._opened.append("loop")
 
@@ -162,6 +173,8 @@ class Collector:
             self.loop.stop()
         if "journal" in opened:
             self.journal.close()
+        if "limits" in opened:
+            self.limits.close()
         if "control" in opened:
             self.control.close()
         if self._accept is not None:

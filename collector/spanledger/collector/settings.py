@@ -1,12 +1,14 @@
 """What can be configured: one model per block of `otel-config.yaml`, with the defaults of the file in the repository."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from spanledger.collector.attribution import Attribution
+from spanledger.collector.count_once import Counting
 from spanledger.collector.received import Signal
 
 _MIB = 1024 * 1024
@@ -133,6 +135,24 @@ class AttributionProcessor(Block):
         return Attribution(**self.model_dump())
 
 
+class CountOnceProcessor(Block):
+    """processors.count_once"""
+
+    evidence_rows: Annotated[int, Field(gt=0)] = Counting().rows
+    remember: Seconds = Counting().remember.total_seconds()
+    quiet: Seconds = Counting().quiet.total_seconds()
+    fingerprint: bool = Counting().fingerprint
+
+    def made(self) -> Counting:
+        """What `CountOnce` takes."""
+        return Counting(
+            rows=self.evidence_rows,
+            remember=timedelta(seconds=self.remember),
+            quiet=timedelta(seconds=self.quiet),
+            fingerprint=self.fingerprint,
+        )
+
+
 class LedgerExporter(Block):
     """exporters.ledger"""
 
@@ -143,6 +163,7 @@ class Processors(Block):
     """processors"""
 
     attribution: AttributionProcessor = AttributionProcessor()
+    count_once: CountOnceProcessor = CountOnceProcessor()
 
 
 class Exporters(Block):
@@ -191,7 +212,7 @@ class Pipeline(Block):
     """service.pipelines.<signal>"""
 
     receivers: Names = ("otlp",)
-    processors: Names = ("attribution",)
+    processors: Names = ("attribution", "count_once")
     exporters: Names = ("ledger",)
 
 

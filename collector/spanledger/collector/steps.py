@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
 from spanledger.collector.attribution import Attribution
-from spanledger.collector.count_once import CountOnce
+from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import Telemetry, decode
 from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
@@ -22,8 +23,12 @@ logger = logging.getLogger(__name__)
 class RealSteps:
     """Joins the parts that `Collector` owns."""
 
-    def __init__(self, *, ledger: Ledger, prices: Prices, limits: Limits, attribution: Attribution) -> None:
+    def __init__(
+        self, *, ledger: Ledger, prices: Prices, limits: Limits, attribution: Attribution, counting: Counting, evidence: Path
+    ) -> None:
+        """`evidence` is the folder in which the counter keeps what a restart needs."""
         self._ledger, self._prices, self._limits, self._attribution = ledger, prices, limits, attribution
+        self._counting, self._evidence = counting, evidence
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns."""
@@ -35,7 +40,7 @@ class RealSteps:
 
     def fresh_count_once(self, mark: int) -> CountOnce:
         """A counter that knows what the ledger knows up to `mark`."""
-        return CountOnce()
+        return CountOnce(self._counting, folder=self._evidence, mark=mark)
 
     def price(self, entries: pl.DataFrame) -> pl.DataFrame:
         """Entries with their money."""
