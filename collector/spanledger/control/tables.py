@@ -108,5 +108,47 @@ keys = sa.Table(
     sa.Column("last_used_at", Moment),
 )
 
+price_rules = sa.Table(
+    "price_rules",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("layer", sa.String(20), nullable=False, comment="contract, site or default"),
+    sa.Column("scope", sa.String(300), nullable=False, comment="tenant:NAME, project:NAME, key:ID, tag:NAME=VALUE; empty: all"),
+    sa.Column("provider", sa.String(100), nullable=False),
+    sa.Column("model", sa.String(300), nullable=False),
+    sa.Column("tier", sa.String(50), nullable=False),
+    sa.Column("region", sa.String(100), nullable=False),
+    sa.Column("valid_from", Moment),
+    sa.Column("valid_to", Moment),
+    sa.Column("hours", sa.String(11), nullable=False),
+    sa.Column("weekdays", sa.String(40), nullable=False),
+    sa.Column("over_tokens", sa.BigInteger),
+    sa.Column("upto_tokens", sa.BigInteger),
+    sa.Column("rates", sa.JSON, nullable=False, comment="unit → USD, as decimal text"),
+    sa.Column("multiplier", Exact),
+    sa.Column("same_as", sa.String(400), nullable=False),
+    sa.Column("monthly_usd", Exact, comment="a fixed cost a month, whatever is used"),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("author", sa.String(200), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("supersedes", sa.String(64), index=True, comment="the rule it was made in place of"),
+    sa.Column("superseded_at", Moment, index=True, comment="null: in force"),
+)
+
+price_books = sa.Table(
+    "price_books",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True, comment="SHA-256 of what the book says"),
+    sa.Column("name", sa.String(100), nullable=False, comment="genai-prices, litellm or models.dev"),
+    sa.Column("version", sa.String(100), nullable=False),
+    sa.Column("file", sa.String(400), comment="in the data folder; null: the one that is installed"),
+    sa.Column("models", sa.Integer, nullable=False),
+    sa.Column("loaded_at", Moment, nullable=False),
+    sa.Column("loaded_by", sa.String(200), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("in_use", sa.Boolean, nullable=False),
+)
+
 #: Name → table: what `connect()` shows to SQL beside the ledger. Keep it last.
 TABLES: dict[str, sa.Table] = dict(METADATA.tables)
