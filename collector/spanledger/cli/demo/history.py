@@ -64,6 +64,7 @@ class _Agent:
     streams: bool = False
 
 
+# Models whose price the bundled book states by itself: the expected totals are computed from it alone, without our corrections.
 _GPT_4O = _Model("openai", "gpt-4o", "gpt-4o-2024-08-06", 90)
 _GPT_4O_MINI = _Model("openai", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", 110)
 _GPT_41 = _Model("openai", "gpt-4.1", "gpt-4.1-2025-04-14", 85)
@@ -76,14 +77,14 @@ _OPUS = _Model("anthropic", "claude-opus-4-8", "claude-opus-4-8", 50)
 _GEMINI_PRO = _Model("gcp.gemini", "gemini-3.1-pro-preview", "gemini-3.1-pro-preview", 95, reasons=0.3)
 _GEMINI_FLASH = _Model("gcp.gemini", "gemini-3.6-flash", "gemini-3.6-flash", 180)
 _MISTRAL = _Model("mistral_ai", "mistral-small-latest", "mistral-small-latest", 140, caches=False)
-_DEEPSEEK = _Model("deepseek", "deepseek-v4-flash", "deepseek-v4-flash", 55)
+_GROK = _Model("x_ai", "grok-4", "grok-4", 55)
 _HOUSE = _Model("vllm", "house-llm-70b", "house-llm-70b", 40, caches=False)  # no price book knows it
 
 _AGENTS = (
     _Agent("support-bot", "support", 30, ((5, _GPT_4O_MINI), (3, _HAIKU), (2, _GPT_54_MINI)), 1_900, 220, 4, 0.55, streams=True),
     _Agent("code-review", "engineering", 14, ((5, _SONNET), (2, _GPT_55), (1, _OPUS)), 11_000, 850, 3, 0.7, streams=True),
     _Agent("research", "insights", 8, ((3, _GPT_55), (2, _GEMINI_PRO), (1, _OPUS)), 8_000, 1_600, 5, 0.3),
-    _Agent("summarizer", "insights", 14, ((4, _GEMINI_FLASH), (2, _MISTRAL), (1, _DEEPSEEK)), 4_800, 320, 1),
+    _Agent("summarizer", "insights", 14, ((4, _GEMINI_FLASH), (2, _MISTRAL), (1, _GROK)), 4_800, 320, 1),
     _Agent("invoice-reader", "finance", 10, ((3, _GPT_4O), (2, _GPT_41)), 2_600, 380, 1, 0.25),
     _Agent("search-index", "platform", 20, ((1, _EMBEDDING),), 640, 0, 6, operation="embeddings"),
     _Agent("lab-assistant", "research", 4, ((1, _HOUSE),), 1_500, 400, 2),

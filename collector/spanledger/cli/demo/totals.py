@@ -12,7 +12,7 @@ import duckdb
 from genai_prices import Usage, calc_price
 
 #: OpenTelemetry's name of a provider → the price book's.
-_IN_THE_BOOK: Mapping[str, str] = {"gcp.gemini": "google", "mistral_ai": "mistral"}
+_IN_THE_BOOK: Mapping[str, str] = {"gcp.gemini": "google", "mistral_ai": "mistral", "x_ai": "x-ai"}
 
 
 @dataclass(kw_only=True)
