@@ -17,6 +17,7 @@ from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.embedded import cost_in, model_in
 from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources
+from spanledger.collector.points import metric_records
 from spanledger.collector.usage import FLAGS, normalise
 from spanledger.ledger.frame import COLUMNS
 
@@ -63,8 +64,11 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None) -> p
         .get_columns(),
         *_service(telemetry)[records["resource"]].get_columns(),
     )
-    spoken = frame.filter(pl.col("signal") != "metrics")
-    evidence = _evidence(spoken, telemetry, fields, attribution)
+    evidence = _columns(_finished(_spoken(frame), telemetry, fields, attribution))
+    measured = metric_records(frame, telemetry)
+    if not measured.is_empty():
+        measured = _finished(_outcomes(normalise(_providers(measured))), telemetry, fields, attribution)
+        evidence = pl.concat([evidence, _columns(measured)])
     return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], how="diagonal_relaxed")
 
 
@@ -103,7 +107,9 @@ def _linked(links: pl.DataFrame) -> pl.DataFrame:
     return links.select(pl.lit("link").alias("role"), pl.lit("traces").alias("signal"), "trace_id", "span_id", "parent_span_id")
 
 
-def _evidence(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
+def _spoken(frame: pl.DataFrame) -> pl.DataFrame:
+    """Spans and log records with what they are taken for and what they say."""
+    frame = frame.filter(pl.col("signal") != "metrics")
     is_log = pl.col("signal") == "logs"
     frame = frame.with_columns(
         pl.when(is_log)
@@ -112,14 +118,12 @@ def _evidence(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribu
         .str.slice(0, LONGEST_REST)
         .alias("name")
     )
-    frame = roles.classify(frame)
-    frame = normalise(_providers(frame))
-    frame = _outcomes(frame)
-    frame = _roles(frame)
-    frame = _times(frame)
-    frame = _ranked(_identified(frame))
-    frame = _rest(_tags(frame, telemetry, attribution), telemetry, fields)
-    return _columns(frame)
+    return _roles(_outcomes(normalise(_providers(roles.classify(frame)))))
+
+
+def _finished(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
+    frame = _ranked(_identified(_times(frame)))
+    return _rest(_tags(frame, telemetry, attribution), telemetry, fields)
 
 
 def _providers(frame: pl.DataFrame) -> pl.DataFrame:
@@ -218,7 +222,7 @@ def _times(frame: pl.DataFrame) -> pl.DataFrame:
     arrived = pl.col("received_at").dt.epoch("us")
     lasted = pl.coalesce("duration", "duration_ms")
     lasted = pl.when(lasted <= 86_400).then((lasted * 1e6).cast(pl.Int64))
-    is_log = pl.col("signal") == "logs"
+    is_log = pl.col("signal") != "traces"
     end = pl.when(pl.col("end") > 0).then("end").otherwise("observed") // 1000
     start = pl.when(is_log).then(None).otherwise(pl.col("start") // 1000)
     frame = frame.with_columns(
@@ -370,7 +374,7 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         "duration_seconds": pl.when(~pl.col("time_implausible")).then(lasted),
         "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
         "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
-        "granularity": pl.lit("call"),
+        "granularity": pl.when(pl.col("role") == "metric").then(pl.lit("metric")).otherwise(pl.lit("call")),
         "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
         "streamed": pl.col("streamed").str.to_lowercase() == "true",
         "batch": pl.col("batch").str.to_lowercase() == "true",
@@ -393,12 +397,16 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         .round(12)
         .cast(COLUMNS["reported_cost_usd"], strict=False),
         "outcome": pl.when("failed").then(pl.lit("error")).otherwise(pl.lit("ok")),
-        "cut_short": pl.when(
+        "tokens_estimated": pl.col("estimated").str.to_lowercase() == "true",
+        "cut_short": pl.when(pl.col("cut_short").is_not_null())
+        .then(pl.col("cut_short").str.to_lowercase() == "true")
+        .when(
             (pl.col("role") == "leaf")
             & pl.col("input").is_not_null()
             & pl.col("output").is_null()
             & (pl.col("streamed").str.to_lowercase() == "true")
-        ).then(True),
+        )
+        .then(True),
         "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details),
         "flags": _flagged(frame),
     }

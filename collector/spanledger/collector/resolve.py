@@ -51,10 +51,10 @@ class Verdicts:
 def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True) -> Verdicts:
     """`settled` says of each row whether it has waited long enough to be taken as all there is about its call."""
     rows = evidence.height
+    evidence = _told_apart(evidence)
     role = evidence["role"].fill_null("span").to_numpy()
     leaves = role == "leaf"
     barrier = (role == "agent") | (role == "tool")
-    evidence = _told_apart(evidence)
     said = evidence["said"].fill_null(False).to_numpy()
     ancestry = Ancestry.of(evidence)
     groups = Groups.of(rows)
@@ -87,32 +87,53 @@ def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True)
     return Verdicts(label, stands, rule, by, calls)
 
 
+#: Measures of which a running total is taken apart.
+_TOTALS = (
+    "calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
+    "reasoning_tokens", "reported_cost_usd",
+)  # fmt: skip
+
+
 def _told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
-    """Calls of a loop whose emitter reports the sum so far: each less the one before it."""
-    summed = (
-        pl.col("cumulative").fill_null(False)
-        & (pl.col("role") == "leaf")
-        & pl.col("said")
-        & pl.col("parent_span_id").is_not_null()
+    """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
+    total = pl.col("cumulative").fill_null(False)
+    looped = total & (pl.col("role") == "leaf") & pl.col("said") & pl.col("parent_span_id").is_not_null()
+    metered = total & (pl.col("role") == "metric")
+    run = (
+        pl.when(looped)
+        .then(pl.concat_str("trace_id", "parent_span_id", pl.col("model").fill_null("")))
+        .when(metered)
+        .then("series")
+        .alias("run")
     )
-    if not evidence.select(summed.any()).item():
+    frame = evidence.with_columns(run)
+    if frame["run"].null_count() == frame.height:
         return evidence
-    by = ["trace_id", "parent_span_id", "model", pl.col("cumulative").fill_null(False)]
-    ordered = evidence.with_row_index("place").sort("started", "entry_id", maintain_order=True)
-    before = [
-        pl.when(summed).then(pl.col(name)).shift(1).over(by).alias(f"{name}_before") for name in ("input_tokens", "output_tokens")
-    ]
-    grew = (pl.col("input_tokens") >= pl.col("input_tokens_before")) & (pl.col("output_tokens") >= pl.col("output_tokens_before"))
-    changes = summed & grew.fill_null(False)
-    return (
-        ordered.with_columns(before)
-        .with_columns(
-            pl.when(changes).then(pl.col(name) - pl.col(f"{name}_before")).otherwise(name).alias(name)
-            for name in ("input_tokens", "output_tokens")
-        )
-        .sort("place")
-        .drop("place", "input_tokens_before", "output_tokens_before")
+    frame = frame.with_row_index("place")
+    runs = frame.filter(pl.col("run").is_not_null()).sort("run", "ended", "started", "entry_id")
+    before = {name: pl.col(name).shift(1).over("run") for name in _TOTALS}
+    # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
+    grew = pl.all_horizontal(
+        (pl.col(name) >= before[name]).fill_null(True) for name in ("input_tokens", "output_tokens", "calls")
     )
+    follows = grew & pl.any_horizontal(before[name].is_not_null() for name in ("input_tokens", "output_tokens"))
+    runs = runs.with_columns(follows.alias("follows")).with_columns(
+        *(pl.when("follows").then(pl.col(name) - before[name].fill_null(0)).otherwise(name).alias(name) for name in _TOTALS),
+        pl.when(pl.col("follows") & (pl.col("role") == "leaf"))
+        .then(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"])))
+        .otherwise("flags")
+        .alias("flags"),
+    )
+    runs = runs.with_columns(
+        pl.when(
+            (pl.col("role") == "metric")
+            & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in ("input_tokens", "output_tokens", "calls"))
+        )
+        .then(pl.lit("span"))
+        .otherwise("role")
+        .alias("role")
+    )
+    return pl.concat([frame.filter(pl.col("run").is_null()), runs.select(frame.columns)]).sort("place").drop("place", "run")
 
 
 def _representatives(evidence: pl.DataFrame, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:
@@ -332,7 +353,10 @@ def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, a
         .then(pl.lit("metric"))
         .otherwise("granularity")
         .alias("granularity"),
-        pl.when(pl.col("role") == "metric").then(pl.col("calls")).otherwise(pl.lit(1, dtype=pl.Int64)).alias("calls"),
+        pl.when(pl.col("role") == "metric")
+        .then(pl.col("calls").fill_null(1))
+        .otherwise(pl.lit(1, dtype=pl.Int64))
+        .alias("calls"),
     )
 
 

@@ -24,8 +24,8 @@ FLAGS = (
     "text_cut",  # a name was longer than 512 characters
     "time_implausible",  # the time it gives cannot be; the time of arrival stands for it
     "usage_unknown",  # it was a call, and nothing says how many tokens it took
+    "calls_unknown",  # a metric that sums tokens and does not count calls: one call is assumed for each of its points
     "ids_invalid",  # trace or span id are not of the length they must have
-    "cumulative",  # this emitter sums over a loop of calls; the earlier ones were subtracted
 )
 
 _DETAILS = ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "input_audio", "output_audio", "total")

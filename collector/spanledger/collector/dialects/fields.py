@@ -10,7 +10,7 @@ COUNTS = (
     "input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "total",
     "tool_prompt", "extra_input", "extra_output",
     "input_audio", "output_audio", "cache_read_audio", "input_image", "output_image", "input_video",
-    "images", "searches", "attempt", "status",
+    "images", "searches", "pages", "characters", "requests", "attempt", "status",
 )  # fmt: skip
 
 #: Other numbers, with the factor that turns the attribute into the ledger's unit.
@@ -26,7 +26,7 @@ AMOUNTS: Mapping[str, float] = {
 TEXTS = (
     "provider", "request_model", "response_model", "model_hint", "operation", "class", "subclass", "event",
     "response_id", "request_id", "event_id", "hold_id", "service_tier", "server_address", "region", "finish_reason", "error_type", "error_text",
-    "streamed", "cache_hit", "batch",
+    "streamed", "cache_hit", "batch", "cut_short", "estimated",
     "tenant", "project", "user", "agent", "session",
     "raw", "raw_cost",
 )  # fmt: skip
@@ -53,7 +53,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "operation": ("gen_ai.operation.name",),
     "event": ("event.name",),
     "response_id": ("gen_ai.response.id", "ai.response.id", "cursor.usage_event.id"),
-    "request_id": ("anthropic.request.id", "copilot_chat.server_request_id", "litellm.call_id"),
+    "request_id": ("anthropic.request.id", "spanledger.request.id", "copilot_chat.server_request_id", "litellm.call_id"),
     "event_id": ("cursor.event.id",),
     "hold_id": ("spanledger.hold.id",),
     "input": (
@@ -109,9 +109,14 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "cache_read_audio": ("gen_ai.usage.audio.cache_read.input_tokens",),
     "input_image": ("gen_ai.usage.image.input_tokens",),
     "output_image": ("gen_ai.usage.image.output_tokens",),
-    "input_video": ("gen_ai.usage.video.input_tokens",),
-    "images": ("spanledger.usage.images",),
-    "searches": ("spanledger.usage.searches",),
+    "input_video": ("gen_ai.usage.video.input_tokens", "spanledger.meter.input_video_tokens"),
+    "images": ("spanledger.meter.images",),
+    "searches": ("spanledger.meter.searches", "anthropic.usage.server_tool_use.web_search_requests"),
+    "pages": ("spanledger.meter.pages",),
+    "characters": ("spanledger.meter.characters",),
+    "requests": ("spanledger.meter.requests",),
+    "audio_seconds": ("spanledger.meter.audio_seconds",),
+    "video_seconds": ("spanledger.meter.video_seconds",),
     "attempt": ("spanledger.attempt", "attempt"),
     "status": ("http.response.status_code", "status_code"),
     "cost": (
@@ -128,7 +133,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
         "gen_ai.response.service_tier", "openai.request.service_tier", "gen_ai.openai.request.service_tier",
     ),
     "server_address": ("server.address",),
-    "region": ("cloud.region", "aws.region"),
+    "region": ("anthropic.response.inference_geo", "cloud.region", "aws.region"),
     "finish_reason": (
         "gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason", "ai.response.finishReason",
         "anthropic.message.stop_reason", "stop_reason",
@@ -138,6 +143,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "streamed": ("gen_ai.request.stream", "llm.is_streaming"),
     "cache_hit": ("litellm.cache_hit",),
     "batch": ("spanledger.batch",),
+    "cut_short": ("spanledger.stream.cut_short",),
+    "estimated": ("spanledger.tokens.estimated",),
     "raw": (),
     "raw_cost": (),
 }  # fmt: skip

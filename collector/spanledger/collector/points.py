@@ -1,0 +1,130 @@
+"""Points of metrics laid together: what one emitter says of one model at one moment is one record."""
+
+from hashlib import blake2b
+
+import polars as pl
+
+from spanledger.collector.decode import Telemetry
+from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, WHO
+from spanledger.collector.dialects.meters import BY_NAME, TYPE_ATTRIBUTES
+from spanledger.collector.roles import OPERATIONS
+
+#: What tells one series of an emitter from another.
+_SERIES = (
+    "resource", "scope", "temporality", "provider", "request_model", "response_model", "operation", "error_type", "service_tier",
+    "server_address", *WHO,
+)  # fmt: skip
+_CUMULATIVE = 2
+_COUNTED = ("input", "output", "cache_read", "cache_write", "reasoning", "tool_prompt")
+
+
+def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
+    """One row for each series and moment, with the columns of a spoken record; totals are as sent, cumulative ones too."""
+    points = frame.filter((pl.col("signal") == "metrics") & pl.col("given_name").is_in(list(BY_NAME)))
+    if points.is_empty():
+        return points
+    points = _typed(points, telemetry)
+    meant = pl.struct("given_name", "type").map_batches(_meanings, return_dtype=pl.String)
+    points = points.with_columns(meant.alias("counted")).filter(
+        pl.col("counted").is_not_null()
+        & pl.col("value").is_finite()
+        & (pl.col("value") >= 0)
+        & (
+            pl.col("operation").is_null()
+            | pl.col("operation").is_in([name for name, role in OPERATIONS.items() if role == "leaf"])
+        )
+    )
+    points = _without_weaker(points)
+    if points.is_empty():
+        return points
+    calls = pl.col("points").fill_null(0) * (
+        pl.col("counted").is_in(["input", "seconds"]) & pl.col("given_name").is_in(_COUNTING)
+    )
+    by = [*_SERIES, "end"]
+    summed = points.group_by(by, maintain_order=True).agg(
+        pl.all().exclude([*_COUNTED, "cost", *_SERIES, "end"]).first(),
+        *(
+            pl.when((pl.col("counted") == name).any())
+            .then(pl.col("value").filter(pl.col("counted") == name).sum())
+            .cast(pl.Int64, strict=False)
+            .alias(name)
+            for name in _COUNTED
+        ),
+        pl.when(pl.col("counted").is_in(["cost", "cost_micros"]).any())
+        .then(
+            (pl.col("value") * pl.when(pl.col("counted") == "cost_micros").then(1e-6).otherwise(1.0))
+            .filter(pl.col("counted").is_in(["cost", "cost_micros"]))
+            .sum()
+        )
+        .alias("cost"),
+        calls.filter(pl.col("counted") == "input").sum().alias("by_tokens"),
+        calls.filter(pl.col("counted") == "seconds").sum().alias("by_time"),
+    )
+    count = pl.max_horizontal("by_tokens", "by_time")
+    said = pl.any_horizontal(pl.col("input", "output").is_not_null())
+    rows = summed.with_columns(
+        pl.when(count > 0).then(count).cast(pl.Int64).alias("calls"),
+        (count == 0).alias("calls_unknown"),
+        said.alias("said"),
+        pl.lit("metric").alias("role"),
+        (pl.col("temporality") == _CUMULATIVE).fill_null(False).alias("cumulative"),
+        pl.when(said).then(False).otherwise(pl.col("error_type").is_null()).alias("usage_unknown"),
+        *(pl.lit(None, dtype=pl.Int64).alias(name) for name in COUNTS if name not in (*_COUNTED, "status")),
+        *(pl.lit(None, dtype=pl.Float64).alias(name) for name in AMOUNTS if name != "cost"),
+        pl.col("given_name").alias("name"),
+        pl.lit(False).alias("fails"),
+    ).filter(pl.col("said") | (pl.col("calls") > 0))
+    series = [
+        _digest(row)
+        for row in rows.select("emitter", "scope_name", *(n for n in _SERIES if n not in ("resource", "scope"))).iter_rows()
+    ]
+    return rows.with_columns(
+        pl.Series("series", series, dtype=pl.String),
+        pl.Series("digest", [_digest((name, end)) for name, end in zip(series, rows["end"], strict=True)], dtype=pl.String),
+    ).drop("by_tokens", "by_time", "counted", "type")
+
+
+_COUNTING = [meter.name for meter in BY_NAME.values() if meter.counts_calls]
+
+
+def _typed(points: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
+    """The points with their token type, as sent; "" where there is none."""
+    wanted = pl.Series([key in TYPE_ATTRIBUTES for key in telemetry.keys], dtype=pl.Boolean)
+    attributes = telemetry.attributes
+    types = attributes.filter(wanted[attributes["key"]]).select(
+        pl.col("row").alias("at"), pl.col("text").alias("type"), pl.col("key")
+    )
+    keys = pl.Series("told_by", telemetry.keys, dtype=pl.String)
+    types = types.with_columns(keys[types["key"]])
+    told_by = points["given_name"].replace_strict(
+        {name: meter.type_attribute for name, meter in BY_NAME.items()}, return_dtype=pl.String
+    )
+    return (
+        points.with_columns(told_by.alias("told_by"))
+        .join(types.drop("key").unique(["at", "told_by"]), on=["at", "told_by"], how="left")
+        .drop("told_by")
+    )
+
+
+def _meanings(pairs: pl.Series) -> pl.Series:
+    return pl.Series([BY_NAME[pair["given_name"]].fields.get(pair["type"] or "") for pair in pairs], dtype=pl.String)
+
+
+def _without_weaker(points: pl.DataFrame) -> pl.DataFrame:
+    """Without the token counts of a metric where the same scope has a better one."""
+    present = set(points.select("scope", "given_name").unique().iter_rows())
+    weaker = [(scope, name) for scope, name in present if (better := BY_NAME[name].unless) and (scope, better) in present]
+    if not weaker:
+        return points
+    return points.join(
+        pl.DataFrame(weaker, schema={"scope": pl.Int64, "given_name": pl.String}, orient="row"),
+        on=["scope", "given_name"],
+        how="anti",
+    )
+
+
+def _digest(parts: tuple[object, ...]) -> str:
+    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+assert set(_COUNTED) <= set(FIELDS)  # noqa: S101
