@@ -20,9 +20,9 @@ def doctor(
     knowing (!) does not count.
     """
     from spanledger.cli.findings import look
-    from spanledger.cli.quick_arrow import start_quickly
+    from spanledger.cli.libraries import prepare
 
-    start_quickly()
+    prepare()
 
     findings = look(data, config)
     if json:

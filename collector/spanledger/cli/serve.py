@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spanledger.cli.addresses import Addresses
+from spanledger.cli.libraries import prepare
 from spanledger.cli.options import ApiPort, Config, DataOver, GrpcPort, HttpPort
-from spanledger.cli.quick_arrow import start_quickly
 from spanledger.cli.say import fail
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def serve(
 
     SIGINT or SIGTERM stops it cleanly: what was acknowledged is posted or stays in the journal. Logs go to standard error.
     """
-    # gRPC's own log lines would stand beside the one clear line about a port in use.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    start_quickly()
+    prepare()
     from spanledger.collector.config import ConfigError, load
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

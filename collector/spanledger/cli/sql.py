@@ -53,9 +53,9 @@ def sql(
 
 def _connected(data: Path):  # type: ignore[no-untyped-def]
     """A connection over `data`, which need not hold a ledger yet but must not be something else."""
-    from spanledger.cli.quick_arrow import start_quickly
+    from spanledger.cli.libraries import prepare
 
-    start_quickly()
+    prepare()
     from spanledger.analytics.connect import connect
 
     if data.exists() and not data.is_dir():

@@ -48,9 +48,9 @@ def demo(
 
     from spanledger.cli.addresses import running
     from spanledger.cli.backlog import backlog
-    from spanledger.cli.quick_arrow import start_quickly
+    from spanledger.cli.libraries import prepare
 
-    start_quickly()
+    prepare()
     addresses = running(data)
     if addresses is None:
         fail(f"no collector runs over {data}", hint="start one in another terminal: spanledger up (or make up)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,22 +26,23 @@ class XaiStandIn:
     """Runs from construction until `close()`; `address` is a host and port for an insecure channel."""
 
     def __init__(self) -> None:
-        from xai_sdk.proto import chat_pb2, deferred_pb2
-
-        self._chat, self._deferred = chat_pb2, deferred_pb2
+        # Chooses by the installed protobuf which of its generated modules it has.
+        messages: Any = import_module("xai_sdk.proto")
+        server: Any = grpc
+        self._chat, self._deferred = messages.chat_pb2, messages.deferred_pb2
         self._waiting: dict[str, Any] = {}
         self._count = 0
-        self._server = grpc.server(ThreadPoolExecutor(max_workers=4))
-        ask = chat_pb2.GetCompletionsRequest.FromString
+        self._server = server.server(ThreadPoolExecutor(max_workers=4))
+        ask = self._chat.GetCompletionsRequest.FromString
         handlers = {
-            "GetCompletion": grpc.unary_unary_rpc_method_handler(self._complete, ask, _bytes),
-            "GetCompletionChunk": grpc.unary_stream_rpc_method_handler(self._stream, ask, _bytes),
-            "StartDeferredCompletion": grpc.unary_unary_rpc_method_handler(self._defer, ask, _bytes),
-            "GetDeferredCompletion": grpc.unary_unary_rpc_method_handler(
-                self._deferred_answer, deferred_pb2.GetDeferredRequest.FromString, _bytes
+            "GetCompletion": server.unary_unary_rpc_method_handler(self._complete, ask, _bytes),
+            "GetCompletionChunk": server.unary_stream_rpc_method_handler(self._stream, ask, _bytes),
+            "StartDeferredCompletion": server.unary_unary_rpc_method_handler(self._defer, ask, _bytes),
+            "GetDeferredCompletion": server.unary_unary_rpc_method_handler(
+                self._deferred_answer, self._deferred.GetDeferredRequest.FromString, _bytes
             ),
         }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, handlers),))
+        self._server.add_generic_rpc_handlers((server.method_handlers_generic_handler(_SERVICE, handlers),))
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
         self.address = f"127.0.0.1:{self.port}"
         self._server.start()
