@@ -15,6 +15,8 @@ from spanledger.instrumentation.answer import Answer, Reader
 
 _PRELUDE = Struct(">III")
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+#: A piece of the answer; how many there were is all that is asked.
+_DELTA: dict[str, Any] = {"contentBlockDelta": None}
 LARGEST = 32 * 1024 * 1024
 
 
@@ -30,7 +32,9 @@ def event_of(headers: Mapping[str, Any], payload: bytes) -> dict[str, Any] | Non
     if kind == "chunk":
         inner = base64.b64decode(json.loads(payload).get("bytes") or "")
         document = json.loads(inner) if b"amazon-bedrock-invocationMetrics" in inner else None
-        return {"chunk": document} if isinstance(document, dict) else None
+        return {"chunk": document if isinstance(document, dict) else None}
+    if kind == "contentBlockDelta":
+        return _DELTA
     if kind in ("metadata", "messageStop"):
         return {kind: json.loads(payload)}
     return None

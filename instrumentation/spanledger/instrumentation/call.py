@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spanledger.instrumentation import attribution, harmless
 from spanledger.instrumentation.answer import Answer, Asked
+from spanledger.instrumentation.failure import error_type
 from spanledger.instrumentation.usage import Usage
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Call:
 
     def _finish(self, error: BaseException | None) -> None:
         answer, asked = self.answer, self.asked
-        failed = answer.error if error is None else _error_type(error)
+        failed = answer.error if error is None else error_type(error)
         attributes: dict[str, Any] = {}
         cut_short = asked.streamed and not answer.finished and (self.first_at or failed is None)
         if failed is None and asked.operation.counts_tokens and (answer.usage is None or cut_short):
@@ -137,25 +138,6 @@ class Call:
             return
         answer.usage = replace(told, input=asked_for, output=max(heard, told.output or 0))
         attributes["spanledger.tokens.estimated"] = True
-
-
-def _error_type(error: BaseException) -> str | None:
-    """The provider's own code, the HTTP status, or the class of the exception; None for leaving a stream early."""
-    if isinstance(error, GeneratorExit):
-        return None
-    code = getattr(error, "code", None)
-    if isinstance(code, str) and code:
-        return code
-    body = getattr(error, "body", None)
-    if type(body) is dict:
-        inner = body.get("error")
-        kind = (inner if type(inner) is dict else body).get("type")
-        if isinstance(kind, str) and kind and kind != "error":
-            return kind
-    status = getattr(error, "status_code", None)
-    if type(status) is int:
-        return str(status)
-    return type(error).__qualname__
 
 
 def end_open_calls() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from spanledger.instrumentation.bodies import reader_for
 from spanledger.instrumentation.call import Call
+from spanledger.instrumentation.failure import said
 from spanledger.instrumentation.streams import async_events, events, watch_body
 
 #: How each type of result is watched; found once per type, by shape, so that no private class is imported.
@@ -81,14 +82,10 @@ def watch_response(call: Call, response: Any) -> None:
 
 def failure(response: Any) -> str:
     """The provider's own code for a failed answer where its body is at hand, else the status."""
+    told = None
     if response.is_stream_consumed or response.is_closed:
         try:
-            said = json.loads(response.content)
+            told = said(json.loads(response.content))
         except ValueError:
-            said = None
-        inner = said.get("error", said) if isinstance(said, dict) else None
-        if isinstance(inner, dict):
-            for name in ("code", "type", "status"):
-                if isinstance(inner.get(name), str) and inner[name] != "error":
-                    return str(inner[name])
-    return str(response.status_code)
+            told = None
+    return told or str(response.status_code)

@@ -14,8 +14,8 @@ from spanledger.instrumentation.watching import AsyncPieces, Closable, Pieces
 from spanledger.instrumentation.wires.openai_chat import read_chat, read_chat_event
 from spanledger.instrumentation.wires.openai_media import read_embeddings
 
-_CHAT = Operation(name="chat", read=read_chat, read_event=read_chat_event)
-_EMBEDDINGS = Operation(name="embeddings", read=read_embeddings)
+_CHAT = Operation(name="chat", read=read_chat, read_event=read_chat_event, counts_tokens=True)
+_EMBEDDINGS = Operation(name="embeddings", read=read_embeddings, counts_tokens=True)
 
 
 def _asking(operation: Operation) -> Ask:

@@ -19,12 +19,12 @@ from spanledger.instrumentation.wires.bedrock import (
 )
 
 OPERATIONS: Mapping[str, Operation] = {
-    "Converse": Operation(name="chat", read=read_converse),
-    "ConverseStream": Operation(name="chat", read=nothing, read_event=read_converse_event),
-    "InvokeModel": Operation(name="chat", read=nothing),
-    "InvokeModelWithResponseStream": Operation(name="chat", read=nothing, read_event=read_invoke_event),
+    "Converse": Operation(name="chat", read=read_converse, counts_tokens=True),
+    "ConverseStream": Operation(name="chat", read=nothing, read_event=read_converse_event, counts_tokens=True),
+    "InvokeModel": Operation(name="chat", read=nothing, counts_tokens=True),
+    "InvokeModelWithResponseStream": Operation(name="chat", read=nothing, read_event=read_invoke_event, counts_tokens=True),
 }
-_EMBEDDINGS = Operation(name="embeddings", read=nothing)
+_EMBEDDINGS = Operation(name="embeddings", read=nothing, counts_tokens=True)
 _IMAGES = Operation(name="image_generation", read=nothing)
 
 _PARAMETERS = (("temperature", "gen_ai.request.temperature"), ("topP", "gen_ai.request.top_p"))

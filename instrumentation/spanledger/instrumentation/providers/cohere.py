@@ -20,15 +20,15 @@ from spanledger.instrumentation.wires.cohere import (
 )
 
 OPERATIONS: Mapping[str, Operation] = {
-    "v2/chat": Operation(name="chat", read=read_v2, read_event=read_v2_event),
-    "v1/chat": Operation(name="chat", read=read_v1, read_event=read_v1_event),
-    "v1/generate": Operation(name="text_completion", read=read_v1, read_event=read_v1_event),
-    "v2/embed": Operation(name="embeddings", read=read_document),
-    "v1/embed": Operation(name="embeddings", read=read_document),
+    "v2/chat": Operation(name="chat", read=read_v2, read_event=read_v2_event, counts_tokens=True),
+    "v1/chat": Operation(name="chat", read=read_v1, read_event=read_v1_event, counts_tokens=True),
+    "v1/generate": Operation(name="text_completion", read=read_v1, read_event=read_v1_event, counts_tokens=True),
+    "v2/embed": Operation(name="embeddings", read=read_document, counts_tokens=True),
+    "v1/embed": Operation(name="embeddings", read=read_document, counts_tokens=True),
     "v2/rerank": Operation(name="rerank", read=read_document),
     "v1/rerank": Operation(name="rerank", read=read_document),
     "v1/classify": Operation(name="classification", read=read_document),
-    "v1/summarize": Operation(name="text_completion", read=read_document),
+    "v1/summarize": Operation(name="text_completion", read=read_document, counts_tokens=True),
 }
 
 

@@ -12,8 +12,8 @@ from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.streams import async_events, events
 from spanledger.instrumentation.wires.gemini import read_content, read_content_event, read_embeddings, read_images
 
-_CONTENT = Operation(name="generate_content", read=read_content, read_event=read_content_event)
-_EMBEDDINGS = Operation(name="embeddings", read=read_embeddings)
+_CONTENT = Operation(name="generate_content", read=read_content, read_event=read_content_event, counts_tokens=True)
+_EMBEDDINGS = Operation(name="embeddings", read=read_embeddings, counts_tokens=True)
 _IMAGES = Operation(name="image_generation", read=read_images)
 
 #: By the method that ends the path.

@@ -59,9 +59,9 @@ def _read_image(_: Any, answer: Answer) -> None:
 
 #: By the client's name of the task.
 OPERATIONS: Mapping[str, Operation] = {
-    "conversational": Operation(name="chat", read=read_chat, read_event=read_chat_event),
-    "text-generation": Operation(name="text_completion", read=_read_text, read_event=_read_text_event),
-    "feature-extraction": Operation(name="embeddings", read=_read_nothing),
+    "conversational": Operation(name="chat", read=read_chat, read_event=read_chat_event, counts_tokens=True),
+    "text-generation": Operation(name="text_completion", read=_read_text, read_event=_read_text_event, counts_tokens=True),
+    "feature-extraction": Operation(name="embeddings", read=_read_nothing, counts_tokens=True),
     "text-to-image": Operation(name="image_generation", read=_read_image),
     "text-to-speech": Operation(name="speech", read=_read_nothing),
     "automatic-speech-recognition": Operation(name="transcription", read=_read_nothing),

@@ -14,9 +14,9 @@ from spanledger.instrumentation.wires.bedrock import read_converse, read_convers
 
 #: By the end of the path: the format of whoever answers there. The longer endings stand first.
 OPERATIONS: Mapping[str, Operation] = {
-    "/converse": Operation(name="chat", read=read_converse),
-    "/converse-stream": Operation(name="chat", read=nothing, read_event=read_converse_event),
-    "/invoke-with-response-stream": Operation(name="chat", read=nothing, read_event=read_invoke_event),
+    "/converse": Operation(name="chat", read=read_converse, counts_tokens=True),
+    "/converse-stream": Operation(name="chat", read=nothing, read_event=read_converse_event, counts_tokens=True),
+    "/invoke-with-response-stream": Operation(name="chat", read=nothing, read_event=read_invoke_event, counts_tokens=True),
     **anthropic.OPERATIONS,
     **{f"/{path}": operation for path, operation in cohere.OPERATIONS.items()},
     **ollama.OPERATIONS,

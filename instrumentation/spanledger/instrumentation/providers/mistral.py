@@ -18,14 +18,14 @@ from spanledger.instrumentation.wires.mistral import (
 from spanledger.instrumentation.wires.openai_chat import read_chat, read_chat_event
 from spanledger.instrumentation.wires.openai_media import read_embeddings
 
-_CHAT = Operation(name="chat", read=read_chat, read_event=read_chat_event)
-_CONVERSATION = Operation(name="chat", read=read_conversation, read_event=read_conversation_event)
+_CHAT = Operation(name="chat", read=read_chat, read_event=read_chat_event, counts_tokens=True)
+_CONVERSATION = Operation(name="chat", read=read_conversation, read_event=read_conversation_event, counts_tokens=True)
 
 OPERATIONS: Mapping[str, Operation] = {
     "/chat/completions": _CHAT,
     "/agents/completions": _CHAT,
-    "/fim/completions": Operation(name="text_completion", read=read_chat, read_event=read_chat_event),
-    "/embeddings": Operation(name="embeddings", read=read_embeddings),
+    "/fim/completions": Operation(name="text_completion", read=read_chat, read_event=read_chat_event, counts_tokens=True),
+    "/embeddings": Operation(name="embeddings", read=read_embeddings, counts_tokens=True),
     "/ocr": Operation(name="ocr", read=read_pages),
     "/audio/transcriptions": Operation(name="transcription", read=read_transcription),
 }

@@ -11,10 +11,10 @@ from spanledger.instrumentation.stainless import sampling
 from spanledger.instrumentation.wires.ollama import read, read_embeddings, read_event
 
 OPERATIONS: Mapping[str, Operation] = {
-    "/api/chat": Operation(name="chat", read=read, read_event=read_event),
-    "/api/generate": Operation(name="text_completion", read=read, read_event=read_event),
-    "/api/embed": Operation(name="embeddings", read=read_embeddings),
-    "/api/embeddings": Operation(name="embeddings", read=read_embeddings),
+    "/api/chat": Operation(name="chat", read=read, read_event=read_event, counts_tokens=True),
+    "/api/generate": Operation(name="text_completion", read=read, read_event=read_event, counts_tokens=True),
+    "/api/embed": Operation(name="embeddings", read=read_embeddings, counts_tokens=True),
+    "/api/embeddings": Operation(name="embeddings", read=read_embeddings, counts_tokens=True),
 }
 
 

@@ -19,7 +19,7 @@ def _read(answered: Any, answer: Answer) -> None:
     answer.finished = True
 
 
-_EMBEDDINGS = Operation(name="embeddings", read=_read)
+_EMBEDDINGS = Operation(name="embeddings", read=_read, counts_tokens=True)
 _RERANK = Operation(name="rerank", read=_read)
 
 

@@ -7,7 +7,7 @@ from spanledger.instrumentation.provider import Ask, Provider, RequestLayer
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.wires.xai import read_answer, read_chunk
 
-_CHAT = Operation(name="chat", read=read_answer, read_event=read_chunk)
+_CHAT = Operation(name="chat", read=read_answer, read_event=read_chunk, counts_tokens=True)
 
 _PARAMETERS = (
     ("temperature", "gen_ai.request.temperature"),

@@ -40,6 +40,8 @@ def read_converse_event(event: dict[str, Any], answer: Answer) -> None:
     elif "metadata" in event:
         _metadata(event["metadata"], answer)
         answer.finished = True
+    elif "contentBlockDelta" in event:
+        answer.pieces += 1
     elif "error" in event:
         answer.error = event["error"]
 
@@ -74,6 +76,7 @@ def read_invoke_event(event: dict[str, Any], answer: Answer) -> None:
     if "error" in event:
         answer.error = event["error"]
         return
+    answer.pieces += 1
     metrics = (event.get("chunk") or {}).get("amazon-bedrock-invocationMetrics")
     if metrics:
         read, write = count(metrics, "cacheReadInputTokenCount"), count(metrics, "cacheWriteInputTokenCount")

@@ -45,7 +45,9 @@ def read_v2(answered: Any, answer: Answer) -> None:
 
 def read_v2_event(event: Any, answer: Answer) -> None:
     kind = field(event, "type")
-    if kind == "message-start":
+    if kind == "content-delta":
+        answer.pieces += 1
+    elif kind == "message-start":
         answer.id = field(event, "id")
     elif kind == "message-end":
         delta = field(event, "delta") or {}
@@ -72,7 +74,9 @@ def read_v1(answered: Any, answer: Answer) -> None:
 
 def read_v1_event(event: Any, answer: Answer) -> None:
     kind = field(event, "event_type")
-    if kind == "stream-start":
+    if kind == "text-generation":
+        answer.pieces += 1
+    elif kind == "stream-start":
         answer.id = field(event, "generation_id")
     elif kind == "stream-end" or field(event, "is_finished"):
         response = field(event, "response")

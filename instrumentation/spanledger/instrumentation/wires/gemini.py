@@ -57,6 +57,10 @@ def read_content_event(chunk: dict[str, Any], answer: Answer) -> None:
             # Vertex: ON_DEMAND, ON_DEMAND_FLEX, ON_DEMAND_PRIORITY or PROVISIONED_THROUGHPUT.
             answer.say("gen_ai.response.service_tier", tier)
     for candidate in chunk.get("candidates") or ():
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            if text := part.get("text"):
+                answer.pieces += 1
+                answer.characters += len(text)
         reason = candidate.get("finishReason")
         if reason:
             answer.finish(reason, candidate.get("index") or 0)

@@ -27,6 +27,7 @@ def read_conversation_event(event: Any, answer: Answer) -> None:
         answer.id = field(event, "conversation_id")
     elif kind == "message.output.delta":
         answer.model = answer.model or field(event, "model")
+        answer.pieces += 1
     elif kind == "conversation.response.done":
         identity = answer.id
         read_conversation(event, answer)

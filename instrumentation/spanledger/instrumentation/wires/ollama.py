@@ -16,6 +16,8 @@ def read_event(event: Any, answer: Answer) -> None:
     if answer.model is None:
         answer.model = field(event, "model")
     if not field(event, "done"):
+        # A piece is a token.
+        answer.pieces += 1
         return
     prompt, made = count(event, "prompt_eval_count"), count(event, "eval_count")
     if prompt is not None or made is not None:

@@ -1,59 +1,80 @@
 """OpenAI's chat completions and completions, in every dialect of those who speak them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer
-from spanledger.instrumentation.usage import Usage, count, field, view
+from spanledger.instrumentation.usage import NOTHING, Usage, field, view, whole
 
 
 def chat_usage(usage: Any) -> Usage:
     """The usage of a chat completion, in every known dialect of it."""
-    details = field(usage, "prompt_tokens_details")
-    output_details = field(usage, "completion_tokens_details")
-    prompt, completion = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
-    reasoning = None if output_details is None else count(output_details, "reasoning_tokens")
-    if reasoning and completion is not None and count(usage, "total_tokens") == (prompt or 0) + completion + reasoning:
+    said = view(usage)
+    details, output_details = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
+    inputs = NOTHING if details is None else view(details)
+    outputs = NOTHING if output_details is None else view(output_details)
+    prompt, completion = whole(said.get("prompt_tokens")), whole(said.get("completion_tokens"))
+    reasoning = whole(outputs.get("reasoning_tokens"))
+    if reasoning and completion is not None and said.get("total_tokens") == (prompt or 0) + completion + reasoning:
         # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
         completion += reasoning
-    cached = None if details is None else count(details, "cached_tokens")
+    cached = whole(inputs.get("cached_tokens"))
     if cached is None:
         # DeepSeek's and Moonshot's places for it.
-        cached = count(usage, "prompt_cache_hit_tokens")
-        cached = count(usage, "cached_tokens") if cached is None else cached
-    if details is None and output_details is None:
-        return Usage(input=prompt, output=completion, cache_read=cached)
+        cached = whole(said.get("prompt_cache_hit_tokens"))
+        cached = whole(said.get("cached_tokens")) if cached is None else cached
     return Usage(
         input=prompt,
         output=completion,
         cache_read=cached,
-        cache_write=count(details, "cache_write_tokens"),
+        cache_write=whole(inputs.get("cache_write_tokens")),
         reasoning=reasoning,
-        input_audio=count(details, "audio_tokens"),
-        output_audio=count(output_details, "audio_tokens"),
-        input_image=count(details, "image_tokens"),
+        input_audio=whole(inputs.get("audio_tokens")),
+        output_audio=whole(outputs.get("audio_tokens")),
+        input_image=whole(inputs.get("image_tokens")),
     )
 
 
 def read_chat(completion: Any, answer: Answer) -> None:
-    _head(completion, answer)
-    usage = field(completion, "usage")
+    said = view(completion)
+    _head(said, answer)
+    usage = said.get("usage")
     if usage is not None:
         _use(usage, answer)
-    for choice in field(completion, "choices") or ():
+    for choice in said.get("choices") or ():
+        chosen = view(choice)
         if usage is None:
             _hear(choice, answer)
-        answer.finish(field(choice, "finish_reason"), field(choice, "index") or 0)
-    request_id = field(completion, "_request_id")
+        answer.finish(chosen.get("finish_reason"), chosen.get("index") or 0)
+    request_id = said.get("_request_id")
     if request_id:
         answer.say("spanledger.request.id", request_id)
     answer.finished = True
 
 
 def read_chat_event(chunk: Any, answer: Answer) -> None:
+    # Nearly every chunk is a piece of text for one choice. This path is on the application's way and takes 0.6 µs; the whole
+    # of `_read_chunk` takes three times that.
+    if answer.model is not None and type(chunk) is not dict:
+        said = chunk.__dict__
+        choices = said.get("choices")
+        if choices and said.get("usage") is None:
+            chosen = choices[0].__dict__
+            delta = chosen.get("delta")
+            if delta is not None and chosen.get("finish_reason") is None and chosen.get("index", 0) < answer.choices:
+                text = delta.__dict__.get("content")
+                if text and len(choices) == 1:
+                    answer.pieces += 1
+                    answer.characters += len(text)
+                    return
+    _read_chunk(chunk, answer)
+
+
+def _read_chunk(chunk: Any, answer: Answer) -> None:
     said = view(chunk)
     # Azure's first chunk has no choices and an empty model.
     if answer.model is None:
-        _head(chunk, answer)
+        _head(said, answer)
     usage = said.get("usage")
     if usage is None and (groq := said.get("x_groq")) is not None:
         usage = field(groq, "usage")
@@ -87,17 +108,17 @@ def _hear(choice: Any, answer: Answer) -> None:
         answer.characters += len(text)
 
 
-def _head(of: Any, answer: Answer) -> None:
-    answer.id = field(of, "id") or None
-    answer.model = field(of, "model") or None
-    tier = field(of, "service_tier")
+def _head(said: Mapping[str, Any], answer: Answer) -> None:
+    answer.id = said.get("id") or None
+    answer.model = said.get("model") or None
+    tier = said.get("service_tier")
     if tier:
         answer.say("openai.response.service_tier", tier)
 
 
 def _use(usage: Any, answer: Answer) -> None:
     answer.usage = chat_usage(usage)
-    cost = field(usage, "cost")
+    cost = view(usage).get("cost")
     if type(cost) in (int, float):
         # OpenRouter says what it charged.
         answer.say("gen_ai.usage.cost", cost)

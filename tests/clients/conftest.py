@@ -1,0 +1,77 @@
+"""Runs in an environment that has the clients (`make test-clients`); elsewhere nothing here is collected."""
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from spanledger.cli.provider_stand_in import StandIn, start
+from spanledger.instrumentation import instrument, uninstrument
+from tests.clients.styles import Spans, Style, check
+
+CLIENTS = (
+    "groq", "together", "fireworks", "cerebras", "google.genai", "mistralai", "cohere", "ollama", "botocore", "xai_sdk",
+    "voyageai", "litellm",
+)  # fmt: skip
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+collect_ignore_glob = [] if any(_installed(name) for name in CLIENTS) else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def _exporter() -> InMemorySpanExporter:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[StandIn]:
+    with start() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def url(provider: StandIn) -> str:
+    return provider.url
+
+
+@pytest.fixture(autouse=True)
+def _clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("SPANLEDGER_", "OTEL_", "AWS_", "GOOGLE_", "GEMINI_")) or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SPANLEDGER_RAISE_INTERNAL_ERRORS", "1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def spans(_exporter: InMemorySpanExporter) -> Iterator[Spans]:
+    """Metering is on, and what it emits is gathered."""
+    _exporter.clear()
+    instrument()
+    yield Spans(_exporter)
+    uninstrument()
+    _exporter.clear()
+
+
+@pytest.fixture
+def metered(_exporter: InMemorySpanExporter, url: str) -> Iterator[Callable[[Style], None]]:
+    """Runs a style without metering and with it: nothing may differ but the one span."""
+    yield lambda style: check(style, url, Spans(_exporter))
+    uninstrument()
+    _exporter.clear()
