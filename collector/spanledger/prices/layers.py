@@ -1,6 +1,6 @@
 """First hit wins: contract, site, the books in their order, a default, and then nothing: unpriced."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -47,6 +47,15 @@ class Layers:
         #: What a row must show of itself for the rules to find it.
         self.regions = frozenset(rule.region for rule in self.rules) - {ANY}
         self.belongings = frozenset((rule.scope, rule.belongs_to) for rule in self.rules if rule.scope != "all")
+        #: Where to look for the rules of a name, so that ten thousand rules cost a name nothing: their places in
+        #: `rules` by model where they are for one, and those of the others.
+        self._by_model: dict[str, list[int]] = {}
+        self._for_many: list[int] = []
+        for place, rule in enumerate(self.rules):
+            if rule.model.endswith(ANY):
+                self._for_many.append(place)
+            else:
+                self._by_model.setdefault(rule.model.lower(), []).append(place)
 
     def priced(self, name: Name) -> Priced:
         """The cells that price calls of a name."""
@@ -62,7 +71,7 @@ class Layers:
         if found is not None:
             names.add(found.model.lower())
         applied = []
-        for rule in self.rules:
+        for rule in self._perhaps(names):
             if name.listed and rule.layer == "contract":
                 continue
             if not rule.covers(provider, names, name.tier, name.region, name.belongs):
@@ -84,6 +93,10 @@ class Layers:
             if rule.rates:
                 found = found or Found(provider=provider, model=rule.model, match="rule")
         return Priced(found=found, cells=cells, rules=tuple(applied))
+
+    def _perhaps(self, names: Iterable[str]) -> Iterator[Rule]:
+        places = sorted({*self._for_many, *(place for name in names for place in self._by_model.get(name, ()))})
+        return (self.rules[place] for place in places)
 
     def _in_books(self, provider: str, model: str, tier: str) -> tuple[Found | None, tuple[Cell, ...]]:
         """The first book that knows the model decides what it is; where it has no price, the next one's stands."""

@@ -1,0 +1,5 @@
+"""What is done about prices besides pricing: rules and books with their history, re-rating, and questions."""
+
+from spanledger.collector.pricing.desk import PriceDesk, open_prices
+
+__all__ = ["PriceDesk", "open_prices"]
