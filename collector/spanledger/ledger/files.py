@@ -29,19 +29,30 @@ def by_day(entries: pa.Table) -> Iterator[tuple[date, pa.Table]]:
         yield day, entries if len(days) == 1 else entries.filter(pc.equal(entries.column("day"), pa.scalar(day, pa.date32())))
 
 
-def write_file(files: pyarrow.fs.FileSystem, local: Path | None, day: date, entries: pa.Table, *, level: int = 1) -> AddAction:
+def write_file(
+    files: pyarrow.fs.FileSystem,
+    local: Path | None,
+    day: date,
+    entries: pa.Table,
+    *,
+    level: int = 1,
+    data_change: bool = True,
+    prefix: str = "",
+) -> AddAction:
     """Write the entries of one day under `day=YYYY-MM-DD/` and give the log action that will make them visible.
 
     `local` is the table's folder when it is on this machine: then file and folder are fsynced before this returns.
     """
     folder = f"day={day.isoformat()}"
-    path = f"{folder}/{uuid4().hex}.parquet"
+    path = f"{folder}/{prefix}{uuid4().hex}.parquet"
     rows = entries.drop_columns(["day"])
     options: dict[str, Any] = {
         "compression": "zstd",
         "compression_level": level,
         "use_dictionary": [name for name in rows.column_names if name not in _WITHOUT_DICTIONARY],
         "row_group_size": 122_880,
+        # The Arrow schema repeats what Parquet's says, with ten kilobytes of descriptions in every file.
+        "store_schema": False,
     }
     if local is None:
         with files.open_output_stream(path) as out:
@@ -63,7 +74,7 @@ def write_file(files: pyarrow.fs.FileSystem, local: Path | None, day: date, entr
         size=size,
         partition_values={"day": day.isoformat()},
         modification_time=int(datetime.now().astimezone().timestamp() * 1000),
-        data_change=True,
+        data_change=data_change,
         stats=_statistics(entries),
     )
 

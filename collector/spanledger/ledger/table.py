@@ -35,7 +35,7 @@ class Ledger:
         self.local = local
         self.table = table
         self.lock = RLock()
-        self._files = pyarrow.fs.PyFileSystem(DeltaStorageHandler.from_table(table._table))
+        self.filesystem = pyarrow.fs.PyFileSystem(DeltaStorageHandler.from_table(table._table))
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, storage_options: Mapping[str, str] | None = None) -> "Ledger":
@@ -73,7 +73,7 @@ class Ledger:
                 if mark is not None and mark <= (self.table.transaction_version(MARK) or 0):
                     self._log_on_disk()
                     return False
-                actions = [write_file(self._files, self.local, day, rows) for day, rows in by_day(entries)]
+                actions = [write_file(self.filesystem, self.local, day, rows) for day, rows in by_day(entries)]
                 self.commit(actions, [] if mark is None else [Transaction(MARK, mark)])
             except (OSError, DeltaError) as error:
                 raise LedgerError(f"the ledger {self.table.table_uri} could not be written: {error}") from error
@@ -131,7 +131,12 @@ def _make(url: str, local: Path | None, options: dict[str, str] | None) -> Delta
         partition_by=["day"],
         name="entries",
         description="Spanledger: what was spent on language models, one row an entry",
-        configuration={"delta.logRetentionDuration": "interval 1 days", "delta.checkpointInterval": "50"},
+        configuration={
+            # Readers open the newest snapshot each time; what is older is kept for those that are just reading it.
+            "delta.logRetentionDuration": "interval 15 minutes",
+            "delta.deletedFileRetentionDuration": "interval 15 minutes",
+            "delta.checkpointInterval": "100",
+        },
         commit_properties=CommitProperties(custom_metadata={"spanledger.schema_version": str(SCHEMA_VERSION)}),
         storage_options=options,
     )

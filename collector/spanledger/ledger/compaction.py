@@ -1,0 +1,98 @@
+"""Which files of the ledger to put together: small ones often, each byte only a few times.
+
+Files of a day fall into levels by size, each eight times the one below; a level with eight files becomes one file of a
+level above. So a day that is written every second holds some tens of files, and an entry is rewritten about once a
+level. A day that has not changed for an hour becomes as few files as its size allows, sorted for reading.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+#: Files of one level that make it worth putting them together.
+FAN = 8
+#: Rows of a file that is not touched again, and the most that are put together at once: about 150 MB in memory.
+FULL_ROWS = 250_000
+_LOWEST_ROWS = 64
+#: How long a past day must be quiet before it is put in order for good.
+QUIET = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One Parquet file of the newest snapshot; `path` as the log has it."""
+
+    path: str
+    day: date
+    rows: int
+    bytes: int
+    written_at: datetime
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files to put together into one; `finally_` says that the day is closed and the result is sorted and ordered for good."""
+
+    files: tuple[File, ...]
+    finally_: bool
+
+
+def plan(files: Iterable[File], now: datetime) -> list[Group]:
+    """The groups worth putting together now, oldest day first; no file is in two."""
+    by_day: defaultdict[date, list[File]] = defaultdict(list)
+    for file in files:
+        by_day[file.day].append(file)
+    groups: list[Group] = []
+    for day in sorted(by_day):
+        found = by_day[day]
+        closed = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) < now - QUIET
+        if closed and max(file.written_at for file in found) < now - QUIET:
+            groups += _closing(found)
+        else:
+            groups += _levelling(found)
+    return groups
+
+
+def _closing(files: list[File]) -> list[Group]:
+    open_files = [file for file in files if not file.ordered]
+    if not open_files:
+        return []
+    # Late arrivals join the smallest ordered file rather than lie beside it for ever.
+    small = [file for file in files if file.ordered and file.rows < FULL_ROWS // 2]
+    return [
+        Group(tuple(portion), True) for portion in _portions([*open_files, *small]) if len(portion) > 1 or not portion[0].ordered
+    ]
+
+
+def _levelling(files: list[File]) -> list[Group]:
+    levels: defaultdict[int, list[File]] = defaultdict(list)
+    for file in files:
+        if file.rows < FULL_ROWS:
+            levels[_level(file.rows)].append(file)
+    for level in sorted(levels):
+        if len(levels[level]) >= FAN:
+            together = [file for lower in sorted(levels) if lower <= level for file in levels[lower]]
+            return [Group(tuple(portion), False) for portion in _portions(together) if len(portion) > 1]
+    return []
+
+
+def _level(rows: int) -> int:
+    level, size = 0, _LOWEST_ROWS
+    while rows > size:
+        level, size = level + 1, size * FAN
+    return level
+
+
+def _portions(files: list[File]) -> list[list[File]]:
+    """Split so that no portion is more than a full file, unless one file alone is."""
+    portions: list[list[File]] = []
+    rows = 0
+    for file in sorted(files, key=lambda file: (file.rows, file.path)):
+        if not portions or rows + file.rows > FULL_ROWS:
+            portions.append([])
+            rows = 0
+        portions[-1].append(file)
+        rows += file.rows
+    return portions
