@@ -9,20 +9,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import polars as pl
 
 from spanledger.collector.memory import KEPT, Memory, moment
+from spanledger.collector.older import recalled
 from spanledger.collector.postings import POSTED, postings
 from spanledger.collector.resolve import resolve
 from spanledger.ledger.frame import COLUMNS
+from spanledger.ledger.schema import GROUPS, MEASURES
 
 
 class Older(Protocol):
     """Evidence that memory has let go of, looked up in the ledger."""
 
-    def find(self, keys: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
-        """Entries (`COLUMNS`) recorded since then that share a trace, response id, request id or fingerprint with these records."""
+    def find(self, late: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        """Entries (`COLUMNS`) that occurred since then and share a trace, response id, request id or fingerprint with these records."""
         ...
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
@@ -116,8 +117,7 @@ class CountOnce:
         settled = evidence["arrived"].to_numpy() <= moment(now) - quiet
         verdicts = resolve(evidence, settled=settled, fingerprint=self._counting.fingerprint)
         posted, history = self._memory.of(evidence)
-        entries = postings(evidence, verdicts, self._with_money(posted), history, now)
-        return entries
+        return self._with_money(postings(evidence, verdicts, posted, history, now))
 
     def _with_heard(self, evidence: pl.DataFrame) -> pl.DataFrame:
         """Points of metrics must know of calls that their emitter sent earlier than memory reaches."""
@@ -130,8 +130,18 @@ class CountOnce:
             how="diagonal",
         )
 
-    def _with_money(self, posted: pl.DataFrame) -> pl.DataFrame:
-        return posted
+    def _with_money(self, entries: pl.DataFrame) -> pl.DataFrame:
+        """Reversals take back the money that was posted, which the ledger knows where memory does not."""
+        unknown = (entries["kind"] == "reversal") & entries["cost_state"].is_null()
+        if self._older is None or not unknown.any():
+            return entries
+        known = self._older.entries(entries.filter(unknown)["stands_for"]).unique("entry_id").rename({"entry_id": "stands_for"})
+        joined = entries.join(known.select("stands_for", *_MONEY), on="stands_for", how="left", suffix="_posted", maintain_order="left")
+        missing = pl.Series(unknown) & pl.col("cost_state_posted").is_not_null()
+        money = [
+            pl.when(missing).then(-pl.col(f"{name}_posted") if name in MEASURES else pl.col(f"{name}_posted")).otherwise(name).alias(name) for name in _MONEY
+        ]
+        return joined.with_columns(money).select(entries.columns)
 
     def _late(self, new: pl.DataFrame, now: datetime) -> pl.DataFrame:
         """Records of what may have begun before memory does: only those can belong to evidence that is no longer here."""
@@ -142,11 +152,17 @@ class CountOnce:
 
     def _recall(self, late: pl.DataFrame, now: datetime) -> None:
         """Put back into memory what the ledger knows of these."""
+        assert self._older is not None  # noqa: S101
+        found = self._older.find(late, since=now - self._counting.remember)
+        if found.height:
+            self._memory.recall(*recalled(found, late))
 
     def _sums(self, evidence: pl.DataFrame) -> pl.DataFrame:
         waits = (pl.col("role") == "metric") | (pl.col("role").is_in(["agent", "span"]) & pl.col("said").fill_null(False))
         return evidence.filter(waits).select("entry_id", "arrived")
 
+
+_MONEY = tuple(c.name for c in GROUPS["money"] if c.name not in ("flags", "reported_cost_usd"))
 
 #: By how much the clocks of emitters may differ from this one's.
 _SKEW = 60_000_000

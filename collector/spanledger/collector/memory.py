@@ -120,6 +120,15 @@ class Memory:
         ids = evidence.select(pl.col("entry_id").alias("base_id"))
         return self.posted.join(ids, on="base_id", how="semi"), self.history.join(ids, on="base_id", how="semi")
 
+    def recall(self, evidence: pl.DataFrame, posted: pl.DataFrame, history: pl.DataFrame) -> None:
+        """Take in what was found in the ledger, where it is not here."""
+        known = self.evidence.select("entry_id")
+        new = evidence.join(known, on="entry_id", how="anti")
+        bases = new.select(pl.col("entry_id").alias("base_id"))
+        self.posted = pl.concat([self.posted, posted.join(bases, on="base_id", how="semi")])
+        self.history = pl.concat([self.history, history.join(bases, on="base_id", how="semi")])
+        self.add(new)
+
     def remember(self, entries: pl.DataFrame) -> None:
         """Take over what is about to be posted."""
         if not entries.height:
@@ -231,12 +240,12 @@ class Memory:
                 path.unlink()
                 continue
             try:
-                frame = pl.read_ipc(path, memory_map=False)
+                frame = pl.read_ipc(path.read_bytes())
                 if kind == "evidence":
                     self.add(_as(frame, KEPT))
                 else:
                     self.remember(_as(frame, POSTED))
-            except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+            except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
                 logger.warning("a file of recent evidence cannot be read and is dropped: %s: %s", path, error)
                 path.unlink(missing_ok=True)
 

@@ -1,0 +1,119 @@
+"""Evidence that memory has let go of, found again in the ledger.
+
+A record can only describe a call that ran while it ran, so the ledger is asked about the hours around the record, and
+only for records that began before memory does. Files of other hours are left out by their statistics.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from spanledger.collector import identity
+from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.memory import KEPT
+from spanledger.collector.postings import HISTORY, POSTED
+from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import COLUMNS, frame_of
+
+#: How long before a record another one that contains it may have begun.
+LONGEST_CALL = timedelta(hours=6)
+_SLACK = timedelta(minutes=5)
+
+
+class LedgerEvidence:
+    """Looks entries up in the ledger of a data folder or URL."""
+
+    def __init__(self, data: str | Path, *, storage_options: Mapping[str, str] | None = None) -> None:
+        self._data, self._options = data, storage_options
+
+    def find(self, late: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        """Entries occurred since then, around the time of these records, that share a trace, an id, or service and input with one."""
+        first, last = late["started"].min(), late["ended"].max()
+        if first is None or last is None:
+            return pl.DataFrame(schema=COLUMNS)
+        begin = max(since, _moment(cast(int, first)) - LONGEST_CALL)
+        end = _moment(cast(int, last)) + _SLACK
+        statement = """
+            select * from entries
+            where day between $first and $last and occurred_at between $begin and $end
+              and (trace_id in (select trace_id from late) or response_id in (select response_id from late)
+                   or request_id in (select request_id from late)
+                   or (input_tokens, coalesce(service, '')) in (select (input_tokens, coalesce(service, '')) from late where said))
+        """
+        wanted = late.select("trace_id", "response_id", "request_id", "input_tokens", "service", pl.col("said").fill_null(False)).to_arrow()
+        with connect(self._data, storage_options=self._options) as connection:
+            connection.register("late", wanted)
+            found = connection.sql(
+                statement, params={"first": begin.date(), "last": end.date(), "begin": begin, "end": end}
+            ).to_arrow_table()
+        return frame_of(found)
+
+    def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
+        """The entries of these ids."""
+        with connect(self._data, storage_options=self._options) as connection:
+            connection.register("wanted", pl.DataFrame({"entry_id": entry_ids}).to_arrow())
+            found = connection.sql("select * from entries where entry_id in (select entry_id from wanted)").to_arrow_table()
+        return frame_of(found)
+
+
+def recalled(entries: pl.DataFrame, late: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Entries as the evidence they came from, the calls among them that still stand, and how often each record was posted."""
+    undone = entries.filter(pl.col("kind") == "reversal").select(pl.col("stands_for").alias("entry_id"))
+    told = entries.filter(pl.col("kind").is_in(["call", "duplicate"])).unique("entry_id")
+    whole = (pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null()
+    of_span = identity.of_spans(told["trace_id"].fill_null(""), told["span_id"].fill_null(""))
+    told = told.with_columns(pl.when(whole).then(of_span).otherwise("entry_id").alias("base_id"))
+    standing = told.filter(pl.col("kind") == "call").join(undone, on="entry_id", how="anti")
+    history = told.group_by("base_id").agg(pl.len().cast(pl.Int64).alias("version"))
+    return _as_evidence(told, late), standing.select(list(POSTED)), history.select(list(HISTORY))
+
+
+def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
+    rows = told.sort("kind", "recorded_at").unique("base_id", keep="first", maintain_order=True)
+    duplicate = pl.col("kind") == "duplicate"
+    ranks = {(d.name, signal): rank for d in DIALECTS for rank, signal in enumerate(d.authority)}
+    rank = pl.Series("rank", [ranks.get(pair, 9) for pair in rows.select("dialect", "signal").iter_rows()], dtype=pl.Int64)
+    started = pl.col("occurred_at").dt.epoch("us")
+    emitters = late.select("service", "emitter").drop_nulls().unique("service")
+    said = pl.coalesce("claimed_input_tokens", "input_tokens", "claimed_output_tokens", "output_tokens").is_not_null()
+    role = (
+        pl.when(pl.col("rule").is_in(["repeat"])).then(pl.lit("repeat"))
+        .when(pl.col("rule") == "never_billed").then(pl.lit("never"))
+        .when((pl.col("rule") == "aggregate") | (pl.col("granularity") == "aggregate")).then(pl.lit("agent"))
+        .when(pl.col("granularity") == "metric").then(pl.lit("metric"))
+        .otherwise(pl.lit("leaf"))
+    )  # fmt: skip
+    return (
+        rows.join(emitters, on="service", how="left", maintain_order="left")
+        .with_columns(
+            role.alias("role"),
+            said.alias("said"),
+            rank,
+            started.alias("started"),
+            (started + (pl.col("duration_seconds").fill_null(0) * 1e6).cast(pl.Int64)).alias("ended"),
+            pl.col("recorded_at").dt.epoch("us").alias("arrived"),
+            pl.when(duplicate).then("claimed_input_tokens").otherwise("input_tokens").alias("input_tokens"),
+            pl.when(duplicate).then("claimed_output_tokens").otherwise("output_tokens").alias("output_tokens"),
+            pl.when(duplicate).then("claimed_cost_usd").otherwise("reported_cost_usd").alias("reported_cost_usd"),
+            pl.sum_horizontal(pl.col(name).is_not_null() for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "response_id"))
+            .cast(pl.Int64)
+            .alias("detail"),
+            pl.lit(False).alias("cumulative"),
+            pl.when(pl.col("granularity") != "metric").then(pl.lit("call")).otherwise("granularity").alias("granularity"),
+            pl.coalesce("emitter", pl.concat_str(pl.lit("/"), pl.col("service").fill_null(""), pl.lit("/"))).alias("emitter"),
+        )
+        .drop("entry_id")
+        .rename({"base_id": "entry_id"})
+        .with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in ("kind", "reason", "rule", "stands_for"))
+        .select((pl.col(name) if name in (*COLUMNS, *_MADE) else pl.lit(None)).cast(kind).alias(name) for name, kind in KEPT.items())
+    )
+
+
+_MADE = ("role", "said", "rank", "started", "ended", "arrived", "detail", "cumulative", "emitter")
+
+
+def _moment(micros: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
