@@ -56,7 +56,8 @@ class Asking:
             if place.end - now <= EDGE_US and isinstance(one.limit.window, Calendar):
                 covered.append(one)
                 demands.append(demand._replace(place=place_of(one.limit, one.key, place.end)))
-        hold_id = None if check.dry_run else secrets.token_hex(16)
+        # What no limit covers needs no hold.
+        hold_id = None if check.dry_run or not demands else secrets.token_hex(16)
         expires_at = now + min(max(check.lease_seconds, 1), LONGEST_LEASE) * SECOND
         in_force = [p for p in pauses if p.until is None or micros(p.until) > now] if pauses else pauses
         return Prepared(check, at, now, size, covered, demands, hold_id, expires_at, in_force)

@@ -147,7 +147,7 @@ class Counters(Protocol):
         """Drop a limit's buckets, whatever they hold."""
         ...
 
-    def replace(self, limit_id: str, amounts: Iterable[Amount]) -> None:
+    def replace(self, limit_id: str, amounts: Iterable[Amount], now: int) -> None:
         """Count a limit anew: what is used is replaced, what is held stays."""
         ...
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,9 +14,10 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
-from spanledger.control import Control, NotFound
+from spanledger.control import TABLES, Control, NotFound
 from spanledger.limits import rows
 from spanledger.limits.admin import Admin
 from spanledger.limits.answer import Asked
@@ -30,6 +32,8 @@ from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit, amount_of, units_of
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.metrics import Metrics
+from spanledger.limits.repair import Repair
+from spanledger.limits.shared import SharedCounters
 from spanledger.limits.size import Pricing, size_of
 from spanledger.limits.terms import Terms
 from spanledger.limits.window import SECOND, micros, moment
@@ -39,6 +43,7 @@ logger = logging.getLogger(__name__)
 #: How long a hold that was settled by hand waits for its entry.
 CONFIRM_SECONDS = 3_600
 KEEP_SECONDS = 1.0
+FOLLOWED_SECONDS = 3 * KEEP_SECONDS
 
 
 def _now() -> datetime:
@@ -59,6 +64,7 @@ class Limits:
         *,
         history: Callable[[], duckdb.DuckDBPyConnection] | None = None,
         folder: Path | None = None,
+        counters: str | None = None,
         metrics: CollectorRegistry | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -68,15 +74,15 @@ class Limits:
         self._clock = clock
         self._step = threading.RLock()
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._log = None if folder is None else HoldLog(folder / "holds.log")
-        memory = MemoryCounters(self._wake, self._log)
-        if self._log is not None:
-            memory.restore(self._log.load(micros(clock())))
-        self._counters: Counters = memory
+        self._log: HoldLog | None = None
+        self._repair: Repair | None = None
+        self._counters: Counters = self._shared(counters) if counters else self._in_memory(folder)
         self._learned = Learned()
         self._asking = Asking(prices, self._learned, self._carried)
         self._covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
         self._closing = threading.Event()
+        self._followed = self._newest_change()
+        self._count_again: dict[str, float] = {}
         self._keeper: threading.Thread | None = None
         self.admin = Admin(control, self)
         self.metrics = Metrics(self, metrics)
@@ -112,15 +118,31 @@ class Limits:
         if covering.learns:
             self._learned.observe(entries)
         found = postings(covering, entries, now, each=self._counters.remote)
-        self._counters.post(found, now)
-        self.admin.pause_the_overspent({amount.place for posting in found for amount in posting.amounts})
+        try:
+            self._counters.post(found, now)
+            self.admin.pause_the_overspent({amount.place for posting in found for amount in posting.amounts})
+        except CountersAway as away:
+            if self._repair is None:
+                raise
+            logger.warning("a batch did not reach the counters and will be posted again: %s", away)
+            self._repair.missed(entries)
 
     def rebuild(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Count all limits anew from the ledger."""
+        """At the start: count all limits anew from the ledger, or bring shared counters up to date with it."""
         with self._step:
-            self._recount(connection, self._covering, self._covering.enabled)
             if self._covering.learns:
                 self._learned.rebuild(connection)
+            if self._repair is None:
+                self.count_all(connection)
+                return
+            try:
+                self._repair.step()
+            except CountersAway as away:
+                logger.warning("%s; until they can be, each limit fails open or closed as it says", away)
+
+    def count_all(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Count all limits anew from the ledger."""
+        self._recount(connection, self._covering, self._covering.enabled)
 
     # — checks —
 
@@ -199,7 +221,15 @@ class Limits:
         return self._counters.find(hold_id)
 
     def keep(self) -> None:
-        """What must be done every second or so: release expired holds, write the log of holds anew when it has grown."""
+        """What must be done every second or so: release expired holds, follow other collectors, repair shared counters."""
+        if self._repair is not None:
+            try:
+                self._follow()
+                self._repair.step()
+                self._counters.expire(self.micros())
+            except CountersAway as away:
+                logger.warning("limits cannot be kept in order: %s", away)
+            return
         self._counters.expire(self.micros())
         if self._log is not None and self._log.wants_rewriting and isinstance(self._counters, MemoryCounters):
             self._counters.rewrite_log()
@@ -273,13 +303,16 @@ class Limits:
             changed = [limit for name, limit in wanted.items() if before.get(name) != limit]
             self._use([*kept, *wanted.values()], changed)
 
-    def reload(self, *, recount: Sequence[str] = ()) -> None:
-        """Take limits and terms from the control database as they are there now, and count some limits anew."""
+    def reload(self, *, recount: Sequence[str] = (), counted: bool = False) -> None:
+        """Take limits and terms from the control database as they are there now, and count some limits anew.
+
+        What has changed there is counted too, unless another collector has `counted` it.
+        """
         with self._step:
             found = [rows.limit_of(row) for row in self._control.rows(rows.TABLE)]
             known = self._covering.limits
-            changed = [limit for limit in found if limit.id in recount or known.get(limit.id) != limit]
-            self._use(found, changed)
+            changed = [limit for limit in found if limit.id in recount or (not counted and known.get(limit.id) != limit)]
+            self._use(found, changed, again=False)
 
     def buckets(self, limit: Limit, count: int | None = None) -> list[Asked]:
         """The live buckets of a limit now, fullest first."""
@@ -315,11 +348,48 @@ class Limits:
         """(slot, units) of a rolling bucket."""
         return self._counters.slots(place, self.micros())
 
+    def now(self) -> datetime:
+        """Now, as the limits' clock says."""
+        return self._clock()
+
     def micros(self) -> int:
         """Now, in microseconds since 1970."""
         return micros(self._clock())
 
     # — inside —
+
+    def _in_memory(self, folder: Path | None) -> MemoryCounters:
+        if folder is None:
+            return MemoryCounters(self._wake)
+        self._log = HoldLog(folder / "holds.log")
+        memory = MemoryCounters(self._wake, self._log)
+        memory.restore(self._log.load(self.micros()))
+        return memory
+
+    def _shared(self, url: str) -> SharedCounters:
+        if self._history is None:
+            raise ValueError("shared counters need the ledger's history, to be repaired from")
+        shared = SharedCounters(url, released=self._wake)
+        self._repair = Repair(shared, self, self._history)
+        return shared
+
+    def _follow(self) -> None:
+        """Take what other collectors changed in the control database; count again what was changed while they followed."""
+        newest = self._newest_change()
+        if newest != self._followed:
+            self.reload(counted=True)
+            self._followed = newest
+        due = [limit_id for limit_id, at in self._count_again.items() if at <= time.monotonic()]
+        if due:
+            self.reload(recount=due)
+            for limit_id in due:
+                self._count_again.pop(limit_id, None)
+
+    def _newest_change(self) -> str | None:
+        audit = TABLES["audit"]
+        with self._control.read() as connection:
+            found: str | None = connection.execute(sa.select(audit.c.id).order_by(audit.c.at.desc()).limit(1)).scalar()
+        return found
 
     def _keeping(self) -> None:
         while not self._closing.wait(KEEP_SECONDS):
@@ -379,22 +449,26 @@ class Limits:
             raise LimitError("tier", f"there is no tier {name!r}; make it first")
         return fields if fields.get("per") else {**fields, "per": [tier.dimension]}
 
-    def _use(self, limits: Sequence[Limit], changed: Sequence[Limit]) -> None:
+    def _use(self, limits: Sequence[Limit], changed: Sequence[Limit], *, again: bool = True) -> None:
         """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""
         covering = Covering(limits, Terms.load(self._control))
         wanted = [limit for limit in changed if limit.enabled]
         if wanted and self._history is not None:
-            connection = self._history()
             try:
-                self._recount(connection, covering, wanted)
-            finally:
-                connection.close()
+                with self._history() as connection:
+                    self._recount(connection, covering, wanted)
+            except CountersAway as away:
+                logger.warning("limits are counted once the counters are back: %s", away)
+            if again and self._repair is not None:
+                # Other collectors post by the old limits until they follow; what they post meanwhile is counted then.
+                self._count_again |= {limit.id: time.monotonic() + FOLLOWED_SECONDS for limit in wanted}
         self._covering = covering
         self._wake()
 
     def _recount(self, connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit]) -> None:
-        for limit, amounts in recount(connection, covering, limits, self.micros()):
-            self._counters.replace(limit.id, amounts)
+        now = self.micros()
+        for limit, amounts in recount(connection, covering, limits, now):
+            self._counters.replace(limit.id, amounts, now)
 
     def _wake(self) -> None:
         for loop, event in list(self._waiting):

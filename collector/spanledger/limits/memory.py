@@ -72,7 +72,7 @@ class MemoryCounters:
                 fits = used + bucket.held + size <= cap and used + bucket.worst + worst <= bound
                 readings.append(Reading(used, bucket.held, bucket.worst, fits))
                 passes = passes and (fits or not refuses)
-            if passes and hold_id is not None:
+            if passes and hold_id is not None and demands:
                 self._add(Hold(hold_id, now, expires_at, tuple([(d[0], d[1], d[2]) for d in demands]), about))
         if freed:
             self._released()
@@ -197,7 +197,7 @@ class MemoryCounters:
                 del self._windows[window], self._ends[window]
                 self._rolling.pop(window, None)
 
-    def replace(self, limit_id: str, amounts: Iterable[Amount]) -> None:
+    def replace(self, limit_id: str, amounts: Iterable[Amount], now: int) -> None:
         """Count a limit anew: what is used is replaced, what is held stays."""
         with self._lock:
             for window, buckets in self._windows.items():

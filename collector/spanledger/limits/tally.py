@@ -95,13 +95,11 @@ def of_entries(entries: pl.DataFrame, shape: Shape, limits: Sequence[Limit], *, 
         pl.when(cost.is_null()).then(tokens).otherwise(0).alias("unpriced_tokens"),
     )
     names = [*shape.columns, *(f"tag.{tag}" for tag in shape.tags)]
-    grouped = sums.group_by(*names, "at").agg(
-        pl.col("calls", "input_tokens", "output_tokens", "cost_usd", "unpriced_tokens").sum()
-    )
-    for row in grouped.iter_rows():
-        values = row[: len(names)]
-        at, calls, input_tokens, output_tokens, usd, unpriced = row[len(names) :]
-        yield Tally(dict(zip(names, values, strict=True)), at, calls, input_tokens, output_tokens, _units(usd), unpriced)
+    measures = pl.col("calls", "input_tokens", "output_tokens", "cost_usd", "unpriced_tokens")
+    for row in sums.group_by(*names, *ids, "at").agg(measures.sum()).iter_rows():
+        *of, at, calls, input_tokens, output_tokens, usd, unpriced = row[len(names) :]
+        subject = dict(zip(names, row, strict=False))
+        yield Tally(subject, at, calls, input_tokens, output_tokens, _units(usd), unpriced, *of)
 
 
 def of_history(connection: duckdb.DuckDBPyConnection, shape: Shape, window: Window, now: int) -> Iterator[Tally]:

@@ -1,0 +1,94 @@
+"""Brings shared counters back to what the ledger says: after Redis lost them, was away, or a collector died midway."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+
+from spanledger.ledger.frame import frame_of
+from spanledger.limits.counters import CountersAway
+from spanledger.limits.counting import postings
+from spanledger.limits.shared import KNOWN_SECONDS, SharedCounters
+
+if TYPE_CHECKING:
+    from spanledger.limits.limits import Limits
+
+logger = logging.getLogger(__name__)
+
+RECORDED = (Path(__file__).parent / "sql" / "recorded.sql").read_text()
+#: A collector that died may have posted to the ledger and not to the counters; it is back within this time.
+LOOK_BACK = timedelta(hours=1)
+COUNTING_SECONDS = 300
+
+
+class Repair:
+    """One collector's part in keeping shared counters right. Steps are taken by its keeper thread."""
+
+    def __init__(self, counters: SharedCounters, limits: "Limits", history: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+        self._counters = counters
+        self._limits = limits
+        self._history = history
+        self._ready_since = ""
+        self._missed_since: datetime | None = limits.now() - LOOK_BACK
+
+    def missed(self, entries: pl.DataFrame) -> None:
+        """A batch is in the ledger and did not reach the counters."""
+        oldest = entries["recorded_at"].min() if "recorded_at" in entries.columns else None
+        since = oldest if isinstance(oldest, datetime) else self._limits.now() - LOOK_BACK
+        self._missed_since = min(since, self._missed_since or since)
+
+    def step(self) -> None:
+        """Do what needs doing now. Raises `CountersAway` when nothing can be done."""
+        state = self._counters.state()
+        if not state.startswith("ready"):
+            if self._counters.begin_counting(COUNTING_SECONDS):
+                self._count_anew()
+            state = self._counters.state()
+            if not state.startswith("ready"):
+                return
+        if state != self._ready_since:
+            if self._ready_since:
+                self._hold_again()
+            self._ready_since = state
+        if self._missed_since is not None:
+            self._catch_up()
+
+    def _count_anew(self) -> None:
+        logger.warning("the counters in Redis are empty; they are counted anew from the ledger")
+        with self._limits.in_step(), self._history() as connection:
+            self._limits.count_all(connection)
+            since = self._limits.now() - timedelta(seconds=KNOWN_SECONDS)
+            known = connection.execute("select entry_id from entries where recorded_at >= $since", {"since": since}).fetchall()
+            self._counters.end_counting([entry_id for (entry_id,) in known])
+            self._missed_since = None
+
+    def _hold_again(self) -> None:
+        """Redis lost the holds of calls that are still in flight; those whose entry has arrived are left out."""
+        mine = self._counters.mine()
+        if not mine:
+            return
+        with self._history() as connection:
+            ids = [hold.id for hold in mine]
+            settled = connection.execute(
+                "select hold_id from entries where hold_id in (select unnest($ids::varchar[]))", {"ids": ids}
+            ).fetchall()
+        gone = {hold_id for (hold_id,) in settled}
+        self._counters.drop(gone)
+        self._counters.restore(hold for hold in mine if hold.id not in gone)
+
+    def _catch_up(self) -> None:
+        """Post again what was missed; what the counters know of it already changes nothing."""
+        with self._limits.in_step():
+            since, self._missed_since = self._missed_since, None
+            try:
+                with self._history() as connection:
+                    entries = frame_of(connection.sql(RECORDED, params={"since": since}).to_arrow_table())
+                now = self._limits.micros()
+                self._counters.post(postings(self._limits.covering, entries, now, each=True), now)
+            except CountersAway:
+                self._missed_since = since
+                raise

@@ -1,0 +1,190 @@
+"""Two collectors, one Redis: a limit holds over both, and Redis may go away, come back and forget."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import conform
+from spanledger.ledger.table import Ledger
+from spanledger.limits import Check, Limit, Limits
+from tests.limits.made import Clock, FlatPrice, ask, control, entries, entry, stands
+from tests.limits.redis_server import RedisServer
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Collectors:
+    """Two `Limits` as two collectors would have them: one control database, one ledger, one Redis."""
+
+    def __init__(self, folder: Path, redis: RedisServer, clock: Clock) -> None:
+        self.redis, self.clock = redis, clock
+        self.ledger = Ledger.open(folder / "entries")
+        self._folder = folder
+        self.one, self.two = self._limits(), self._limits()
+
+    def _limits(self) -> Limits:
+        made = Limits(control(self._folder), FlatPrice(), clock=self.clock, history=self._history, counters=self.redis.url)
+        with self._history() as connection:
+            made.rebuild(connection)
+        return made
+
+    def _history(self) -> duckdb.DuckDBPyConnection:
+        return connect(self._folder)
+
+    def add(self, **fields: Any) -> Limit:
+        given = {
+            "name": f"limit {next(_numbers)}",
+            "measure": "requests",
+            "amount": 1,
+            "window": "day",
+            "thresholds": [],
+        } | fields
+        limit = self.one.create(given | fields, who="tests")
+        self.two.keep()
+        assert self.two.get(limit.id) == limit
+        return limit
+
+    def post(self, by: Limits, *rows: dict[str, Any]) -> None:
+        frame = entries(*rows)
+        with by.in_step():
+            self.ledger.post(conform(frame), None)
+            by.post(frame)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Generator[Collectors]:
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis", keeps=False)
+    try:
+        made = Collectors(tmp_path, server, Clock(datetime.now(UTC)))
+        yield made
+        made.one.close()
+        made.two.close()
+    finally:
+        server.kill()
+
+
+def test_200_clients_of_two_collectors_get_exactly_what_is_there(both: Collectors) -> None:
+    limit = both.add(measure="cost_usd", amount="5.00")
+
+    async def client(of: Limits) -> int:
+        return sum([(await of.ask(Check(max_output_tokens=10))).allowed for _ in range(5)])
+
+    async def run() -> int:
+        return sum(await asyncio.gather(*(client(of) for of in (both.one, both.two) for _ in range(100))))
+
+    assert asyncio.run(run()) == 500
+    assert stands(both.two, limit) == [((), 0, 5 * 10**12)]
+
+
+def test_the_span_settles_at_whichever_collector_it_arrives_and_counts_once(both: Collectors) -> None:
+    limit = both.add(measure="cost_usd", amount="5.00", per=["user"])
+    hold = both.one.check(Check(user="u", max_output_tokens=1000)).hold_id
+    row = entry(both.clock, user="u", hold_id=hold)
+    both.post(both.two, row)
+    both.one.post(entries(row))
+    assert stands(both.one, limit) == [(("u",), 10**10, 0)]
+
+
+def test_pauses_and_changes_made_at_one_collector_hold_at_the_other(both: Collectors) -> None:
+    limit = both.add(amount=5)
+    both.two.admin.pause({"tenant": "acme"}, reason="stop", who="ann")
+    both.one.keep()
+    assert ask(both.one, tenant="acme") == "refuse"
+    both.two.update(limit.id, {"amount": 0}, who="ann")
+    both.one.keep()
+    assert ask(both.one) == "refuse"
+    both.two.delete(limit.id, who="ann")
+    both.one.keep()
+    assert ask(both.one) == "allow"
+
+
+@pytest.mark.parametrize(("mode", "verdict"), [("open", "warn"), ("closed", "refuse")])
+def test_while_redis_is_away_each_limit_fails_as_it_says_and_says_so(both: Collectors, mode: str, verdict: str) -> None:
+    both.add(amount=5, on_failure=mode)
+    both.redis.kill()
+    began = time.monotonic()
+    found = both.one.check(Check())
+    soon = asyncio.run(both.two.ask(Check()))
+    for answer in (found, soon):
+        assert (answer.verdict, answer.counters_away, answer.hold_id) == (verdict, True, None)
+        [one] = answer.warnings or answer.refused
+        assert f"fails {mode}" in one.says
+    for _ in range(50):
+        both.one.check(Check())
+    assert time.monotonic() - began < 20
+
+
+def test_a_redis_that_hangs_delays_one_call_and_not_the_next(both: Collectors) -> None:
+    both.add(amount=5, on_failure="closed")
+    both.redis.pause()
+    try:
+        assert ask(both.one) == "refuse"
+        began = time.monotonic()
+        assert ask(both.one) == "refuse"
+        assert time.monotonic() - began < 0.5
+    finally:
+        both.redis.go_on()
+    until(lambda: ask(both.one) == "allow")
+
+
+def test_what_was_posted_while_redis_was_away_is_counted_once_it_is_back(tmp_path: Path, both: Collectors) -> None:
+    both.redis.kill()
+    both.redis._keeps = True
+    both.redis.start()
+    for of in (both.one, both.two):
+        until(lambda of=of: _kept(of))  # type: ignore[misc]
+    limit = both.add(amount=100)
+    both.post(both.one, entry(both.clock))
+    both.redis.kill()
+    both.clock.pass_(seconds=1)
+    both.post(both.one, entry(both.clock), entry(both.clock))
+    both.redis.start()
+    until(lambda: _kept(both.one) and stands(both.two, limit) == [((), 3, 0)])
+
+
+def test_a_redis_that_forgot_everything_is_counted_anew_from_the_ledger_with_all_holds(both: Collectors) -> None:
+    limit = both.add(amount=100)
+    both.post(both.one, *(entry(both.clock) for _ in range(7)))
+    kept = both.one.check(Check()).hold_id
+    settled = both.two.check(Check()).hold_id
+    both.post(both.one, entry(both.clock, hold_id=settled))
+    both.redis.kill()
+    both.redis.start()
+    until(lambda: _kept(both.two) and _kept(both.one))
+    assert stands(both.one, limit) == [((), 8, 1)]
+    both.post(both.two, entry(both.clock, hold_id=kept))
+    assert stands(both.one, limit) == [((), 9, 0)]
+
+
+def test_a_collector_that_died_between_ledger_and_counters_makes_up_for_it(both: Collectors, tmp_path: Path) -> None:
+    limit = both.add(amount=100)
+    both.ledger.post(conform(entries(entry(both.clock))), None)
+    assert stands(both.two, limit) == []
+    third = both._limits()
+    assert stands(third, limit) == [((), 1, 0)]
+    fourth = both._limits()
+    assert stands(fourth, limit) == [((), 1, 0)]
+    third.close()
+    fourth.close()
+
+
+def _kept(of: Limits) -> bool:
+    of.keep()
+    return not of.check(Check(dry_run=True)).counters_away
