@@ -289,7 +289,8 @@ def _nothing() -> None:
 def _suppressed() -> bool:
     from opentelemetry import context
 
-    return bool(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY) or context.get_value("suppress_instrumentation"))
+    now = context.get_current()
+    return bool(now.get(context._SUPPRESS_INSTRUMENTATION_KEY) or now.get("suppress_instrumentation"))
 
 
 def _targets(providers: tuple[Provider, ...]) -> patching.Targets:

@@ -106,20 +106,21 @@ def with_body(args: tuple[Any, ...], kwargs: dict[str, Any], body: Mapping[str, 
 
 def sampling(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     """Parameters that the conventions have attributes for."""
-    for name, attribute in _PARAMETERS:
-        value = body.get(name)
-        if isinstance(value, int | float):
-            attributes[attribute] = value
+    for name in body.keys() & _PARAMETERS.keys():
+        value = body[name]
+        if type(value) in _NUMBERS:
+            attributes[_PARAMETERS[name]] = value
 
 
-_PARAMETERS = (
-    ("temperature", "gen_ai.request.temperature"),
-    ("top_p", "gen_ai.request.top_p"),
-    ("top_k", "gen_ai.request.top_k"),
-    ("seed", "gen_ai.request.seed"),
-    ("frequency_penalty", "gen_ai.request.frequency_penalty"),
-    ("presence_penalty", "gen_ai.request.presence_penalty"),
-)
+_NUMBERS = (int, float)
+_PARAMETERS = {
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "top_k": "gen_ai.request.top_k",
+    "seed": "gen_ai.request.seed",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+}
 
 
 def _whole(body: Mapping[str, Any], *names: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 
@@ -67,6 +68,15 @@ def field(of: Any, name: str) -> Any:
     if type(of) is dict:
         return of.get(name)
     return getattr(of, name, None)
+
+
+#: What an object that is not there says.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def whole(value: Any) -> int | None:
+    """A value as a count; None where it is not one."""
+    return value if type(value) is int and value >= 0 else None
 
 
 def count(of: Any, name: str) -> int | None:
