@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from spanledger.collector.journal_file import COLUMNS, EPOCH, JournalError, connected, opened, received_of, row_of
 from spanledger.collector.receive.refused import Busy
@@ -35,6 +36,7 @@ class Journal:
         try:
             self._writing = opened(path, above)
             self._reading = connected(path)
+            self._asking = connected(path)  # for threads that only want figures
             _start_above(self._writing, above)
             with self._writing:
                 self._writing.execute("begin immediate")
@@ -48,6 +50,7 @@ class Journal:
         self._last: int = row[2] or above
         self._promised = 0
         self._changed = threading.Condition()
+        self._asking_lock = threading.Lock()
         self._closed = False
         self._work: SimpleQueue[_Appending | _Task | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="spanledger-journal", daemon=True)
@@ -148,12 +151,16 @@ class Journal:
 
     def count_set_aside(self) -> int:
         """How many bodies are set aside."""
-        return int(self._reading.execute("select count(*) from set_aside").fetchone()[0])
+        return int(self._ask("select count(*) from set_aside")[0])
 
     def oldest(self) -> datetime | None:
         """When the oldest waiting body was received."""
-        row = self._reading.execute("select received_at from bodies order by sequence limit 1").fetchone()
+        row = self._ask("select received_at from bodies order by sequence limit 1")
         return None if row is None else EPOCH + timedelta(microseconds=row[0])
+
+    def _ask(self, question: str) -> Any:
+        with self._asking_lock:
+            return self._asking.execute(question).fetchone()
 
     def flush(self) -> None:
         """Return when everything that was asked for so far is on disk."""
@@ -169,6 +176,8 @@ class Journal:
         self._work.put(None)
         self._writer.join()
         self._reading.close()
+        with self._asking_lock:
+            self._asking.close()
         self._writing.close()
 
     def _write(self) -> None:

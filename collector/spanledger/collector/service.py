@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from spanledger.collector.config import Config, ConfigError
+from spanledger.collector.figures import CollectorFigures
 from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.lock import AlreadyRunning, FolderLock
@@ -26,6 +27,7 @@ from spanledger.collector.settings import Listener
 from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
 from spanledger.ledger.connect import connect
+from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.table import Ledger, LedgerError
 from spanledger.limits import LimitError, Limits
 from spanledger.prices import Prices
@@ -47,6 +49,7 @@ class Collector:
     limits: Limits
     journal: Journal
     loop: Loop
+    maintenance: Maintenance
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -137,6 +140,10 @@ class Collector:
             logger.warning("%d bodies that were acknowledged before the last end are now in the ledger", replayed)
         steps.rebuild_limits()
         self.limits.start()
+        retention = config.settings.exporters.ledger.retention
+        self.maintenance = Maintenance(self.ledger, retention=None if retention is None else timedelta(seconds=retention))
+        self.maintenance.start()
+        self._opened.append("maintenance")
         self.loop.start()
         self._opened.append("loop")
 
@@ -144,6 +151,11 @@ class Collector:
         settings = self.config.settings
         self._accept = Accept(
             self.journal, body_limit=settings.receivers.otlp.max_body_size, signals=tuple(settings.service.pipelines)
+        )
+        self.registry.register(
+            CollectorFigures(
+                data=self.data, accept=self._accept, journal=self.journal, loop=self.loop, maintenance=self.maintenance
+            )
         )
         grpc, http = self.config.grpc, self.config.http
         bounds = HttpBounds(
@@ -169,6 +181,8 @@ class Collector:
 
     def _close(self) -> None:
         opened, self._opened = self._opened, []
+        if "maintenance" in opened:
+            self.maintenance.stop()
         if "loop" in opened:
             self.loop.stop()
         if "journal" in opened:

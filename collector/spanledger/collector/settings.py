@@ -157,6 +157,7 @@ class LedgerExporter(Block):
     """exporters.ledger"""
 
     url: str | None = None
+    retention: Seconds | None = None
 
 
 class Processors(Block):
