@@ -19,6 +19,7 @@ from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
+from spanledger.collector.pricing import open_prices
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
@@ -31,6 +32,7 @@ from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.table import Ledger, LedgerError
 from spanledger.limits import LimitError, Limits
 from spanledger.prices import Prices
+from spanledger.prices.book_file import NotABook
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,10 @@ class Collector:
         """None when the collector takes telemetry and answers checks, else why it does not."""
         return self._not_ready
 
+    def rebuild_limits(self) -> None:
+        """Count all limits anew from the ledger, after something else than the loop has posted."""
+        self._steps.rebuild_limits()
+
     def announce(self, addresses: Mapping[str, str]) -> None:
         """Write `addresses.json`: where the collector listens, and which process it is."""
         self.addresses.update(addresses)
@@ -110,7 +116,7 @@ class Collector:
             self.ledger = Ledger.open(config.ledger)
             self.control = Control.open(config.control)
             self._opened.append("control")
-            self.prices = Prices()
+            self.prices = open_prices(self.control, self.data, config.settings.processors.prices.made())
             self.limits = Limits(
                 self.control, self.prices, history=lambda: connect(config.ledger), folder=self.data, metrics=self.registry
             )
@@ -123,10 +129,10 @@ class Collector:
             raise ConfigError(f"extensions.{error}") from error
         except OSError as error:
             raise ConfigError(f"the data folder {self.data} cannot be used: {error}") from error
-        except (AlreadyRunning, LedgerError, ControlError, JournalError) as error:
+        except (AlreadyRunning, LedgerError, ControlError, JournalError, NotABook) as error:
             raise ConfigError(str(error)) from error
         attribution = config.settings.processors.attribution.made()
-        steps = RealSteps(
+        self._steps = steps = RealSteps(
             ledger=self.ledger,
             prices=self.prices,
             limits=self.limits,

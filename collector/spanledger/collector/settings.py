@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting
 from spanledger.collector.received import Signal
+from spanledger.prices.settings import Precedence, Profile
+from spanledger.prices.settings import Settings as PriceSettings
 
 _MIB = 1024 * 1024
 
@@ -153,6 +155,18 @@ class CountOnceProcessor(Block):
         )
 
 
+class PricesProcessor(Block):
+    """processors.prices"""
+
+    profile: Profile = "production"
+    precedence: dict[str, Precedence] = Field(default_factory=lambda: dict(PriceSettings().precedence))
+    reported_when_unpriced: bool = True
+
+    def made(self) -> PriceSettings:
+        """What `open_prices` takes."""
+        return PriceSettings(**self.model_dump())
+
+
 class LedgerExporter(Block):
     """exporters.ledger"""
 
@@ -165,6 +179,7 @@ class Processors(Block):
 
     attribution: AttributionProcessor = AttributionProcessor()
     count_once: CountOnceProcessor = CountOnceProcessor()
+    prices: PricesProcessor = PricesProcessor()
 
 
 class Exporters(Block):
@@ -213,7 +228,7 @@ class Pipeline(Block):
     """service.pipelines.<signal>"""
 
     receivers: Names = ("otlp",)
-    processors: Names = ("attribution", "count_once")
+    processors: Names = ("attribution", "count_once", "prices")
     exporters: Names = ("ledger",)
 
 
