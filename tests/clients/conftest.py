@@ -30,6 +30,17 @@ def _installed(name: str) -> bool:
 collect_ignore_glob = [] if any(_installed(name) for name in CLIENTS) else ["test_*.py"]
 
 
+#: What the clients themselves do on the way; a warning of any other kind is still an error.
+THEIRS = ("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning", "ignore:unclosed:ResourceWarning", "ignore:The generate_images")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "clients":
+            for filter_ in THEIRS:
+                item.add_marker(pytest.mark.filterwarnings(filter_))
+
+
 @pytest.fixture(scope="session")
 def _exporter() -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()

@@ -149,7 +149,7 @@ STYLES = [
         said=CUT,
         error="modelStreamErrorException",
     ),
-    Style(name="stream cut off", use=use(lambda c: raised(lambda: stream(c, "cut-stream"))), said=CUT, error="ResponseStreamingError"),
+    Style(name="stream cut off", use=use(lambda c: raised(lambda: stream(c, "cut-stream"))), said=CUT, error="ProtocolError"),
 ]  # fmt: skip
 
 
@@ -169,7 +169,9 @@ def test_other_services_and_other_operations_are_no_calls(url: str, spans: Spans
     from botocore.exceptions import ClientError
 
     with pytest.raises(ClientError):
-        boto3.Session().client(**{**options(url), "service_name": "sts"}).get_caller_identity()
+        boto3.Session().client(**{**options(url), "service_name": "bedrock"}).list_foundation_models()
+    with pytest.raises(ClientError):
+        boto3.Session().client(**options(url)).count_tokens(modelId=MODEL, input={"converse": {"messages": MESSAGES}})
     assert spans.all() == []
 
 

@@ -157,20 +157,23 @@ def test_every_style_is_one_span_a_request_and_changes_nothing(style: Style, met
 
 
 def test_a_stream_that_is_never_read_sends_nothing_and_is_no_call(url: str, spans: Spans) -> None:
-    unread = client(url).models.generate_content_stream(model=MODEL, contents=PROMPT)
+    made = client(url)
+    unread = made.models.generate_content_stream(model=MODEL, contents=PROMPT)
     del unread
     gc.collect()
     assert spans.all() == []
 
 
 def test_counting_tokens_is_no_call(url: str, spans: Spans) -> None:
-    client(url).models.count_tokens(model=MODEL, contents=PROMPT)
+    made = client(url)
+    made.models.count_tokens(model=MODEL, contents=PROMPT)
     assert spans.all() == []
 
 
 def test_audio_and_images_in_the_prompt_are_of_which(url: str, spans: Spans) -> None:
     prompt = "[[input=100 audio=30 images=20 output=40]]"
-    client(url).models.generate_content(model=MODEL, contents=prompt)
+    made = client(url)
+    made.models.generate_content(model=MODEL, contents=prompt)
     assert usage(spans.one()) == {
         "gen_ai.usage.input_tokens": 100,
         "gen_ai.usage.output_tokens": 40,

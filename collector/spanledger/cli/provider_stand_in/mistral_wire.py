@@ -43,7 +43,7 @@ def _used(usage: StandInUsage) -> dict[str, Any]:
 
 
 def _completion(request: Request, model: str, usage: StandInUsage) -> Answer:
-    head = {"id": f"{request.number:032x}", "created": 1_790_000_000, "model": model}
+    head = {"id": f"{request.number:032d}", "created": 1_790_000_000, "model": model}
     if request.body.get("stream"):
         return answer_events(_chunks(head, model, usage), cut=model == "cut-stream")
     message = {"role": "assistant", "content": "".join(words(usage.output)), "tool_calls": None}
