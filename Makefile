@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer, make and pip; everything else is installed into .venv from requirements.lock.
 
 SHELL := /bin/sh
+export RUST_LOG ?= error
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
