@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,8 @@ from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
-from spanledger.collector.settings import Listener
+from spanledger.collector.receive.tls import TlsFiles
+from spanledger.collector.settings import Listener, Tls
 from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
 from spanledger.ledger.connect import connect
@@ -155,8 +157,12 @@ class Collector:
 
     async def _listen(self) -> None:
         settings = self.config.settings
+        otlp = settings.receivers.otlp
         self._accept = Accept(
-            self.journal, body_limit=settings.receivers.otlp.max_body_size, signals=tuple(settings.service.pipelines)
+            self.journal,
+            body_limit=otlp.max_body_size,
+            signals=tuple(settings.service.pipelines),
+            in_flight_bytes=otlp.max_bytes_in_flight,
         )
         self.registry.register(
             CollectorFigures(
@@ -169,14 +175,30 @@ class Collector:
             header_seconds=http.read_header_timeout,
             body_seconds=http.read_timeout,
             idle_seconds=http.idle_timeout,
+            held_bytes=otlp.max_bytes_in_flight,
         )
+        over_grpc = GrpcReceiver(
+            self._accept,
+            host=grpc.host,
+            port=grpc.port,
+            streams=grpc.max_concurrent_streams,
+            handshake_seconds=grpc.handshake_timeout,
+            idle_seconds=grpc.max_connection_idle,
+            tls=_tls(grpc.tls),
+        )
+        over_http = HttpReceiver(self._accept, host=http.host, port=http.port, bounds=bounds, tls=_tls(http.tls))
         listening: dict[str, tuple[Listener, GrpcReceiver | HttpReceiver]] = {
-            "grpc": (grpc, GrpcReceiver(self._accept, host=grpc.host, port=grpc.port, streams=grpc.max_concurrent_streams)),
-            "http": (http, HttpReceiver(self._accept, host=http.host, port=http.port, bounds=bounds)),
+            "grpc": (grpc, over_grpc),
+            "http": (http, over_http),
         }
         for name, (listener, receiver) in listening.items():
             try:
                 await receiver.start()
+            except ssl.SSLError as error:
+                key = f"receivers.otlp.protocols.{name}.tls"
+                raise ConfigError(f"{key}: certificate and key cannot be used: {error}") from error
+            except FileNotFoundError as error:
+                raise ConfigError(f"receivers.otlp.protocols.{name}.tls: {error.filename} is not there") from error
             except OSError as error:
                 key = f"receivers.otlp.protocols.{name}.endpoint"
                 reason = "the port is in use" if error.errno in (errno.EADDRINUSE, None) else str(error)
@@ -203,3 +225,10 @@ class Collector:
             (self.data / "addresses.json").unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
+
+
+def _tls(files: Tls | None) -> TlsFiles | None:
+    if files is None:
+        return None
+    client_ca = None if files.client_ca_file is None else Path(files.client_ca_file)
+    return TlsFiles(cert=Path(files.cert_file), key=Path(files.key_file), client_ca=client_ca)

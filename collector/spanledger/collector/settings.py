@@ -76,17 +76,29 @@ class Listener(Block):
         return self.model_copy(update={"endpoint": f"{self.endpoint.rpartition(':')[0]}:{port}"})
 
 
+class Tls(Block):
+    """tls of a listener; with `client_ca_file`, senders must show a certificate that it signed."""
+
+    cert_file: str
+    key_file: str
+    client_ca_file: str | None = None
+
+
 class Grpc(Listener):
     """receivers.otlp.protocols.grpc"""
 
     endpoint: Address = "127.0.0.1:4317"
+    tls: Tls | None = None
     max_concurrent_streams: Annotated[int, Field(gt=0)] = 1024
+    handshake_timeout: Seconds = 10.0
+    max_connection_idle: Seconds = 600.0
 
 
 class Http(Listener):
     """receivers.otlp.protocols.http"""
 
     endpoint: Address = "127.0.0.1:4318"
+    tls: Tls | None = None
     max_connections: Annotated[int, Field(gt=0)] = 4096
     read_header_timeout: Seconds = 10.0
     read_timeout: Seconds = 60.0
@@ -105,6 +117,7 @@ class Otlp(Block):
 
     protocols: Protocols = Protocols()
     max_body_size: Bytes = 64 * _MIB
+    max_bytes_in_flight: Bytes = 256 * _MIB
 
 
 class Receivers(Block):

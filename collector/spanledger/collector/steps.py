@@ -10,6 +10,7 @@ import pyarrow as pa
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import Telemetry, decode
+from spanledger.collector.older import LedgerEvidence
 from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
 from spanledger.ledger.connect import connect
@@ -40,7 +41,7 @@ class RealSteps:
 
     def fresh_count_once(self, mark: int) -> CountOnce:
         """A counter that knows what the ledger knows up to `mark`."""
-        return CountOnce(self._counting, folder=self._evidence, mark=mark)
+        return CountOnce(self._counting, folder=self._evidence, mark=mark, older=LedgerEvidence(self._ledger.table.table_uri))
 
     def price(self, entries: pl.DataFrame) -> pl.DataFrame:
         """Entries with their money."""

@@ -51,10 +51,12 @@ class Accept:
         body_limit: int = BODY_LIMIT,
         signals: Collection[Signal] = ("traces", "logs", "metrics"),
         key_id: Callable[[str], str] | None = None,
+        in_flight_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         """`key_id` turns an Authorization header into an API key's id, or raises `UnknownKey`; None asks for no key.
 
-        A signal that is not among `signals` has no pipeline and is refused.
+        A signal that is not among `signals` has no pipeline and is refused. Past `in_flight_bytes` of bodies that are being
+        checked or journalled, others are told to wait.
         """
         self.body_limit = body_limit
         self.signals = frozenset(signals)
@@ -63,14 +65,19 @@ class Accept:
         self._key_id = key_id
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="spanledger-check")
         self._open = True
+        self._in_flight = 0
+        self._in_flight_bytes = in_flight_bytes
 
     async def accept(
         self, signal: Signal, encoding: Encoding, compression: Compression, body: bytes, authorization: str = ""
     ) -> Message:
         """Journal a body and give OTLP's response; when this returns the body is on disk. Raises `Refused`."""
+        self._in_flight += len(body)
         try:
             if not self._open:
                 raise Busy("the collector is stopping", retry_after_seconds=1)
+            if self._in_flight > self._in_flight_bytes and self._in_flight > len(body):
+                raise Busy("too many bytes are being received at once", retry_after_seconds=1)
             if signal not in self.signals:
                 raise NoPipeline(f"service.pipelines has no pipeline for {signal}")
             api_key_id = self._key_id(authorization) if self._key_id else ""
@@ -94,6 +101,8 @@ class Accept:
             self.refused(refused)
             refused.counted = True
             raise
+        finally:
+            self._in_flight -= len(body)
         tally = self.tally
         tally.accepted[signal] = tally.accepted.get(signal, 0) + 1
         tally.accepted_bytes[signal] = tally.accepted_bytes.get(signal, 0) + len(body)

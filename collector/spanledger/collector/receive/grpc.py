@@ -9,6 +9,7 @@ from grpc import aio
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.inflate import GZIP_MAGIC
 from spanledger.collector.receive.refused import Busy, Refused
+from spanledger.collector.receive.tls import TlsFiles
 from spanledger.collector.received import Compression, Signal
 
 _METHODS: dict[str, Signal] = {
@@ -21,24 +22,41 @@ _METHODS: dict[str, Signal] = {
 class GrpcReceiver:
     """The gRPC listener."""
 
-    def __init__(self, accept: Accept, *, host: str, port: int, streams: int = 1024) -> None:
-        self._host, self._port = host, port
+    def __init__(
+        self,
+        accept: Accept,
+        *,
+        host: str,
+        port: int,
+        streams: int = 1024,
+        handshake_seconds: float = 10.0,
+        idle_seconds: float = 600.0,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        """`streams` bounds those of one connection; a connection that has not spoken HTTP/2 in time is cut."""
+        self._host, self._port, self._tls = host, port, tls
         settings = {
             "grpc.max_receive_message_length": accept.body_limit,
             # gRPC would decompress without a bound on the result; and what came compressed is journalled so.
             "grpc.per_message_decompression": 0,
             "grpc.so_reuseport": 0,
             "grpc.max_concurrent_streams": streams,
+            "grpc.server_handshake_timeout_ms": int(handshake_seconds * 1000),
+            "grpc.max_connection_idle_ms": int(idle_seconds * 1000),
+            "grpc.max_metadata_size": 64 * 1024,
         }
         self._server = aio.server(options=list(settings.items()))
         self._server.add_generic_rpc_handlers((_Exports(accept),))
         self.port = 0
 
     async def start(self) -> None:
-        """Listen; raises `OSError` when the port is in use. `port` is the bound one."""
+        """Listen; raises `OSError` when the port is in use or a certificate cannot be used. `port` is the bound one."""
         address = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
         try:
-            self.port = self._server.add_insecure_port(address)
+            if self._tls is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, self._tls.for_grpc())
         except RuntimeError as error:
             raise OSError(f"{address} cannot be listened on: {error}") from error
         await self._server.start()

@@ -1,0 +1,221 @@
+"""What a sender may hold, and for how long; and who may send at all."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+import trustme
+from grpc import aio
+
+from spanledger.collector.receive.accept import Accept
+from spanledger.collector.receive.grpc import GrpcReceiver
+from spanledger.collector.receive.http import HttpReceiver
+from spanledger.collector.receive.http_connection import HttpBounds
+from spanledger.collector.receive.refused import Busy
+from spanledger.collector.receive.tls import TlsFiles
+from spanledger.collector.received import Received
+from tests.collector.made import calls
+from tests.collector.test_receive import EXPORT, PROTOBUF
+
+
+class Kept:
+    """A journal that keeps bodies in memory, or waits, or refuses."""
+
+    def __init__(self, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.bodies: list[Received] = []
+        self._before = before
+
+    async def append(self, received: Received) -> None:
+        if self._before is not None:
+            await self._before()
+        self.bodies.append(received)
+
+
+async def listening(
+    test: Callable[[HttpReceiver, Kept], Awaitable[None]], bounds: HttpBounds, kept: Kept | None = None, **accepting: Any
+) -> None:
+    kept = kept or Kept()
+    accept = Accept(kept, **accepting)
+    receiver = HttpReceiver(accept, host="127.0.0.1", port=0, bounds=bounds)
+    await receiver.start()
+    try:
+        await test(receiver, kept)
+    finally:
+        await receiver.stop(1)
+        accept.stop()
+
+
+def test_connections_that_send_one_byte_are_cut_and_others_are_served() -> None:
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        slow = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(200)]
+        for _, writer in slow:
+            writer.write(b"P")
+            await writer.drain()
+        async with httpx.AsyncClient() as client:
+            answer = await client.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=calls()[0], headers=PROTOBUF)
+            assert answer.status_code == 200
+        for reader, writer in slow:
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+            writer.close()
+        assert len(kept.bodies) == 1
+
+    asyncio.run(listening(test, HttpBounds(header_seconds=0.5, idle_seconds=0.5)))
+
+
+def test_a_body_that_never_ends_is_cut() -> None:
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        writer.write(
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 10\r\n\r\nab"
+        )
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+        assert kept.bodies == []
+
+    asyncio.run(listening(test, HttpBounds(body_seconds=0.3)))
+
+
+def test_more_connections_than_allowed_are_told_to_come_back() -> None:
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        first = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        answer = await asyncio.wait_for(reader.read(), 30)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After:" in answer
+        for _, open_writer in [*first, (reader, writer)]:
+            open_writer.close()
+
+    asyncio.run(listening(test, HttpBounds(connections=3)))
+
+
+def test_bytes_held_for_all_senders_have_one_bound() -> None:
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        head = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 60000\r\n\r\n"
+        _, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        writer.write(head + bytes(50_000))
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{receiver.port}/v1/traces"
+            assert (await client.post(url, content=bytes(60_000), headers=PROTOBUF)).status_code == 503
+            writer.close()
+            await asyncio.sleep(0.1)
+            assert (await client.post(url, content=calls()[0], headers=PROTOBUF)).status_code == 200
+
+    asyncio.run(listening(test, HttpBounds(held_bytes=100_000)))
+
+
+def test_a_full_journal_is_503_with_retry_after_and_resource_exhausted_with_retry_info() -> None:
+    async def full() -> None:
+        raise Busy("the journal is full", retry_after_seconds=7)
+
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        async with httpx.AsyncClient() as client:
+            answer = await client.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=calls()[0], headers=PROTOBUF)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+        over_grpc = GrpcReceiver(receiver._shared.accept, host="127.0.0.1", port=0)
+        await over_grpc.start()
+        async with aio.insecure_channel(f"127.0.0.1:{over_grpc.port}") as channel:
+            export: Any = channel.unary_unary(EXPORT)
+            with pytest.raises(aio.AioRpcError) as refused:
+                await export(calls()[0])
+        await over_grpc.stop(0)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        details = dict(refused.value.trailing_metadata() or ())["grpc-status-details-bin"]
+        assert b"google.rpc.RetryInfo" in details
+
+    asyncio.run(listening(test, HttpBounds(), Kept(full)))
+
+
+def test_what_is_under_way_is_answered_when_the_listener_stops() -> None:
+    async def slowly() -> None:
+        await asyncio.sleep(0.3)
+
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{receiver.port}/v1/traces"
+            sending = asyncio.create_task(client.post(url, content=calls()[0], headers=PROTOBUF))
+            await asyncio.sleep(0.15)
+            await receiver.stop(10)
+            assert (await sending).status_code == 200
+            with pytest.raises(httpx.TransportError):
+                await client.post(url, content=b"", headers=PROTOBUF)
+
+    asyncio.run(listening(test, HttpBounds(), Kept(slowly)))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[TlsFiles, Path, Path, trustme.CA]:
+    folder = tmp_path_factory.mktemp("tls")
+    ca = trustme.CA()
+    server = ca.issue_cert("localhost", "127.0.0.1")
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    server.private_key_pem.write_to_path(folder / "server.key")
+    for pem in server.cert_chain_pems:
+        pem.write_to_path(folder / "server.pem", append=True)
+    client = ca.issue_cert("sender@example.org")
+    client.private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
+    files = TlsFiles(cert=folder / "server.pem", key=folder / "server.key", client_ca=folder / "ca.pem")
+    return files, folder / "ca.pem", folder / "client.pem", ca
+
+
+def test_over_tls_only_senders_with_a_certificate_of_the_ca_are_served(
+    certificates: tuple[TlsFiles, Path, Path, trustme.CA],
+) -> None:
+    files, ca, client_pem, _ = certificates
+
+    async def test() -> None:
+        kept = Kept()
+        accept = Accept(kept)
+        over_http = HttpReceiver(accept, host="127.0.0.1", port=0, tls=files)
+        over_grpc = GrpcReceiver(accept, host="127.0.0.1", port=0, tls=files)
+        await over_http.start()
+        await over_grpc.start()
+        url = f"https://127.0.0.1:{over_http.port}/v1/traces"
+        known = ssl.create_default_context(cafile=str(ca))
+        known.load_cert_chain(client_pem)
+        async with httpx.AsyncClient(verify=known) as client:
+            assert (await client.post(url, content=calls()[0], headers=PROTOBUF)).status_code == 200
+        with pytest.raises(httpx.TransportError):
+            async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(ca))) as client:
+                await client.post(url, content=calls()[0], headers=PROTOBUF)
+        pem = client_pem.read_bytes()
+        credentials = grpc.ssl_channel_credentials(ca.read_bytes(), pem, pem)  # type: ignore[no-untyped-call]
+        async with aio.secure_channel(f"localhost:{over_grpc.port}", credentials) as channel:
+            export: Any = channel.unary_unary(EXPORT)
+            await export(calls()[0])
+        await over_grpc.stop(0)
+        await over_http.stop(0)
+        accept.stop()
+        assert len(kept.bodies) == 2
+
+    asyncio.run(test())
+
+
+def test_a_certificate_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("nothing")
+    files = TlsFiles(cert=tmp_path / "x.pem", key=tmp_path / "x.pem")
+    with pytest.raises(ssl.SSLError):
+        files.for_grpc()
+    with pytest.raises(FileNotFoundError):
+        TlsFiles(cert=tmp_path / "y.pem", key=tmp_path / "y.pem").for_http()
+
+
+def test_a_port_in_use_is_an_error_for_both_transports() -> None:
+    async def test(port: int) -> None:
+        accept = Accept(Kept())
+        with pytest.raises(OSError):
+            await HttpReceiver(accept, host="127.0.0.1", port=port).start()
+        with pytest.raises(OSError):
+            await GrpcReceiver(accept, host="127.0.0.1", port=port).start()
+        accept.stop()
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        asyncio.run(test(taken.getsockname()[1]))
