@@ -25,9 +25,11 @@ REFUSAL = {
 
 
 class CheckApi:
-    """`allowed` checks pass, the next is refused; `asked` and `told` keep what came in."""
+    """`allowed` checks pass, the next is refused, and so are `refused` models; `asked` and `told` keep what came in."""
 
-    def __init__(self, *, allowed: int = 1_000, status: int | None = None, wait_seconds: float = 0.0) -> None:
+    def __init__(
+        self, *, allowed: int = 1_000, status: int | None = None, wait_seconds: float = 0.0, refused: tuple[str, ...] = ()
+    ) -> None:
         self.asked: list[dict[str, Any]] = []
         self.told: list[tuple[str, str, Any]] = []
         self.authorization: list[str | None] = []
@@ -61,7 +63,7 @@ class CheckApi:
                 time.sleep(wait_seconds)
                 if status is not None:
                     self._answer(status, {"title": "no"})
-                elif len(api.asked) > allowed:
+                elif len(api.asked) > allowed or document.get("model") in refused:
                     self._answer(429, REFUSAL)
                 else:
                     hold = f"hold-{len(api.asked)}"
@@ -71,7 +73,11 @@ class CheckApi:
                 api.told.append(("DELETE", self.path, None))
                 self._answer(204, None)
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that gave up waiting is part of the tests."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

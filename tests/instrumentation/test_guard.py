@@ -4,7 +4,7 @@ import asyncio
 import pickle
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from spanledger.cli.provider_stand_in import StandIn
-from spanledger.instrumentation import LimitExceeded, attribute, instrument
+from spanledger.instrumentation import LimitExceeded, attribute, instrument, uninstrument
 from tests.instrumentation.asking import MESSAGES, said
 from tests.instrumentation.check_api import REFUSAL, CheckApi
 from tests.instrumentation.conftest import Spans
@@ -131,10 +131,11 @@ def test_a_call_that_ends_shrinks_its_hold_to_what_was_used(client: Any, spans: 
 def test_the_connection_to_the_check_api_is_kept(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
     with CheckApi() as api:
         _guard(clean_environ, api.url)
-        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True).close()
-        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True).close()
-        assert len(api.asked) == 2
-        assert len(api.connections) == 1
+        for _ in range(8):
+            client.chat.completions.create(**ASK)
+        assert len(api.asked) == 8
+        # One for the checks, and one that tells of holds at the same time.
+        assert len(api.connections) <= 2
 
 
 def test_calls_go_on_while_the_check_api_is_away(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
@@ -197,3 +198,126 @@ def test_the_breaker_lets_one_through_after_each_pause_and_closes_again() -> Non
     assert breaker.allows()
     breaker.succeeded()
     assert all(breaker.allows() for _ in range(10))
+
+
+def test_another_model_may_be_named_for_a_refused_call(
+    client: Any, spans: Spans, provider: StandIn, clean_environ: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+
+    def cheaper(refusal: LimitExceeded, model: str | None) -> str | None:
+        heard.append((refusal.limit, model))
+        return "gpt-4o-mini"
+
+    with CheckApi(refused=("gpt-4o",)) as api:
+        _guard(clean_environ, api.url)
+        instrument(on_limit=cheaper)
+        asked = {**ASK}
+        assert client.chat.completions.create(**asked).model == "gpt-4o-mini-2024-07-18"
+        assert asked["model"] == "gpt-4o"
+        assert heard == [("acme a day", "gpt-4o")]
+        assert [question["model"] for question in api.asked] == ["gpt-4o", "gpt-4o-mini"]
+        attributes = said(spans.one())
+        assert attributes["gen_ai.request.model"] == "gpt-4o-mini"
+        assert attributes["spanledger.model.instead_of"] == "gpt-4o"
+        assert provider.seen[-1].body["model"] == "gpt-4o-mini"
+
+
+def test_a_hook_that_fails_or_names_nothing_refuses_the_call(
+    client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(refusal: LimitExceeded, model: str | None) -> str | None:
+        raise ZeroDivisionError
+
+    with CheckApi(refused=("gpt-4o",)) as api:
+        _guard(clean_environ, api.url)
+        hooks: list[Any] = [broken, lambda refusal, model: None, lambda refusal, model: model]
+        for hook in hooks:
+            instrument(on_limit=hook)
+            with pytest.raises(LimitExceeded, match="tenant acme"):
+                client.chat.completions.create(**ASK)
+    assert spans.calls() == []
+
+
+def test_checks_fetched_ahead_decide_without_asking_and_each_call_has_a_hold_of_its_own(
+    client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch
+) -> None:
+    with CheckApi() as api:
+        _guard(clean_environ, api.url, SPANLEDGER_GUARD_LEASE="6")
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK)
+        _until(lambda: len(api.asked) == 8)
+        assert [question.get("lease_seconds") for question in api.asked] == [None, None, 60, 60, 60, 60, 60, 60]
+        for _ in range(2):
+            client.chat.completions.create(**ASK)
+        assert len(api.asked) == 8
+        holds = [said(span)["spanledger.hold.id"] for span in spans.calls()]
+        assert holds == ["hold-1", "hold-2", "hold-3", "hold-4"]
+        api.wait_for(("POST", "/api/holds/hold-3/extend", {"lease_seconds": 600}))
+        uninstrument()
+        for left in (5, 6, 7, 8):
+            api.wait_for(("DELETE", f"/api/holds/hold-{left}", None))
+
+
+def test_when_nothing_is_left_ahead_the_api_is_asked_and_its_refusal_is_raised(
+    client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(allowed=4) as api:
+        _guard(clean_environ, api.url, SPANLEDGER_GUARD_LEASE="2")
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK)
+        _until(lambda: len(api.asked) == 4)
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK)
+        with pytest.raises(LimitExceeded, match="tenant acme"):
+            client.chat.completions.create(**ASK)
+    assert len(spans.calls()) == 4
+
+
+def test_holds_of_a_lease_are_not_given_to_other_kinds_of_calls_nor_when_they_are_old() -> None:
+    from spanledger.instrumentation.lease import Lease
+
+    now = [0.0]
+    fetched: list[Any] = []
+
+    def fetch(question: Any) -> Any:
+        fetched.append(question)
+        return 200, {"hold_id": f"h{len(fetched)}"}
+
+    lease = Lease(2, fetch, lambda errand: errand(), clock=lambda: now[0])
+    question = {"tenant": "a", "model": "m", "input_tokens": 300, "tags": {"x": "1"}}
+    assert lease.take(question) == (False, None)
+    assert lease.take(question) == (False, None)
+    assert fetched[0]["input_tokens"] == 512
+    assert lease.take({**question, "tenant": "b"}) == (False, None)
+    assert lease.take({**question, "input_tokens": 900}) == (False, None)
+    assert lease.take({**question, "input_tokens": 510}) == (True, "h1")
+    now[0] = 56.0
+    assert lease.take(question) == (False, None)
+
+
+def test_where_no_limit_covers_a_call_it_passes_for_a_while_without_asking() -> None:
+    from spanledger.instrumentation.lease import Lease
+
+    now = [0.0]
+    asked: list[Any] = []
+
+    def free(question: Any) -> Any:
+        asked.append(question)
+        return 200, {"hold_id": None}
+
+    lease = Lease(4, free, lambda errand: errand(), lambda: now[0])
+    question = {"model": "m", "input_tokens": 10}
+    lease.take(question)
+    lease.take(question)
+    assert [lease.take(question) for _ in range(50)] == [(True, None)] * 50
+    assert len(asked) == 1
+    now[0] = 6.0
+    assert lease.take(question) == (False, None)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -74,8 +74,9 @@ class Asked:
 
     `attributes` go on the span as they are; `body` is the request's own and only looked at. `keep` says whether the
     application gets a piece of the stream: one that we asked for is kept from it. `args` and `kwargs` replace the
-    arguments of the call when something was added to it. `emits_own`: the client's own span goes elsewhere and stays.
-    `lazy`: what the layer gives is a generator that has sent nothing yet.
+    arguments of the call when something was added to it. `swap` asks another model instead, where the client allows it.
+    `emits_own`: the client's own span goes elsewhere and stays. `lazy`: what the layer gives is a generator that has
+    sent nothing yet.
     """
 
     operation: Operation
@@ -88,6 +89,7 @@ class Asked:
     max_output_tokens: int | None = None
     attributes: dict[str, Any] = column(default_factory=dict)
     keep: Callable[[Any], bool] | None = None
+    swap: Callable[[str], None] | None = None
     emits_own: bool = False
     lazy: bool = False
     args: tuple[Any, ...] | None = None

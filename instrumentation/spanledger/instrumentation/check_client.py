@@ -4,10 +4,13 @@ import json
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
+
+from spanledger.instrumentation import harmless
 
 
 class CheckClient:
@@ -73,20 +76,24 @@ class CheckClient:
 
 
 class Courier:
-    """Sends on a thread of its own what nobody waits for: settling and releasing holds.
+    """Does on a thread of its own what nobody waits for: settling, releasing and fetching holds.
 
     What cannot be delivered is dropped: a hold ends with its lease anyway.
     """
 
     def __init__(self, client: CheckClient) -> None:
         self._client = client
-        self._queue: queue.Queue[tuple[str, str, object]] = queue.Queue(maxsize=10_000)
+        self._queue: queue.Queue[Callable[[], object]] = queue.Queue(maxsize=10_000)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def send(self, method: str, path: str, document: object = None) -> None:
+        self.do(lambda: self._client.request(method, path, document, timeout_seconds=2.0))
+
+    def do(self, errand: Callable[[], object]) -> None:
+        """In its turn; dropped when ten thousand others wait."""
         try:
-            self._queue.put_nowait((method, path, document))
+            self._queue.put_nowait(errand)
         except queue.Full:
             return
         if self._thread is None or not self._thread.is_alive():
@@ -97,11 +104,13 @@ class Courier:
 
     def _run(self) -> None:
         while True:
-            method, path, document = self._queue.get()
+            errand = self._queue.get()
             try:
-                self._client.request(method, path, document, timeout_seconds=2.0)
+                errand()
             except (OSError, HTTPException):
                 continue
+            except Exception as bug:
+                harmless.drop(bug, "telling the check API about a hold")
             finally:
                 self._queue.task_done()
 

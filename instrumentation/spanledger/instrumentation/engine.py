@@ -20,6 +20,8 @@ from spanledger.instrumentation.tracing import Tracing
 if TYPE_CHECKING:
     from spanledger.instrumentation.guard import Guard
 
+OnLimit = Callable[[LimitExceeded, str | None], str | None]
+
 #: Set while a metered request runs in a client that would otherwise emit a span of its own for it.
 silent: ContextVar[bool] = ContextVar("spanledger.silent", default=False)
 
@@ -32,10 +34,12 @@ class Engine:
         self.settings = Settings()
         self.tracing = Tracing()
         self.guard: Guard | None = None
+        self.on_limit: OnLimit | None = None
         self._follows_processes = False
 
-    def start(self, settings: Settings) -> None:
-        """Meter the clients that are installed; a second time only takes over the settings."""
+    def start(self, settings: Settings, on_limit: "OnLimit | None" = None) -> None:
+        """Meter the clients that are installed; a second time only takes over what it is given."""
+        self.on_limit = on_limit
         before, self.settings = self.settings, settings
         self.tracing.disabled = settings.sdk_disabled
         self.tracing.keeps_sampled_out = settings.keep_sampled_out
@@ -247,6 +251,11 @@ class QuietTracer:
 
 def _checked(guard: "Guard", asked: Asked, names: Mapping[str, str]) -> Any:
     try:
+        try:
+            return guard.check(asked, names)
+        except LimitExceeded as refusal:
+            if not _instead(refusal, asked):
+                raise
         return guard.check(asked, names)
     except LimitExceeded:
         raise
@@ -255,8 +264,29 @@ def _checked(guard: "Guard", asked: Asked, names: Mapping[str, str]) -> Any:
         return None
 
 
+def _instead(refusal: LimitExceeded, asked: Asked) -> bool:
+    """Whether the application's hook named another model for a refused call; that one is checked as well."""
+    if ENGINE.on_limit is None or asked.swap is None:
+        return False
+    try:
+        model = ENGINE.on_limit(refusal, asked.model)
+    except Exception:
+        # The application's own code failed: the limit stands, and is what the caller hears of.
+        harmless.logger.exception("the on_limit hook failed; the call is refused")
+        return False
+    if not isinstance(model, str) or model == asked.model:
+        return False
+    asked.swap(model)
+    return True
+
+
 async def _checked_async(guard: "Guard", asked: Asked, names: Mapping[str, str]) -> Any:
     try:
+        try:
+            return await guard.check_async(asked, names)
+        except LimitExceeded as refusal:
+            if not _instead(refusal, asked):
+                raise
         return await guard.check_async(asked, names)
     except LimitExceeded:
         raise

@@ -14,6 +14,7 @@ from spanledger.instrumentation.breaker import Breaker
 from spanledger.instrumentation.check_client import CheckClient, Courier
 from spanledger.instrumentation.errors import LimitExceeded
 from spanledger.instrumentation.estimate import input_tokens
+from spanledger.instrumentation.lease import Lease
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.usage import Usage
 
@@ -21,6 +22,8 @@ logger = logging.getLogger("spanledger.instrumentation")
 
 #: A check asks for the most a call may take. The estimate is for one tokenizer; Claude's counts up to 1.36 times as much.
 MARGIN = 1.4
+#: How long a call may take before the hold it took from the lease is given up.
+CALL_SECONDS = 600
 #: Tokens asked for where a request cannot be looked at.
 UNKNOWN = 4_000
 
@@ -51,19 +54,27 @@ class Guard:
         self._courier = Courier(self._client)
         self._breaker = Breaker()
         self._pool: ThreadPoolExecutor | None = None
+        self._lease = Lease(settings.guard_lease, self._ask, self._courier.do) if settings.guard_lease else None
         self._constant = {"service": settings.service or None, "environment": _environment()}
 
     def check(self, asked: Asked, names: Mapping[str, str]) -> Hold | None:
         """Ask and wait for the answer, at most the time-out."""
+        question = self._question(asked, names)
+        ahead, hold = self._take(question)
+        if ahead:
+            return hold
         if not self._breaker.allows():
             return self._away()
-        return self._decide(self._ask(self._question(asked, names)))
+        return self._decide(self._ask(question))
 
     async def check_async(self, asked: Asked, names: Mapping[str, str]) -> Hold | None:
         """The same without blocking the event loop."""
+        question = self._question(asked, names)
+        ahead, hold = self._take(question)
+        if ahead:
+            return hold
         if not self._breaker.allows():
             return self._away()
-        question = self._question(asked, names)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -95,6 +106,8 @@ class Guard:
 
     def close(self, seconds: float = 1.0) -> None:
         """Deliver what is still to be told about holds, within this time."""
+        for hold in self._lease.rest() if self._lease is not None else ():
+            self._courier.send("DELETE", f"/api/holds/{hold}")
         self._courier.finish(seconds)
         self._client.close()
         if self._pool is not None:
@@ -104,8 +117,20 @@ class Guard:
         """In a child process."""
         self._client.forget()
         self._courier.forget()
+        if self._lease is not None:
+            self._lease.forget()
         self._breaker = Breaker()
         self._pool = None
+
+    def _take(self, question: Mapping[str, Any]) -> tuple[bool, Hold | None]:
+        if self._lease is None:
+            return False, None
+        ahead, hold = self._lease.take(question)
+        if hold is None:
+            return ahead, None
+        # The call may take longer than what is left of the lease.
+        self._courier.send("POST", f"/api/holds/{hold}/extend", {"lease_seconds": CALL_SECONDS})
+        return True, Hold(hold)
 
     def _question(self, asked: Asked, names: Mapping[str, str]) -> dict[str, Any]:
         question: dict[str, Any] = {name: value for name, value in self._constant.items() if value}

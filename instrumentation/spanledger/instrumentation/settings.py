@@ -36,6 +36,7 @@ class Settings:
     api_key: str = _setting("SPANLEDGER_API_KEY", str, "", "bearer token for the check API")
     guard_closed: bool = _setting("SPANLEDGER_GUARD_FAIL", _closed, False, "`closed` refuses calls while the API is away")
     guard_timeout_ms: float = _setting("SPANLEDGER_GUARD_TIMEOUT_MS", float, 50.0, "how long a call may wait for its check")
+    guard_lease: int = _setting("SPANLEDGER_GUARD_LEASE", int, 0, "passed checks fetched ahead for each kind of call; 0 for none")
     hosts: tuple[tuple[str, str], ...] = _setting(
         "SPANLEDGER_PROVIDER_HOSTS", _hosts, (), "whose a host is: `gateway.internal=groq,127.0.0.1:8000=vllm`"
     )

@@ -60,7 +60,7 @@ def asking(
         if extra is not None:
             extra(body, attributes)
         model = body.get("model")
-        return Asked(
+        asked = Asked(
             operation=operation,
             provider=provider,
             model=model if isinstance(model, str) else None,
@@ -71,8 +71,22 @@ def asking(
             max_output_tokens=_whole(body, "max_completion_tokens", "max_tokens", "max_output_tokens"),
             attributes=attributes,
         )
+        asked.swap = lambda model: _swap(asked, args, kwargs, model)
+        return asked
 
     return ask
+
+
+def _swap(asked: Asked, args: tuple[Any, ...], kwargs: dict[str, Any], model: str) -> None:
+    """Ask this model instead."""
+    if asked.args is not None and asked.kwargs is not None:
+        args, kwargs = asked.args, dict(asked.kwargs)
+    options: Any = args[1] if len(args) > 1 else kwargs["options"]
+    body = {**options.json_data, "model": model}
+    asked.args, asked.kwargs = with_body(args, kwargs, body)
+    asked.attributes["spanledger.model.instead_of"] = asked.model or ""
+    asked.model = model
+    asked.body = {**asked.body, "model": model}
 
 
 def operation_at(operations: Mapping[str, Operation], url: str) -> Operation | None:
