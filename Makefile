@@ -14,10 +14,10 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 .PHONY: up demo test check lint types layers test-oldest bench soak fix lock clean help
 
 up: $(INSTALLED)                  ## run the collector and the dashboard; Ctrl-C stops both
-	@exec $(BIN)/spanledger up
+	@exec $(BIN)/spanledger up $(ARGS)
 
 demo: $(INSTALLED)                ## while `make up` runs: real SDKs against a provider stand-in, and thirty days of history
-	@exec $(BIN)/spanledger demo
+	@exec $(BIN)/spanledger demo $(ARGS)
 
 test: $(INSTALLED)                ## the whole suite
 	$(PYTEST)
