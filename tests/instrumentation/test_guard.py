@@ -247,15 +247,17 @@ def test_checks_fetched_ahead_decide_without_asking_and_each_call_has_a_hold_of_
         client.chat.completions.create(**ASK)
         client.chat.completions.create(**ASK)
         _until(lambda: len(api.asked) == 8)
-        assert [question.get("lease_seconds") for question in api.asked] == [None, None, 60, 60, 60, 60, 60, 60]
+        ahead = [number for number, question in enumerate(api.asked, 1) if question.get("lease_seconds") == 60]
+        assert len(ahead) == 6
         for _ in range(2):
             client.chat.completions.create(**ASK)
         assert len(api.asked) == 8
         holds = [said(span)["spanledger.hold.id"] for span in spans.calls()]
-        assert holds == ["hold-1", "hold-2", "hold-3", "hold-4"]
-        api.wait_for(("POST", "/api/holds/hold-3/extend", {"lease_seconds": 600}))
+        assert len(set(holds)) == 4
+        assert holds[2:] == [f"hold-{number}" for number in ahead[:2]]
+        api.wait_for(("POST", f"/api/holds/{holds[2]}/extend", {"lease_seconds": 600}))
         uninstrument()
-        for left in (5, 6, 7, 8):
+        for left in ahead[2:]:
             api.wait_for(("DELETE", f"/api/holds/hold-{left}", None))
 
 
