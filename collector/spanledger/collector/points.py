@@ -5,6 +5,7 @@ from hashlib import blake2b
 import polars as pl
 
 from spanledger.collector.decode import Telemetry
+from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, WHO
 from spanledger.collector.dialects.meters import BY_NAME, TYPE_ATTRIBUTES
 from spanledger.collector.roles import OPERATIONS
@@ -19,11 +20,16 @@ _COUNTED = ("input", "output", "cache_read", "cache_write", "reasoning", "tool_p
 
 
 def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
-    """One row for each series and moment, with the columns of a spoken record; totals are as sent, cumulative ones too."""
+    """One row for each metric, series and moment, with the columns of a spoken record; totals are as sent, cumulative ones too."""
     points = frame.filter((pl.col("signal") == "metrics") & pl.col("given_name").is_in(list(BY_NAME)))
     if points.is_empty():
         return points
-    points = _typed(points, telemetry)
+    read = pl.DataFrame(
+        [(at, name) for at, dialect in enumerate(DIALECTS) for name in (BY_NAME if dialect.meters is None else dialect.meters)],
+        schema={"dialect": pl.Int64, "given_name": pl.String},
+        orient="row",
+    )
+    points = _typed(points.join(read, on=["dialect", "given_name"], how="semi"), telemetry)
     meant = pl.struct("given_name", "type").map_batches(_meanings, return_dtype=pl.String)
     points = points.with_columns(meant.alias("counted")).filter(
         pl.col("counted").is_not_null()
@@ -34,15 +40,14 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
             | pl.col("operation").is_in([name for name, role in OPERATIONS.items() if role == "leaf"])
         )
     )
-    points = _without_weaker(points)
     if points.is_empty():
         return points
     calls = pl.col("points").fill_null(0) * (
         pl.col("counted").is_in(["input", "seconds"]) & pl.col("given_name").is_in(_COUNTING)
     )
-    by = [*_SERIES, "end"]
+    by = [*_SERIES, "given_name", "end"]
     summed = points.group_by(by, maintain_order=True).agg(
-        pl.all().exclude([*_COUNTED, "cost", *_SERIES, "end"]).first(),
+        pl.all().exclude([*_COUNTED, "cost", *by]).first(),
         *(
             pl.when((pl.col("counted") == name).any())
             .then(pl.col("value").filter(pl.col("counted") == name).sum())
@@ -64,7 +69,7 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     said = pl.any_horizontal(pl.col("input", "output").is_not_null())
     rows = summed.with_columns(
         pl.when(count > 0).then(count).cast(pl.Int64).alias("calls"),
-        (count == 0).alias("calls_unknown"),
+        ((count == 0) & pl.col("input").is_not_null() & ~pl.col("given_name").is_in(_COUNTING)).alias("calls_unknown"),
         said.alias("said"),
         pl.lit("metric").alias("role"),
         (pl.col("temporality") == _CUMULATIVE).fill_null(False).alias("cumulative"),
@@ -73,14 +78,14 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
         *(pl.lit(None, dtype=pl.Float64).alias(name) for name in AMOUNTS if name != "cost"),
         pl.col("given_name").alias("name"),
         pl.lit(False).alias("fails"),
-    ).filter(pl.col("said") | (pl.col("calls") > 0))
+    )
     series = [
         _digest(row)
         for row in rows.select("emitter", "scope_name", *(n for n in _SERIES if n not in ("resource", "scope"))).iter_rows()
     ]
     return rows.with_columns(
         pl.Series("series", series, dtype=pl.String),
-        pl.Series("digest", [_digest((name, end)) for name, end in zip(series, rows["end"], strict=True)], dtype=pl.String),
+        pl.Series("digest", [_digest(row) for row in zip(series, rows["name"], rows["end"], strict=True)], dtype=pl.String),
     ).drop("by_tokens", "by_time", "counted", "type")
 
 
@@ -108,19 +113,6 @@ def _typed(points: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
 
 def _meanings(pairs: pl.Series) -> pl.Series:
     return pl.Series([BY_NAME[pair["given_name"]].fields.get(pair["type"] or "") for pair in pairs], dtype=pl.String)
-
-
-def _without_weaker(points: pl.DataFrame) -> pl.DataFrame:
-    """Without the token counts of a metric where the same scope has a better one."""
-    present = set(points.select("scope", "given_name").unique().iter_rows())
-    weaker = [(scope, name) for scope, name in present if (better := BY_NAME[name].unless) and (scope, better) in present]
-    if not weaker:
-        return points
-    return points.join(
-        pl.DataFrame(weaker, schema={"scope": pl.Int64, "given_name": pl.String}, orient="row"),
-        on=["scope", "given_name"],
-        how="anti",
-    )
 
 
 def _digest(parts: tuple[object, ...]) -> str:

@@ -127,7 +127,7 @@ def _told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
     runs = runs.with_columns(
         pl.when(
             (pl.col("role") == "metric")
-            & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in ("input_tokens", "output_tokens", "calls"))
+            & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in _TOTALS)
         )
         .then(pl.lit("span"))
         .otherwise("role")
@@ -284,8 +284,37 @@ def _metrics(
         return
     better = evidence.filter(pl.Series(leaves | (role == "heard")))["emitter"].unique()
     told = evidence["emitter"][points].is_in(better.implode()).fill_null(False).to_numpy()
-    stands[points] = ~told & settled[points]
-    rule[points] = np.where(told, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
+    # What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it.
+    moments = (
+        evidence[points]
+        .select(pl.Series("row", points), "series", "ended", pl.col("said").fill_null(False), pl.col("calls").fill_null(0), "entry_id")
+        .with_columns(
+            pl.col("row").sort_by(["said", "calls", "entry_id"], descending=[True, True, False]).first().over("series", "ended").alias("speaker"),
+            (pl.col("said") | (pl.col("calls") > 0)).any().over("series", "ended").alias("counts"),
+        )
+    )
+    speaker = moments["speaker"].to_numpy()
+    speaks = (speaker == points) & moments["counts"].to_numpy()
+    stands[points] = speaks & ~told & settled[points]
+    by[points] = np.where(speaks, by[points], speaker)
+    rule[points] = np.where(told | ~speaks, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
+
+
+def _of_one_moment(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Standing points with what the other metrics of their series say of the same moment."""
+    if not (calls["role"] == "metric").any():
+        return calls
+    counts = [name for name in calls.columns if name.endswith("_tokens") and not name.startswith("claimed")]
+    known = (
+        evidence.filter(pl.col("role") == "metric")
+        .group_by("series", "ended")
+        .agg(*(pl.col(name).max() for name in (*counts, "calls", "reported_cost_usd")))
+    )
+    joined = calls.join(known, on=["series", "ended"], how="left", suffix="_all", maintain_order="left")
+    return joined.with_columns(
+        pl.when(pl.col("role") == "metric").then(pl.coalesce(f"{name}_all", name)).otherwise(name).alias(name)
+        for name in (*counts, "calls", "reported_cost_usd")
+    ).select(calls.columns)
 
 
 def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> pl.DataFrame:
@@ -344,7 +373,7 @@ def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, a
         calls = calls.with_columns(
             pl.when(pl.col("model").is_null() & pl.Series(source >= 0)).then(lent).otherwise("model").alias("model")
         )
-    calls = _corrected(calls, evidence)
+    calls = _of_one_moment(_corrected(calls, evidence), evidence)
     aggregate = (pl.col("role") == "agent") | (pl.col("role") == "span")
     return calls.with_columns(
         pl.when(aggregate)

@@ -128,6 +128,7 @@ GEMINI_CLI = Dialect(
     cache={"google": "in", "*": "in"},
     reasoning={"google": "apart", "*": "apart"},
     provider="gcp.gen_ai",
+    meters=("gemini_cli.token.usage",),
     authority=("logs", "traces", "metrics"),
 )  # fmt: skip
 

@@ -7,6 +7,8 @@ SPANLEDGER = Dialect(
     scopes=("spanledger*",),
     cache={"*": "in"},
     reasoning={"*": "in"},
+    # Our metrics repeat our spans.
+    meters=(),
 )
 
 ANTHROPIC_SDK = Dialect(

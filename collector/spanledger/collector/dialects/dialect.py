@@ -65,5 +65,7 @@ class Dialect:
     synthetic_ids: tuple[str, ...] = ()
     #: the nth leaf of a loop reports the sum of 1 … n
     cumulative: bool = False
+    #: the metrics that are read; None for all, where others of this emitter say less or repeat them
+    meters: tuple[str, ...] | None = None
     #: the signal whose record stands when several describe a call
     authority: tuple[str, ...] = ("traces", "logs", "metrics")

@@ -14,21 +14,19 @@ class Meter:
     fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     #: a histogram's count of points is a number of calls
     counts_calls: bool = False
-    #: another metric of the same scope that says it better
-    unless: str = ""
 
 
 #: `total` and the like repeat what the other types say, and are left out.
 _TYPES = {"input": "input", "output": "output"}
 
 METERS: tuple[Meter, ...] = (
-    Meter(name="gen_ai.client.token.usage", type_attribute="gen_ai.token.type", fields=_TYPES, counts_calls=True, unless="gemini_cli.token.usage"),
+    Meter(name="gen_ai.client.token.usage", type_attribute="gen_ai.token.type", fields=_TYPES, counts_calls=True),
     Meter(name="gen_ai.client.inference.usage.input_tokens", fields={"": "input"}),
     Meter(name="gen_ai.client.inference.usage.output_tokens", fields={"": "output"}),
     Meter(name="gen_ai.client.inference.usage.cache_read.input_tokens", fields={"": "cache_read"}),
     Meter(name="gen_ai.client.inference.usage.cache_write.input_tokens", fields={"": "cache_write"}),
     Meter(name="gen_ai.client.inference.usage.reasoning.output_tokens", fields={"": "reasoning"}),
-    Meter(name="gen_ai.client.operation.duration", fields={"": "seconds"}, counts_calls=True, unless="gemini_cli.token.usage"),
+    Meter(name="gen_ai.client.operation.duration", fields={"": "seconds"}, counts_calls=True),
     Meter(name="gen_ai.client.inference.operation.duration", fields={"": "seconds"}, counts_calls=True),
     Meter(name="gen_ai.usage.cost", fields={"": "cost"}),
     Meter(name="operation.cost", fields={"": "cost"}),
