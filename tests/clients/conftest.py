@@ -10,6 +10,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+pytest.register_assert_rewrite("tests.clients.styles")
+
 from spanledger.cli.provider_stand_in import StandIn, start
 from spanledger.instrumentation import instrument, uninstrument
 from tests.clients.styles import Spans, Style, check

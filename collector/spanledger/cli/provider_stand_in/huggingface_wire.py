@@ -8,7 +8,7 @@ from spanledger.cli.provider_stand_in.wire import Answer, Request, answer_events
 
 
 def answer(request: Request) -> Answer | None:
-    if request.method != "POST" or not request.path.startswith("/huggingface/") or "completions" in request.path:
+    if request.method != "POST" or not request.path.startswith("/huggingface") or "completions" in request.path:
         return None
     given = request.body.get("inputs")
     usage = usage_of({"prompt": given if isinstance(given, str) else ""})

@@ -49,7 +49,9 @@ _chat, _embeddings = _asking(_CHAT), _asking(_EMBEDDINGS)
 def watch(call: Call, result: Any) -> None:
     inner = getattr(result, "_bytes_iterator", None)
     if inner is None:
-        call.asked.operation.read(result, call.answer)
+        # Its objects have no fields that can be looked at, only properties; to copy vectors out would cost too much.
+        operation = call.asked.operation
+        operation.read(result.as_dict() if operation is _CHAT else result, call.answer)
         call.end()
         return
     feed = EventReader(call.asked.operation, call.answer)

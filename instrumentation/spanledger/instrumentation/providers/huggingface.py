@@ -79,7 +79,9 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     attributes: dict[str, Any] = {}
     sampling(parameters if isinstance(parameters, Mapping) else body, attributes)
     address, port = address_of("/".join(request.url.split("/", 3)[:3]))
-    model = request.model or body.get("model")
+    # A server of one's own stands where the model would, as an address.
+    model = body.get("model") or request.model
+    model = None if isinstance(model, str) and model.startswith("http") else model
     limit = (parameters or {}).get("max_new_tokens") if isinstance(parameters, Mapping) else body.get("max_tokens")
     return Asked(
         operation=operation,
