@@ -150,5 +150,25 @@ price_books = sa.Table(
     sa.Column("in_use", sa.Boolean, nullable=False),
 )
 
+reratings = sa.Table(
+    "reratings",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("since", Moment, nullable=False),
+    sa.Column("until", Moment, nullable=False),
+    sa.Column("provider", sa.String(100)),
+    sa.Column("model", sa.String(300)),
+    sa.Column("tenant", sa.String(200)),
+    sa.Column("unpriced_only", sa.Boolean, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("old_usd", Exact, nullable=False),
+    sa.Column("new_usd", Exact, nullable=False),
+    sa.Column("revision", sa.Text, nullable=False),
+)
+
 #: Name → table: what `connect()` shows to SQL beside the ledger. Keep it last.
 TABLES: dict[str, sa.Table] = dict(METADATA.tables)

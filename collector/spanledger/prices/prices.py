@@ -1,7 +1,7 @@
 """Entries without money in, entries with money out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from spanledger.prices.amounts import Amounts
 from spanledger.prices.book import Book
 from spanledger.prices.keys import Keys
-from spanledger.prices.layers import Layers, Name
+from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import METERS
 from spanledger.prices.placed import cells_of
 from spanledger.prices.quote import Quote, Quotes
@@ -111,11 +111,26 @@ class Prices:
         service_tier: str | None = None, batch: bool | None = None, region: str | None = None,
         belongs: Sequence[Belongs] = (), **counters: float,
     ) -> Quote:  # fmt: skip
-        """What one call costs. `counters` are further counters of the ledger by their names, parts included in their
-        wholes; `belongs` says whom the call is for, as in `[("tenant", "acme"), ("tag", "team=search")]`."""
-        quotes = self._state.quotes
+        """`quote`, with the counters as arguments."""
+        given = {"input_tokens": input_tokens, "output_tokens": output_tokens, **counters}
+        return self.quote(provider, model, at, given, service_tier=service_tier, batch=batch, region=region, belongs=belongs)
+
+    def quote(
+        self, provider: str | None, model: str | None, at: datetime, counters: Mapping[str, float], *,
+        service_tier: str | None = None, batch: bool | None = None, region: str | None = None, belongs: Sequence[Belongs] = (),
+    ) -> Quote:  # fmt: skip
+        """What one call costs. `counters` are those of the ledger by name, parts included in their wholes; `belongs`
+        says whom the call is for, as in `[("tenant", "acme"), ("tag", "team=search")]`."""
         name = self._name(provider, model, tier_of(service_tier, batch), region, belongs)
-        return quotes.quote(name, at, {"input_tokens": input_tokens, "output_tokens": output_tokens, **counters})
+        return self._state.quotes.quote(name, at, counters)
+
+    def cells(
+        self, provider: str | None, model: str | None, *, service_tier: str | None = None, region: str | None = None,
+        belongs: Sequence[Belongs] = (), listed: bool = False,
+    ) -> Priced:  # fmt: skip
+        """All that is in force for a name, at list price if wanted: for showing it."""
+        name = self._name(provider, model, tier_of(service_tier), region, belongs)
+        return self._state.layers.priced(replace(name, listed=listed, belongs=() if listed else name.belongs))
 
     def worst_case(
         self, *, provider: str | None, model: str | None, at: datetime, input_tokens: int, output_tokens: int,

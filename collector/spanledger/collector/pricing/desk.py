@@ -1,12 +1,22 @@
 """The prices of a collector: opened from what is stored, and changed while it runs."""
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+
 from spanledger.collector.pricing.books import PriceBooks
+from spanledger.collector.pricing.monthly import due
+from spanledger.collector.pricing.rerate import Range, Rerating, rerate
 from spanledger.collector.pricing.rules import PriceRules, Row
 from spanledger.control import Control
+from spanledger.control.tables import reratings
+from spanledger.ledger.frame import conform
 from spanledger.prices import Prices
 from spanledger.prices.difference import Difference
 from spanledger.prices.settings import Settings
@@ -23,10 +33,19 @@ def open_prices(control: Control, data: Path, settings: Settings | None = None) 
 class PriceDesk:
     """Where prices are looked up and changed. Every change is in force, for the next batch, when the method returns."""
 
-    def __init__(self, control: Control, data: Path, prices: Prices) -> None:
+    def __init__(
+        self, control: Control, data: Path, prices: Prices, *,
+        read: Callable[[], duckdb.DuckDBPyConnection], post: Callable[[pa.Table], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        """`read` connects to the ledger; `post` posts entries and brings the counters up to date with them."""
+        self.control = control
         self.rules = PriceRules(control)
         self.books = PriceBooks(control, data)
         self.prices = prices
+        self.read = read
+        self._post = post
+        self._clock = clock
 
     def make(self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "") -> list[Row]:
         """`PriceRules.make`, and use them."""
@@ -55,5 +74,36 @@ class PriceDesk:
         self.books.drop(name, who=who, note=note)
         self._use(reread=True)
 
+    def rerate(self, over: Range, *, who: str, note: str = "", post: bool = False) -> Rerating:
+        """What pricing a range anew changes; with `post` it is done: adjustments in one commit, counters, audit."""
+        # Two at a time would both find the same difference and post it twice.
+        with _ONE_AT_A_TIME:
+            with self.read() as connection:
+                reason = f"re-rated by {who}" + (f": {note}" if note else "")
+                found = rerate(connection, self.prices, over, now=self._clock(), reason=reason)
+            if post and found.changed:
+                row = asdict(over) | {
+                    "at": self._clock(), "who": who, "note": note, "calls": found.calls, "changed": found.changed,
+                    "old_usd": found.old_usd, "new_usd": found.new_usd, "revision": found.revision,
+                }  # fmt: skip
+                # Written first: a difference in the ledger that nobody answers for would be worse than a row too many.
+                with self.control.change(who=who, why=note or None) as change:
+                    change.insert(reratings, row)
+                self._post(conform(found.adjustments))
+            return found
+
+    def post_monthly(self) -> int:
+        """Post what is due of fixed monthly costs up to today, and what a changed rule makes of the days before; gives
+        the number of entries. Doing it again posts nothing."""
+        with _ONE_AT_A_TIME:
+            with self.read() as connection:
+                entries = due(connection, self.rules, now=self._clock())
+            if entries.height:
+                self._post(conform(entries))
+            return entries.height
+
     def _use(self, *, reread: bool = False) -> None:
         self.prices.use(books=self.books.in_use() if reread else None, rules=self.rules.rules())
+
+
+_ONE_AT_A_TIME = threading.Lock()

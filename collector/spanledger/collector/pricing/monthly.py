@@ -1,0 +1,102 @@
+"""Fixed monthly costs (provisioned capacity, commitments) as entries of the ledger: a share for every day.
+
+The shares of a month sum to its amount to the last digit. What is due is what the rules say less what was posted, so
+that posting twice posts nothing, and a corrected rule corrects the days before.
+"""
+
+import hashlib
+from calendar import monthrange
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from spanledger.collector.pricing.queries import rows
+from spanledger.collector.pricing.rules import PriceRules
+from spanledger.prices.rule_form import scope_of
+
+LAST_DIGIT = Decimal("1e-12")
+_MONEY = pl.Decimal(20, 12)
+_SCHEMA: dict[str, Any] = {
+    "entry_id": pl.String, "kind": pl.String, "reason": pl.String, "rule": pl.String,
+    "occurred_at": pl.Datetime("us", "UTC"), "recorded_at": pl.Datetime("us", "UTC"), "day": pl.Date,
+    "tenant": pl.String, "project": pl.String, "api_key_id": pl.String,
+    "tags": pl.List(pl.Struct({"key": pl.String, "value": pl.String})),
+    "provider": pl.String, "model": pl.String, "calls": pl.Int64, "cost_usd": _MONEY, "other_cost_usd": _MONEY,
+    "list_cost_usd": _MONEY, "cost_state": pl.String, "priced_as": pl.String, "flags": pl.List(pl.String), "outcome": pl.String,
+}  # fmt: skip
+
+
+def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: datetime) -> pl.DataFrame:
+    """The entries that are missing up to today."""
+    wanted: dict[tuple[str, date], tuple[Decimal, Mapping[str, Any]]] = {}
+    for row in rules.monthly():
+        root = rules.history(row["id"])[-1]["id"]
+        for day, share in _shares(row, now):
+            before = wanted.get((root, day), (Decimal(0), row))[0]
+            wanted[root, day] = before + share, row
+    posted = {
+        (one["rule"].removeprefix("monthly:"), one["day"]): one["cost_usd"]
+        for one in rows(connection, "monthly_posted", since=date(2000, 1, 1))
+    }
+    entries = [
+        _entry(root, day, share - posted.get((root, day), Decimal(0)), row, now)
+        for (root, day), (share, row) in sorted(wanted.items(), key=lambda one: one[0])
+    ]
+    # A rule that is gone, or that ends earlier now: what was posted for its days is taken back.
+    known = {row["id"]: row for row in _ever(rules)}
+    entries += [
+        _entry(root, day, -amount, known[root], now)
+        for (root, day), amount in posted.items()
+        if (root, day) not in wanted and root in known
+    ]
+    return pl.DataFrame([entry for entry in entries if entry["cost_usd"]], schema=_SCHEMA)
+
+
+def _ever(rules: PriceRules) -> list[dict[str, Any]]:
+    from spanledger.control.tables import price_rules
+
+    return rules.control.rows(price_rules, price_rules.c.monthly_usd.is_not(None))
+
+
+def _shares(row: Mapping[str, Any], now: datetime) -> Iterator[tuple[date, Decimal]]:
+    """Each day's share of the month's amount, for the days on which the rule is in force."""
+    first: datetime = row["valid_from"]
+    ends: datetime = min(row["valid_to"] or now, now)
+    day = first.date()
+    while datetime.combine(day, time(), UTC) < ends:
+        length = monthrange(day.year, day.month)[1]
+        upto, before = ((row["monthly_usd"] * part / length).quantize(LAST_DIGIT) for part in (day.day, day.day - 1))
+        yield day, upto - before
+        day += timedelta(days=1)
+
+
+def _entry(root: str, day: date, amount: Decimal, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    kind, value = scope_of(row["scope"])
+    tag = [{"key": value.partition("=")[0], "value": value.partition("=")[2]}] if kind == "tag" else []
+    return {
+        "entry_id": hashlib.blake2b(f"monthly {root} {day} {now.timestamp()}".encode(), digest_size=16).hexdigest(),
+        "kind": "adjustment",
+        "reason": f"fixed monthly cost: {row['note'] or root}",
+        "rule": f"monthly:{root}",
+        "occurred_at": datetime.combine(day, time(), UTC),
+        "recorded_at": now,
+        "day": day,
+        "tenant": value if kind == "tenant" else None,
+        "project": value if kind == "project" else None,
+        "api_key_id": value if kind == "key" else None,
+        "tags": tag,
+        "provider": None if row["provider"] == "*" else row["provider"],
+        "model": None if row["model"] == "*" else row["model"],
+        "calls": 0,
+        "cost_usd": amount,
+        "other_cost_usd": amount,
+        "list_cost_usd": amount,
+        "cost_state": "priced",
+        "priced_as": None,
+        "flags": ["fixed_cost"],
+        "outcome": "ok",
+    }

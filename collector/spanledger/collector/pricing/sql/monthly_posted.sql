@@ -1,0 +1,7 @@
+-- What was posted so far of fixed monthly costs, by rule and day.
+select rule, day, sum(cost_usd)::decimal(20, 12) as cost_usd
+from entries
+where kind = 'adjustment'
+  and starts_with(rule, 'monthly:')
+  and day >= $since
+group by rule, day
