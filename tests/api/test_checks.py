@@ -86,10 +86,16 @@ def test_a_hold_settled_by_hand_shrinks_to_what_was_used(collector: Running, ten
 
 
 def test_a_lease_can_be_lengthened_while_a_stream_runs(collector: Running, tenant: str) -> None:
+    limit(collector, tenant)
     hold = check(collector, tenant=tenant).json()["hold_id"]
     extended = collector.client.post(f"/api/holds/{hold}/extend", json={"lease_seconds": 3600})
     assert extended.json()["state"] == "held"
     assert collector.client.post("/api/holds/nothing/extend", json={}).status_code == 404
+
+
+def test_what_no_limit_covers_needs_no_hold(collector: Running) -> None:
+    answer = check(collector, tenant="covered by nothing")
+    assert (answer.status_code, answer.json()["verdict"], answer.json()["hold_id"]) == (200, "allow", None)
 
 
 def test_a_dry_run_answers_and_holds_nothing(collector: Running, tenant: str) -> None:

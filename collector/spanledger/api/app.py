@@ -1,16 +1,23 @@
 """Puts the REST API together: `create_app(collector)`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
-from spanledger.api import checks, costs, health, limits
+from spanledger.api import checks, costs, health, keys, limits, terms
+from spanledger.api.access import Access, Issuer, authorise, is_loopback
 from spanledger.api.checks import Checks
 from spanledger.api.problem import answer_problems
+from spanledger.collector.config import ConfigError
+from spanledger.control.keys import Keys
 
 if TYPE_CHECKING:
     from spanledger.collector.service import Collector
+
+ROUTERS = (health.router, checks.router, limits.router, terms.router, costs.router, keys.router)
 
 
 class Api(FastAPI):
@@ -26,18 +33,46 @@ class Api(FastAPI):
 
 
 def create_app(collector: "Collector") -> FastAPI:
-    """The REST API of a running collector. Every answer is JSON, every error problem+json."""
+    """The REST API of a running collector. Every answer is JSON, every error problem+json.
+
+    Raises `ConfigError` when it would listen to other machines and nobody would have to say who they are.
+    """
+    api = collector.config.api
+    held = Keys(collector.control)
+    access = Access(held, issuer=_issuer(api), requests_per_second=getattr(api, "requests_per_second", 0))
+    if access.open_to_all and not is_loopback(api.host):
+        raise ConfigError(
+            f"extensions.api.endpoint: {api.endpoint} can be reached from other machines and there is no key; "
+            "make one with `spanledger keys create NAME --role admin`, or listen on 127.0.0.1"
+        )
     app = Api(
         title="Spanledger",
         version=str(health.version()["version"]),
         summary="What is spent on language models, and whether the next call may go ahead.",
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
+        dependencies=[Depends(authorise)],
     )
     app.state.collector = collector
+    app.state.keys = held
+    app.state.access = access
     answer_problems(app)
-    for router in (health.router, checks.router, limits.router, costs.router):
+    for router in ROUTERS:
         app.include_router(router)
-    app.checks = Checks(super(Api, app).__call__, collector.limits)
+
+    @app.get("/api/openapi.json", include_in_schema=False)
+    def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    @app.get("/api/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(openapi_url="openapi.json", title="Spanledger")
+
+    app.checks = Checks(super(Api, app).__call__, collector.limits, access)
     return app
+
+
+def _issuer(api: Any) -> Issuer | None:
+    given = getattr(api, "jwt", None)
+    return None if given is None else Issuer(**given.model_dump())

@@ -11,7 +11,7 @@ import duckdb
 from fastapi import APIRouter, Query, Request
 
 from spanledger.analytics import Selection, connect, latest_calls, overview, spend_by, spend_over_time, totals
-from spanledger.api.problem import wrong_field
+from spanledger.api.problem import Problem, wrong_field
 from spanledger.ledger.schema import DIMENSIONS
 
 router = APIRouter(prefix="/api", tags=["costs"])
@@ -104,6 +104,9 @@ def _filters(request: Request) -> dict[str, tuple[str, ...]]:
         if name not in DIMENSIONS and not name.startswith("tag."):
             raise wrong_field(name, f"is not a dimension (known: {', '.join(DIMENSIONS)}, tag.<key>)")
         filters[name] = (*filters.get(name, ()), value)
+    tenant = request.state.caller.tenant
+    if tenant is not None and set(filters.setdefault("tenant", (tenant,))) != {tenant}:
+        raise Problem(403, f"{request.state.caller.name} speaks for tenant {tenant!r} only", name="forbidden")
     return filters
 
 

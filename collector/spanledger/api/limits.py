@@ -1,61 +1,119 @@
-"""/api/limits: the limits and how they stand."""
+"""/api/limits: the limits and how they stand; /api/usage: all limits of one subject."""
 
-from typing import Any
+import hashlib
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
 
+from spanledger.api.access import Caller
 from spanledger.api.models import LimitBody
-from spanledger.api.problem import Problem
+from spanledger.api.problem import Problem, wrong_field
 from spanledger.limits import Limit, Limits
-from spanledger.limits.answer import Asked
+from spanledger.limits.answer import Asked, seconds_until
 from spanledger.limits.covering import scope_of
 from spanledger.limits.limit import text_of
+from spanledger.limits.selector import is_dimension, matches
 from spanledger.limits.window import FOREVER, Rolling, moment
 
-router = APIRouter(prefix="/api/limits", tags=["limits"])
+router = APIRouter(prefix="/api", tags=["limits"])
 
 FULLEST = 20
+IfMatch = Annotated[str | None, Header(description="the ETag that the change is based on")]
 
 
-@router.get("", summary="All limits and how full they are")
-def all_limits(request: Request) -> dict[str, Any]:
+@router.get("/limits", summary="Limits and how full they are")
+def all_limits(
+    request: Request,
+    name: Annotated[str | None, Query(description="the beginning of the name")] = None,
+    measure: str | None = None,
+    tier: str | None = None,
+    source: str | None = None,
+    enabled: bool | None = None,
+    hard: bool | None = None,
+    selects: Annotated[
+        list[str] | None, Query(description="dimension=value: limits that this value is under", examples=["tenant=acme"])
+    ] = None,
+    after: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    count: Annotated[int, Query(ge=1, le=1_000)] = 200,
+) -> dict[str, Any]:
+    """By name. `used`, `held`, `remaining` and `fraction` are those of a limit's fullest bucket."""
     limits = _limits(request)
-    return {"limits": [shown(limits, limit) for limit in limits.all()], "next": None}
+    subject = _subject(selects or [], "selects")
+    wanted = {"measure": measure, "tier": tier, "source": source, "enabled": enabled, "hard": hard}
+    found = [
+        limit
+        for limit in limits.all()
+        if (after is None or limit.name > after)
+        and (name is None or limit.name.startswith(name))
+        and all(value is None or getattr(limit, field) == value for field, value in wanted.items())
+        and all(dim not in subject or matches(patterns, subject[dim]) for dim, patterns in limit.selectors.items())
+    ]
+    page = found[:count]
+    return {"limits": [shown(limits, limit) for limit in page], "next": page[-1].name if len(found) > count else None}
 
 
-@router.post("", status_code=201, summary="Add a limit")
+@router.post("/limits", status_code=201, summary="Add a limit")
 def create(body: LimitBody, request: Request, response: Response) -> dict[str, Any]:
     """What the ledger already has in the limit's window counts at once."""
     limits = _limits(request)
-    limit = limits.create(body.given(), who=_who(request), why=body.reason)
+    limit = limits.create(body.given(), who=_caller(request).name, why=body.reason)
     response.headers["location"] = f"/api/limits/{limit.id}"
+    response.headers["etag"] = etag_of(limit)
     return shown(limits, limit)
 
 
-@router.get("/{limit_id}", summary="One limit and how its buckets stand")
-def one(limit_id: str, request: Request) -> dict[str, Any]:
+@router.get("/limits/{limit_id}", summary="One limit and how its buckets stand")
+def one(limit_id: str, request: Request, response: Response) -> dict[str, Any]:
+    """The ETag is that of the limit itself, whatever has been used of it."""
     limits = _limits(request)
-    return shown(limits, _found(limits, limit_id))
+    limit = _found(limits, limit_id)
+    response.headers["etag"] = etag_of(limit)
+    return shown(limits, limit)
 
 
-@router.patch("/{limit_id}", summary="Change some fields of a limit")
-def change(limit_id: str, body: LimitBody, request: Request) -> dict[str, Any]:
+@router.patch("/limits/{limit_id}", summary="Change some fields of a limit")
+def change(limit_id: str, body: LimitBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
+    """A field given as null gets its default. What counts is counted anew; what is held stays."""
     limits = _limits(request)
-    _found(limits, limit_id)
-    return shown(limits, limits.update(limit_id, body.given(), who=_who(request), why=body.reason))
+    _unchanged(_found(limits, limit_id), if_match)
+    limit = limits.update(limit_id, body.given(), who=_caller(request).name, why=body.reason)
+    response.headers["etag"] = etag_of(limit)
+    return shown(limits, limit)
 
 
-@router.delete("/{limit_id}", status_code=204, summary="Remove a limit")
-def delete(limit_id: str, request: Request, reason: str | None = None) -> None:
+@router.delete("/limits/{limit_id}", status_code=204, summary="Remove a limit")
+def delete(limit_id: str, request: Request, reason: str | None = None, if_match: IfMatch = None) -> None:
     limits = _limits(request)
-    _found(limits, limit_id)
-    limits.delete(limit_id, who=_who(request), why=reason)
+    _unchanged(_found(limits, limit_id), if_match)
+    limits.delete(limit_id, who=_caller(request).name, why=reason)
+
+
+@router.get("/usage/{subject}", summary="All limits of one subject: used, held, remaining, resets")
+def usage(subject: str, request: Request) -> dict[str, Any]:
+    """`subject` is `dimension=value`, several joined by commas: `/api/usage/tenant=acme,user=u-17`."""
+    limits = _limits(request)
+    wanted = _subject(subject.split(","), "subject")
+    caller = _caller(request)
+    if caller.tenant is not None and wanted.setdefault("tenant", caller.tenant) != caller.tenant:
+        raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
+    now = limits.micros()
+    cover = limits.covering.cover(wanted, now)
+    standing = []
+    for covered in cover.limits:
+        [asked] = limits.standing(covered.limit, [covered.key])
+        limit = covered.limit
+        standing.append({"limit": limit.name, "limit_id": limit.id, "measure": limit.measure, "hard": limit.hard}
+                        | _bucket(limit, asked, now))  # fmt: skip
+    paused = [{"id": pause.id, "reason": pause.reason, "until": pause.until} for pause in cover.pauses]
+    return {"subject": wanted, "limits": standing, "pauses": paused}
 
 
 def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
     """A limit with how it stands; `used` and what follows are those of its fullest bucket."""
+    now = limits.micros()
     buckets = limits.buckets(limit)
-    shown_buckets = [_bucket(limit, asked) for asked in buckets[:FULLEST]]
+    shown_buckets = [_bucket(limit, asked, now) for asked in buckets[:FULLEST]]
     empty = {"used": "0", "held": "0", "remaining": text_of(limit.measure, limit.cap), "fraction": 0.0, "window_end": None}
     fullest = shown_buckets[0] if shown_buckets else empty
     return {
@@ -63,13 +121,55 @@ def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
         **limit.fields(),
         "source": limit.source,
         "scope": scope_of(limit, tuple("*" for _ in limit.per)),
+        "overshoot_bound": overshoot_bound(limit),
         **{name: fullest[name] for name in empty},
         "bucket_count": len(buckets),
         "buckets": shown_buckets,
     }
 
 
-def _bucket(limit: Limit, asked: Asked) -> dict[str, Any]:
+def overshoot_bound(limit: Limit) -> dict[str, str]:
+    """By how much calls that were checked can pass the limit at most, and on what that stands."""
+    bound = format(limit.overshoot_bound.normalize() + 0, "f")
+    if not limit.refuses:
+        return {"amount": "unbounded", "says": "a soft limit warns; it stops nothing"}
+    says = {
+        "worst_case": "every call is held at the most it can come to",
+        "learned": "calls are held at what such calls have used; the most that all calls in flight can come to stays within this",
+        "fixed": "calls are held at a fixed size; the most that all calls in flight can come to stays within this",
+    }[limit.hold]
+    if limit.measure != "requests":
+        says += "; a call that gives no size is held at its model's most, or at an assumed size where no book knows the model"
+    if limit.unpriced == "allow" and limit.measure == "cost_usd":
+        says += "; calls without a known price are let through and count nothing"
+    if limit.on_failure == "open":
+        says += "; while shared counters are away, calls are let through"
+    return {"amount": bound, "says": says}
+
+
+def etag_of(limit: Limit) -> str:
+    """A strong ETag of the limit's own fields."""
+    return f'"{hashlib.sha256(orjson.dumps(limit.fields(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"'
+
+
+def _unchanged(limit: Limit, if_match: str | None) -> None:
+    if if_match is not None and if_match.strip() not in ("*", etag_of(limit)):
+        raise Problem(
+            412, f"{limit.name!r} was changed meanwhile; read it again", name="changed", headers={"etag": etag_of(limit)}
+        )
+
+
+def _subject(pairs: list[str], field: str) -> dict[str, str | None]:
+    subject: dict[str, str | None] = {}
+    for pair in pairs:
+        dimension, equals, value = pair.partition("=")
+        if not equals or not is_dimension(dimension):
+            raise wrong_field(field, f"{pair!r} is not dimension=value, such as tenant=acme")
+        subject[dimension] = value
+    return subject
+
+
+def _bucket(limit: Limit, asked: Asked, now: int) -> dict[str, Any]:
     reading, place = asked.reading, asked.demand.place
     rolling = isinstance(limit.window, Rolling)
     ends = place.end < FOREVER and not rolling
@@ -84,6 +184,7 @@ def _bucket(limit: Limit, asked: Asked) -> dict[str, Any]:
         "fraction": round(total / cap, 6) if cap else None,
         "window_start": None if rolling else moment(place.start),
         "window_end": moment(place.end) if ends else None,
+        "resets_in_seconds": seconds_until(place.end, now) if ends else None,
     }
 
 
@@ -92,12 +193,13 @@ def _limits(request: Request) -> Limits:
     return limits
 
 
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 def _found(limits: Limits, limit_id: str) -> Limit:
     limit = limits.get(limit_id)
     if limit is None:
         raise Problem(404, f"there is no limit {limit_id!r}", name="not-found")
     return limit
-
-
-def _who(request: Request) -> str:
-    return getattr(request.state, "who", None) or "api"

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from spanledger.control import NotFound
 from spanledger.limits import LimitError
+from spanledger.limits.counters import CountersAway
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "https://spanledger.dev/problems/"
@@ -53,6 +54,10 @@ class Problem(Exception):
             **more,
         }
 
+    def answered(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body."""
+        return self.status, {"content-type": MEDIA_TYPE, **self.headers}, orjson.dumps(self.body, default=str)
+
     def response(self) -> Response:
         return Response(orjson.dumps(self.body, default=str), self.status, self.headers, media_type=MEDIA_TYPE)
 
@@ -89,6 +94,10 @@ def answer_problems(app: FastAPI) -> None:
     async def _limit(_: Request, error: Exception) -> Response:
         assert isinstance(error, LimitError)  # noqa: S101
         return wrong_field(error.field, error.text).response()
+
+    @app.exception_handler(CountersAway)
+    async def _away(_: Request, error: Exception) -> Response:
+        return Problem(503, str(error), name="counters-away", headers={"retry-after": "1"}).response()
 
     @app.exception_handler(NotFound)
     async def _missing(_: Request, error: Exception) -> Response:

@@ -89,5 +89,5 @@ def _hold(event: Any) -> Hold:
     return Hold(hold_id, made_at, expires_at, read, replace(Check(), **about), settled)
 
 
-#: What settling by tokens needs to price a call.
-_ABOUT = ("provider", "model", "operation", "service_tier")
+#: What settling by tokens needs to price a call, and whose it is.
+_ABOUT = ("tenant", "provider", "model", "operation", "service_tier")

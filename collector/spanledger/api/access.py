@@ -1,0 +1,205 @@
+"""Who may do what: every endpoint's role in one table, and how a caller shows who it is.
+
+Without a single key or issuer, whoever is on this machine may do everything, and the API listens on the loopback only.
+"""
+
+import ipaddress
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from fastapi import Request
+
+from spanledger.api.problem import Problem
+from spanledger.control.keys import ROLES, Keys
+
+PUBLIC = "public"
+#: (method, path as routed) → the role it needs. A test walks it: an endpoint that is not here is refused to all.
+ROLE_OF: Mapping[tuple[str, str], str] = {
+    ("GET", "/healthz"): PUBLIC,
+    ("GET", "/readyz"): PUBLIC,
+    ("GET", "/api/health"): PUBLIC,
+    ("GET", "/api/version"): PUBLIC,
+    ("GET", "/metrics"): "read",
+    ("GET", "/api/openapi.json"): "read",
+    ("GET", "/api/docs"): "read",
+    ("POST", "/api/checks"): "check",
+    ("DELETE", "/api/holds/{hold_id}"): "check",
+    ("POST", "/api/holds/{hold_id}/settle"): "check",
+    ("POST", "/api/holds/{hold_id}/extend"): "check",
+    ("GET", "/api/usage/{subject}"): "read",
+    ("GET", "/api/limits"): "read",
+    ("POST", "/api/limits"): "admin",
+    ("GET", "/api/limits/{limit_id}"): "read",
+    ("PATCH", "/api/limits/{limit_id}"): "admin",
+    ("DELETE", "/api/limits/{limit_id}"): "admin",
+    ("POST", "/api/limits/{limit_id}/grants"): "admin",
+    ("POST", "/api/limits/{limit_id}/resets"): "admin",
+    ("POST", "/api/limits/backtest"): "read",
+    ("GET", "/api/limits/{limit_id}/backtest"): "read",
+    ("GET", "/api/grants"): "read",
+    ("DELETE", "/api/grants/{grant_id}"): "admin",
+    ("GET", "/api/tiers"): "read",
+    ("POST", "/api/tiers"): "admin",
+    ("PATCH", "/api/tiers/{tier_id}"): "admin",
+    ("DELETE", "/api/tiers/{tier_id}"): "admin",
+    ("GET", "/api/pauses"): "read",
+    ("POST", "/api/pauses"): "admin",
+    ("DELETE", "/api/pauses/{pause_id}"): "admin",
+    ("GET", "/api/audit"): "admin",
+    ("GET", "/api/keys"): "admin",
+    ("POST", "/api/keys"): "admin",
+    ("DELETE", "/api/keys/{key_id}"): "admin",
+    ("GET", "/api/summary"): "read",
+    ("GET", "/api/overview"): "read",
+    ("GET", "/api/calls"): "read",
+}
+
+#: What a caller that speaks for one tenant may use: these look at that tenant alone.
+PER_TENANT = frozenset(
+    {
+        ("POST", "/api/checks"),
+        ("DELETE", "/api/holds/{hold_id}"),
+        ("POST", "/api/holds/{hold_id}/settle"),
+        ("POST", "/api/holds/{hold_id}/extend"),
+        ("GET", "/api/usage/{subject}"),
+        ("GET", "/api/summary"),
+        ("GET", "/api/overview"),
+        ("GET", "/api/calls"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: `name` goes into the audit, `tenant` is the only one it speaks for."""
+
+    name: str
+    roles: frozenset[str]
+    tenant: str | None = None
+
+    def may(self, role: str) -> bool:
+        """Whether it has a role; an admin has all."""
+        return role in self.roles or "admin" in self.roles
+
+
+LOCAL = Caller("local", frozenset(ROLES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """An OpenID Connect issuer whose tokens are taken: where its keys are, and which claims say role and tenant."""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    roles_claim: str = "roles"
+    tenant_claim: str = "tenant"
+
+
+class Access:
+    """Tells callers by key or token, and lets each ask so often."""
+
+    def __init__(self, keys: Keys, *, issuer: Issuer | None = None, requests_per_second: float = 0) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._jwks = None if issuer is None else jwt.PyJWKClient(issuer.jwks_url, cache_keys=True, timeout=5)
+        self._rate = requests_per_second
+        self._lock = threading.Lock()
+        self._spent: dict[str, tuple[float, float]] = {}
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether there is nothing to show: no key and no issuer."""
+        return self._issuer is None and not self._keys.any_active()
+
+    def caller(self, headers: Mapping[str, str]) -> Caller:
+        """Who asks. Raises `Problem` 401, or 429 when it asks too often."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not token:
+            if self.open_to_all:
+                return LOCAL
+            raise _unknown("a key is needed: Authorization: Bearer slk_…")
+        key = self._keys.verify(token)
+        if key is not None:
+            caller = Caller(f"key {key.name}", key.roles, key.tenant)
+        elif self._issuer is not None and token.count(".") == 2:
+            caller = self._of_token(token, self._issuer)
+        else:
+            raise _unknown("this key is unknown, revoked or expired")
+        self._pace(caller.name)
+        return caller
+
+    def _of_token(self, token: str, issuer: Issuer) -> Caller:
+        assert self._jwks is not None  # noqa: S101
+        try:
+            signing = self._jwks.get_signing_key_from_jwt(token)
+            claims = jwt.decode(
+                token,
+                signing.key,
+                algorithms=["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA", "PS256"],
+                audience=issuer.audience,
+                issuer=issuer.issuer,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.PyJWTError as error:
+            raise _unknown(f"this token is not taken: {error}") from None
+        given = claims.get(issuer.roles_claim, [])
+        roles = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
+        tenant = claims.get(issuer.tenant_claim)
+        if tenant is not None and not isinstance(tenant, str):
+            raise _unknown(f"the claim {issuer.tenant_claim} is not a text")
+        return Caller(f"token {claims['sub']}", frozenset(r for r in roles if r in ROLES), tenant)
+
+    def _pace(self, name: str) -> None:
+        """A second's worth of requests may come at once; after that, so many a second."""
+        if self._rate <= 0:
+            return
+        now = time.monotonic()
+        with self._lock:
+            left, at = self._spent.get(name, (self._rate, now))
+            left = min(self._rate, left + (now - at) * self._rate)
+            if left < 1:
+                wait = str(max(1, round((1 - left) / self._rate)))
+                raise Problem(
+                    429, f"more than {self._rate:g} requests a second", name="too-many-requests", headers={"retry-after": wait}
+                )
+            self._spent[name] = (left - 1, now)
+
+
+def authorise(request: Request) -> None:
+    """FastAPI's dependency on every route: who asks, whether it may, and for which tenant."""
+    route: Any = request.scope.get("route")
+    endpoint = (request.method, getattr(route, "path", request.url.path))
+    request.state.caller = permit(request.app.state.access, endpoint, request.headers)
+
+
+def permit(access: Access, endpoint: tuple[str, str], headers: Mapping[str, str]) -> Caller:
+    """The caller, if it may use an endpoint. Raises `Problem` 401 or 403."""
+    role = ROLE_OF.get(endpoint)
+    if role == PUBLIC:
+        return LOCAL if access.open_to_all else Caller("public", frozenset())
+    caller = access.caller(headers)
+    if role is None or not caller.may(role):
+        raise Problem(403, f"{caller.name} has not the role {role or 'for this'}", name="forbidden")
+    if caller.tenant is not None and endpoint not in PER_TENANT:
+        raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
+    return caller
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host in ("localhost", ""):
+        return host == "localhost"
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _unknown(text: str) -> Problem:
+    return Problem(401, text, name="unauthorised", headers={"www-authenticate": "Bearer"})

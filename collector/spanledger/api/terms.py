@@ -1,0 +1,204 @@
+"""Tiers, pauses, top-ups, overrides, resets, and the audit of all that was changed."""
+
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, Field
+
+from spanledger.api.models import Body, Name
+from spanledger.api.problem import Problem
+from spanledger.control import TABLES
+from spanledger.limits import Limit, Limits
+from spanledger.limits.limit import text_of
+from spanledger.limits.terms import Grant, Pause, Tier
+
+router = APIRouter(prefix="/api")
+Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="why, for the audit")]
+
+
+class TierBody(Body):
+    """A tier. Each value of its dimension is in one tier: by name, by longest prefix, or in the default one."""
+
+    name: Any = None
+    dimension: Any = None
+    is_default: Any = None
+    members: Annotated[Any, Field(description="values of the dimension; `abc*` is a prefix", examples=[["acme", "beta-*"]])] = (
+        None
+    )
+    description: Name | None = None
+    reason: str | None = None
+
+
+class PauseBody(Body):
+    """Whom to pause, and until when; without an end, until someone resumes them."""
+
+    selectors: Annotated[dict[str, Any], Field(examples=[{"tenant": "acme", "agent": "crawler"}])]
+    reason: Reason
+    until: AwareDatetime | None = None
+
+
+class GrantBody(Body):
+    """More (`top_up`) or another amount (`override`) for a time; without a subject, for every bucket of the limit."""
+
+    kind: Literal["top_up", "override"]
+    amount: Annotated[Any, Field(examples=["25.00"])]
+    subject: Annotated[dict[str, str | None] | None, Field(examples=[{"user": "u-17"}])] = None
+    valid_from: AwareDatetime | None = None
+    expires_at: Annotated[AwareDatetime | None, Field(description="default: the end of the window")] = None
+    reason: Reason
+
+
+class ResetBody(Body):
+    """Which bucket to reset: a value for each dimension that the limit is per."""
+
+    subject: Annotated[dict[str, str | None], Field(default_factory=dict, examples=[{"user": "u-17"}])]
+    reason: Reason
+
+
+@router.get("/tiers", summary="All tiers", tags=["tiers"])
+def tiers(request: Request) -> dict[str, Any]:
+    return {"tiers": [_tier(tier) for tier in _limits(request).admin.tiers()]}
+
+
+@router.post("/tiers", status_code=201, summary="Add a tier", tags=["tiers"])
+def create_tier(body: TierBody, request: Request) -> dict[str, Any]:
+    given = body.model_dump(exclude_unset=True, exclude={"reason"})
+    return _tier(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
+
+
+@router.patch("/tiers/{tier_id}", summary="Change a tier", tags=["tiers"])
+def change_tier(tier_id: str, body: TierBody, request: Request) -> dict[str, Any]:
+    """Limits of the tier count anew: whoever joins takes what they have used along."""
+    given = body.model_dump(exclude_unset=True, exclude={"reason"})
+    return _tier(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
+
+
+@router.delete("/tiers/{tier_id}", status_code=204, summary="Remove a tier that no limit is of", tags=["tiers"])
+def delete_tier(tier_id: str, request: Request, reason: str | None = None) -> None:
+    _limits(request).admin.delete_tier(tier_id, who=_who(request), why=reason)
+
+
+@router.get("/pauses", summary="Who is paused", tags=["pauses"])
+def pauses(request: Request) -> dict[str, Any]:
+    return {"pauses": [_pause(pause) for pause in _limits(request).admin.pauses()]}
+
+
+@router.post("/pauses", status_code=201, summary="Pause a subject", tags=["pauses"])
+def pause(body: PauseBody, request: Request) -> dict[str, Any]:
+    """Every check that the selectors cover is refused until then."""
+    made = _limits(request).admin.pause(body.selectors, reason=body.reason, until=body.until, who=_who(request))
+    return _pause(made)
+
+
+@router.delete("/pauses/{pause_id}", status_code=204, summary="Resume a subject", tags=["pauses"])
+def resume(pause_id: str, request: Request, reason: str | None = None) -> None:
+    _limits(request).admin.resume(pause_id, who=_who(request), reason=reason)
+
+
+@router.get("/grants", summary="Top-ups and overrides in force or to come", tags=["limits"])
+def grants(request: Request, limit_id: str | None = None) -> dict[str, Any]:
+    limits = _limits(request)
+    found = [(limits.get(grant.limit_id), grant) for grant in limits.admin.grants(limit_id)]
+    return {"grants": [_grant(limit, grant) for limit, grant in found if limit is not None]}
+
+
+@router.post("/limits/{limit_id}/grants", status_code=201, summary="Top up or override a limit for a time", tags=["limits"])
+def grant(limit_id: str, body: GrantBody, request: Request) -> dict[str, Any]:
+    limit = _limit(request, limit_id)
+    made = _limits(request).admin.grant(
+        limit,
+        body.kind,
+        body.amount,
+        subject=body.subject,
+        valid_from=body.valid_from,
+        expires_at=body.expires_at,
+        reason=body.reason,
+        who=_who(request),
+    )
+    return _grant(limit, made)
+
+
+@router.delete("/grants/{grant_id}", status_code=204, summary="End a top-up or override early", tags=["limits"])
+def revoke(grant_id: str, request: Request, reason: str | None = None) -> None:
+    _limits(request).admin.revoke_grant(grant_id, who=_who(request), reason=reason)
+
+
+@router.post("/limits/{limit_id}/resets", summary="Forget what a bucket has counted in its window", tags=["limits"])
+def reset(limit_id: str, body: ResetBody, request: Request) -> dict[str, Any]:
+    limit = _limit(request, limit_id)
+    forgotten = _limits(request).admin.reset(limit, body.subject, reason=body.reason, who=_who(request))
+    return {"limit_id": limit.id, "subject": body.subject, "forgotten": text_of(limit.measure, int(forgotten))}
+
+
+@router.get("/audit", summary="Who changed what, when and why", tags=["audit"])
+def audit(
+    request: Request,
+    table: str | None = None,
+    row_id: str | None = None,
+    before: AwareDatetime | None = None,
+    count: int = Query(100, ge=1, le=1_000),
+) -> dict[str, Any]:
+    """Newest first; `next` is the `before` of the page after this one."""
+    rows = TABLES["audit"]
+    wanted = sa.select(rows).order_by(rows.c.at.desc(), rows.c.id).limit(count)
+    for column, value in ((rows.c.table_name, table), (rows.c.row_id, row_id)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if before is not None:
+        wanted = wanted.where(rows.c.at < before)
+    with request.app.state.collector.control.read() as connection:
+        found = [dict(row) for row in connection.execute(wanted).mappings()]
+    return {"audit": found, "next": found[-1]["at"] if len(found) == count else None}
+
+
+def _tier(tier: Tier) -> dict[str, Any]:
+    return {
+        "id": tier.id,
+        "name": tier.name,
+        "dimension": tier.dimension,
+        "is_default": tier.is_default,
+        "members": list(tier.members),
+        "description": tier.description,
+    }
+
+
+def _pause(pause: Pause) -> dict[str, Any]:
+    return {
+        "id": pause.id,
+        "selectors": {name: list(values) for name, values in pause.selectors.items()},
+        "reason": pause.reason,
+        "limit_id": pause.limit_id,
+        "since": pause.since,
+        "until": pause.until,
+    }
+
+
+def _grant(limit: Limit, grant: Grant) -> dict[str, Any]:
+    return {
+        "id": grant.id,
+        "limit_id": grant.limit_id,
+        "limit": limit.name,
+        "kind": grant.kind,
+        "subject": None if grant.subject is None else dict(zip(limit.per, grant.subject, strict=False)),
+        "amount": format(grant.amount, "f"),
+        "valid_from": grant.valid_from,
+        "expires_at": grant.expires_at,
+        "reason": grant.reason,
+    }
+
+
+def _limits(request: Request) -> Limits:
+    limits: Limits = request.app.state.collector.limits
+    return limits
+
+
+def _limit(request: Request, limit_id: str) -> Limit:
+    limit = _limits(request).get(limit_id)
+    if limit is None:
+        raise Problem(404, f"there is no limit {limit_id!r}", name="not-found")
+    return limit
+
+
+def _who(request: Request) -> str:
+    return str(request.state.caller.name)
