@@ -34,6 +34,7 @@ class CheckApi:
         self.told: list[tuple[str, str, Any]] = []
         self.authorization: list[str | None] = []
         self.connections: set[Any] = set()
+        self.lock = threading.Lock()
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -58,15 +59,17 @@ class CheckApi:
                     self._answer(200, {})
                     return
                 api.connections.add(self.client_address)
-                api.asked.append(document)
+                with api.lock:
+                    api.asked.append(document)
+                    number = len(api.asked)
                 api.authorization.append(self.headers.get("authorization"))
                 time.sleep(wait_seconds)
                 if status is not None:
                     self._answer(status, {"title": "no"})
-                elif len(api.asked) > allowed or document.get("model") in refused:
+                elif number > allowed or document.get("model") in refused:
                     self._answer(429, REFUSAL)
                 else:
-                    hold = f"hold-{len(api.asked)}"
+                    hold = f"hold-{number}"
                     self._answer(200, {"verdict": "allow", "hold_id": hold, "expires_at": "2030-01-01T00:00:00Z", "warnings": []})
 
             def do_DELETE(self) -> None:
