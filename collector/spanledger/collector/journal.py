@@ -131,7 +131,7 @@ class Journal:
 
     def try_again(self) -> int:
         """Bring back what an operator asked for with `spanledger journal retry`; gives how many bodies."""
-        if self._reading.execute("select 1 from set_aside where again = 2 limit 1").fetchone() is None:
+        if self._ask("select 1 from set_aside where again = 2 limit 1") is None:
             return 0
         brought = 0
 

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -63,8 +64,22 @@ class Progress:
     last_post_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A batch that was read from the journal: its evidence, or the error that came of reading it."""
+
+    bodies: Sequence[Received]
+    telemetry: Telemetry | None = None
+    evidence: pl.DataFrame | None = None
+    error: Exception | None = None
+
+    @property
+    def mark(self) -> int:
+        return self.bodies[-1].sequence
+
+
 class Loop:
-    """Runs in a thread of its own, so that the event loop stays free."""
+    """Two threads of its own, so that the event loop stays free: one reads the next batch while the other posts this one."""
 
     def __init__(self, journal: Journal, ledger: Ledger, steps: Steps, *, clock: Callable[[], datetime] | None = None) -> None:
         self.progress = Progress()
@@ -75,14 +90,15 @@ class Loop:
         self._count_once = steps.fresh_count_once(self.position)
         self._looked_at = 0.0
         self._stopping = threading.Event()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="spanledger-read")
         self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
 
     def replay(self) -> int:
         """Bring everything that the journal holds into the ledger; gives the number of bodies. Called before `start`."""
         replayed = 0
-        while bodies := self._journal.take(self.position, enough_bytes=BATCH_BYTES):
-            self._batch(bodies)
-            replayed += len(bodies)
+        while (batch := self._next(self.position, wait=False)) is not None:
+            self._finish(batch)
+            replayed += len(batch.bodies)
         return replayed
 
     def start(self) -> None:
@@ -94,67 +110,91 @@ class Loop:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._reader.shutdown()
 
     def _run(self) -> None:
+        ahead: Future[_Read | None] | None = None
         while True:
-            stopping = self._stopping.is_set()
-            arrived = self._journal.wait(
-                self.position,
-                patience_seconds=0 if stopping else 0.5,
-                gather_seconds=0 if stopping else GATHER_SECONDS,
-                enough_bytes=BATCH_BYTES,
-            )
+            last = self._stopping.is_set()  # whatever was journalled before this is still read and posted
             try:
-                bodies = self._journal.take(self.position, enough_bytes=BATCH_BYTES) if arrived else []
-                if bodies:
-                    self._batch(bodies)
+                batch = self._next(self.position) if ahead is None else ahead.result()
+                ahead = None
+                if batch is not None:
+                    ahead = self._reader.submit(self._next, batch.mark)
+                    self._finish(batch)
                 self._every_second()
             except _GivenUp:
                 return
             except Exception:
                 logger.exception("the loop failed and goes on; what was acknowledged is in the journal")
                 self.progress.failing = "the loop failed; see the log"
-                if stopping or self._stopping.wait(1.0):
+                if ahead is not None:
+                    ahead.cancel()
+                    ahead = None
+                if last or self._stopping.wait(1.0):
                     return
                 continue
-            if stopping and not bodies:
+            if last and batch is None:
                 return
 
-    def _batch(self, bodies: Sequence[Received]) -> None:
-        """Post a batch; when a step fails because of one body, find that body and set it aside."""
-        mark = bodies[-1].sequence
+    def _next(self, after: int, *, wait: bool = True) -> _Read | None:
+        """The next batch above a sequence; None when nothing has come for a while."""
+        waiting = wait and not self._stopping.is_set()
+        if wait and not self._journal.wait(
+            after,
+            patience_seconds=0.5 if waiting else 0,
+            gather_seconds=GATHER_SECONDS if waiting else 0,
+            enough_bytes=BATCH_BYTES,
+        ):
+            return None
+        bodies = self._journal.take(after, enough_bytes=BATCH_BYTES)
+        return self._read(bodies) if bodies else None
+
+    def _read(self, bodies: Sequence[Received]) -> _Read:
         try:
-            entries = self._entries(bodies, mark)
+            with self._timed("decode"):
+                telemetry = self._steps.decode(bodies)
+            with self._timed("recognise"):
+                evidence = self._steps.recognise(telemetry)
+        except Exception as error:
+            return _Read(bodies, error=error)
+        return _Read(bodies, telemetry, evidence)
+
+    def _finish(self, batch: _Read) -> None:
+        """Post a batch; when a step fails because of one body, find that body and set it aside."""
+        bodies, mark = batch.bodies, batch.mark
+        try:
+            if batch.error is not None:
+                raise batch.error
+            entries = self._entries(batch)
         except Exception as error:
             self._count_once = self._steps.fresh_count_once(self._marked)
             if len(bodies) > 1:
                 middle = len(bodies) // 2
-                self._batch(bodies[:middle])
-                self._batch(bodies[middle:])
+                self._finish(self._read(bodies[:middle]))
+                self._finish(self._read(bodies[middle:]))
                 return
-            logger.exception("body %d could not be read and is set aside", mark)
+            logger.exception("body %d could not be read", mark, exc_info=error)
             self._set_aside(mark, f"{type(error).__name__}: {error}", ours=True)
             entries = None
         if entries is not None:
             self._post(entries, mark)
+        if batch.telemetry is not None:
+            for bad in batch.telemetry.undecodable:
+                self._set_aside(bad.sequence, bad.reason)
+            self.progress.seen += batch.telemetry.seen
         self.position = mark
         self._journal.drop(mark)
         self.progress.batches += 1
         self.progress.bodies += len(bodies)
 
-    def _entries(self, bodies: Sequence[Received], mark: int) -> pl.DataFrame | None:
+    def _entries(self, batch: _Read) -> pl.DataFrame | None:
         """Priced entries; None when nothing in the bodies is about a model."""
-        with self._timed("decode"):
-            telemetry = self._steps.decode(bodies)
-        for bad in telemetry.undecodable:
-            self._set_aside(bad.sequence, bad.reason)
-        self.progress.seen += telemetry.seen
-        with self._timed("recognise"):
-            evidence = self._steps.recognise(telemetry)
-        if evidence.is_empty():
+        evidence = batch.evidence
+        if evidence is None or evidence.is_empty():
             return None
         with self._timed("count once"):
-            entries = self._count_once.count(evidence, now=self._clock(), mark=mark)
+            entries = self._count_once.count(evidence, now=self._clock(), mark=batch.mark)
         return self._priced(entries)
 
     def _priced(self, entries: pl.DataFrame) -> pl.DataFrame:
