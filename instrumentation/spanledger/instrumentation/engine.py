@@ -77,11 +77,15 @@ class Engine:
             self.guard.close()
 
     def before_fork(self) -> None:
+        self.tracing.before_fork()
         util = sys.modules.get("multiprocessing.util")
         if util is not None and not self._follows_processes:
             self._follows_processes = True
             # A process that multiprocessing forked ends by os._exit: exit hooks do not run there, its finalizers do.
             util.register_after_fork(self, lambda engine: util.Finalize(None, engine.finish, exitpriority=100))
+
+    def after_fork_here(self) -> None:
+        self.tracing.after_fork()
 
     def after_fork(self) -> None:
         forget_open_calls()
@@ -349,4 +353,4 @@ def _bound(meter: Callable[[Provider, Any], Any], provider: Provider) -> patchin
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=ENGINE.before_fork, after_in_child=ENGINE.after_fork)
+    os.register_at_fork(before=ENGINE.before_fork, after_in_parent=ENGINE.after_fork_here, after_in_child=ENGINE.after_fork)

@@ -1,10 +1,8 @@
 """Where spans go: the application's tracer provider when it has one, else one of our own over OTLP/HTTP."""
 
 import atexit
-import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spanledger.instrumentation.call import end_open_calls
@@ -15,15 +13,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-logger = logging.getLogger("spanledger.instrumentation")
+    from spanledger.instrumentation.outbox import Outbox
 
 SCOPE = "spanledger.instrumentation"
 SCHEMA = "https://opentelemetry.io/schemas/1.37.0"
-ENDPOINT = "http://127.0.0.1:4318"
-
-#: How long the exit may wait for the last spans: when the collector was there last time, and when it was not.
-EXIT_SECONDS = 5.0
-EXIT_SECONDS_AWAY = 0.5
+#: How long a fork waits for a batch that is on its way.
+FORK_SECONDS = 0.5
 
 
 class Tracing:
@@ -36,11 +31,12 @@ class Tracing:
     def __init__(self) -> None:
         self.disabled = False
         self.keeps_sampled_out = True
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._provider: object = None
         self._tracer: Tracer | None = None
         self._own: TracerProvider | None = None
-        self._health = _Health()
+        self._outbox: Outbox | None = None
+        self._forking: threading.Lock | None = None
         self.metrics = Metrics()
 
     def start_span(self, name: str, attributes: dict[str, Any]) -> "tuple[Span, Context]":
@@ -54,7 +50,8 @@ class Tracing:
         span = self.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         context = set_span_in_context(span)
         if not span.is_recording() and self.keeps_sampled_out and hasattr(self._provider, "sampler"):
-            own = self._own_provider().get_tracer(SCOPE, version(), schema_url=SCHEMA)
+            with self._lock:
+                own = self._own_provider().get_tracer(SCOPE, version(), schema_url=SCHEMA)
             span = own.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         return span, context
 
@@ -84,13 +81,25 @@ class Tracing:
         end_open_calls()
         own, self._own, self._tracer, self._provider = self._own, None, None, None
         if own is not None:
-            _shutdown(own, EXIT_SECONDS if self._health.reached else EXIT_SECONDS_AWAY)
+            own.shutdown()
+
+    def before_fork(self) -> None:
+        """Wait until no batch is on its way: a child that is born while our thread imports or resolves something, with the
+        interpreter's locks held, would hang at its own first import."""
+        if self._outbox is not None:
+            self._forking = self._outbox.sending if self._outbox.sending.acquire(timeout=FORK_SECONDS) else None
+
+    def after_fork(self) -> None:
+        """In the parent."""
+        forking, self._forking = self._forking, None
+        if forking is not None:
+            forking.release()
 
     def forget(self) -> None:
-        """In a child process: the parent's exporter may have been in the middle of something, its locks held for good."""
-        self._lock = threading.Lock()
-        self._provider = self._tracer = self._own = None
-        self._health = _Health()
+        """In a child process: what the parent has not sent is the parent's to send."""
+        self._lock = threading.RLock()
+        self._forking = None
+        self._provider = self._tracer = self._own = self._outbox = None
 
     def flush(self) -> None:
         """Send what our own provider holds."""
@@ -100,14 +109,15 @@ class Tracing:
     def _own_provider(self) -> "TracerProvider":
         if self._own is None:
             from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.sdk.trace.export import BatchSpanProcessor
             from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+            from spanledger.instrumentation.exporting import outbox
 
             # Only calls to models come this way, and each of them is money: none is sampled out.
             provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
             if os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() != "none":
-                delay = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else 1_000.0
-                provider.add_span_processor(BatchSpanProcessor(_exporter(self._health), schedule_delay_millis=delay))
+                self._outbox = outbox()
+                provider.add_span_processor(self._outbox)
             self._own = provider
         return self._own
 
@@ -127,99 +137,3 @@ def version() -> str:
 
 
 _version: str | None = None
-
-
-class _Health:
-    """Whether the last export arrived; says so in the log once each time it changes."""
-
-    def __init__(self) -> None:
-        self.reached = True
-
-    def tell(self, reached: bool) -> None:
-        if reached != self.reached:
-            self.reached = reached
-            if reached:
-                logger.info("telemetry arrives again")
-            else:
-                logger.warning(
-                    "telemetry does not arrive at its OTLP endpoint; calls go on, their spans are dropped until it does"
-                )
-
-
-def _exporter(health: _Health) -> Any:
-    """The OTLP exporter that the OTEL_* variables ask for; OTLP/HTTP on this machine when they ask for nothing."""
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
-    inner: SpanExporter = _otlp()
-
-    class Reporting(SpanExporter):
-        def export(self, spans: Sequence[Any]) -> SpanExportResult:
-            with _hushed():
-                result = inner.export(spans)
-            health.tell(result is SpanExportResult.SUCCESS)
-            return result
-
-        def shutdown(self) -> None:
-            inner.shutdown()
-
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:
-            return inner.force_flush(timeout_millis)
-
-    return Reporting()
-
-
-def _otlp() -> Any:
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or ""
-    if protocol.strip() == "grpc":
-        try:
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
-        except ImportError:
-            logger.warning("OTEL_EXPORTER_OTLP_PROTOCOL is grpc, but its exporter is not installed; using OTLP/HTTP")
-        else:
-            return OverGrpc()
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    told = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    return OTLPSpanExporter(endpoint=None if told else ENDPOINT + "/v1/traces")
-
-
-class _hushed:
-    """Keeps the exporter's own log from repeating on this thread what `_Health` says once."""
-
-    def __enter__(self) -> None:
-        _quiet.on = True
-        for name in _NOISY:
-            log = logging.getLogger(name)
-            if _not_hushed not in log.filters:
-                log.addFilter(_not_hushed)
-
-    def __exit__(self, *_: object) -> None:
-        _quiet.on = False
-
-
-_NOISY = (
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "opentelemetry.exporter.otlp.common.http",
-    "opentelemetry.exporter.otlp.proto.grpc.exporter",
-    "urllib3.connectionpool",
-)
-_quiet = threading.local()
-
-
-def _not_hushed(record: logging.LogRecord) -> bool:
-    return not getattr(_quiet, "on", False)
-
-
-def _shutdown(provider: "TracerProvider", seconds: float) -> None:
-    processors: Sequence[Any] = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
-    bounded: list[Callable[..., None]] = []
-    for processor in processors:
-        # The public shutdown waits up to 30 s for a collector that is away; this is the same one with a time.
-        shutdown = getattr(getattr(processor, "_batch_processor", None), "shutdown", None)
-        if shutdown is None:
-            provider.shutdown()
-            return
-        bounded.append(shutdown)
-    for shutdown in bounded:
-        with _hushed():
-            shutdown(timeout_millis=int(seconds * 1000))
