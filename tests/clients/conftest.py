@@ -10,8 +10,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-pytest.register_assert_rewrite("tests.clients.styles")
-
 from spanledger.cli.provider_stand_in import StandIn, start
 from spanledger.instrumentation import instrument, uninstrument
 from tests.clients.styles import Spans, Style, check
@@ -33,7 +31,13 @@ collect_ignore_glob = [] if any(_installed(name) for name in CLIENTS) else ["tes
 
 
 #: What the clients themselves do on the way; a warning of any other kind is still an error.
-THEIRS = ("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning", "ignore:unclosed:ResourceWarning", "ignore:The generate_images")
+THEIRS = (
+    "ignore::DeprecationWarning",
+    "ignore::UserWarning",
+    "ignore::FutureWarning",
+    "ignore:unclosed:ResourceWarning",
+    "ignore:The generate_images",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

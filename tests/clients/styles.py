@@ -104,7 +104,7 @@ def check(style: Style, url: str, spans: Spans) -> None:
 def told(result: Any) -> Any:
     """All of a result as plain values; what differs from request to request (numbers, times) is made the same."""
     if isinstance(result, str):
-        return re.sub(r"\d{8,}", "N", result)
+        return re.sub(_NUMBERED, "N", result)
     if result is None or isinstance(result, int | float | bool | bytes):
         return result
     if isinstance(result, Mapping):
@@ -112,7 +112,7 @@ def told(result: Any) -> Any:
     if isinstance(result, list | tuple | set):
         return [told(value) for value in result]
     if isinstance(result, BaseException):
-        return [type(result).__qualname__, re.sub(r"\d{8,}|at 0x\w+", "N", str(result)), told(result.__cause__)]
+        return [type(result).__qualname__, re.sub(_NUMBERED, "N", str(result)), told(result.__cause__)]
     for dump in ("model_dump", "as_dict", "to_dict"):
         if callable(getattr(result, dump, None)):
             return [type(result).__qualname__, told(getattr(result, dump)())]
@@ -126,6 +126,7 @@ def told(result: Any) -> Any:
     return [type(result).__qualname__, str(result)]
 
 
+_NUMBERED = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{8,}|at 0x\w+")
 _VARYING = {"date", "requestid", "x-amzn-requestid", "x-request-id", "created_at", "created"}
 
 

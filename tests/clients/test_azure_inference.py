@@ -19,9 +19,7 @@ WHOLE = {**WHO, "gen_ai.response.model": MODEL, "gen_ai.response.finish_reasons"
 
 
 def _key() -> Any:
-    from azure.core.credentials import AzureKeyCredential
-
-    return AzureKeyCredential("any")
+    return pytest.importorskip("azure.core.credentials").AzureKeyCredential("any")
 
 
 def use(what: Callable[[Any], Any], kind: str = "ChatCompletionsClient", **more: Any) -> Callable[[str], Any]:
@@ -34,10 +32,10 @@ def use(what: Callable[[Any], Any], kind: str = "ChatCompletionsClient", **more:
 
 def wait(what: Callable[[Any], Any]) -> Callable[[str], Any]:
     def run(url: str) -> Any:
-        from azure.ai.inference.aio import ChatCompletionsClient
+        kind = pytest.importorskip("azure.ai.inference.aio").ChatCompletionsClient
 
         async def go() -> Any:
-            async with ChatCompletionsClient(endpoint=url, credential=_key(), retry_total=0) as client:
+            async with kind(endpoint=url, credential=_key(), retry_total=0) as client:
                 return await what(client)
 
         return waited(go)
@@ -61,6 +59,10 @@ async def async_plain(c: Any) -> Any:
 
 async def async_stream(c: Any) -> Any:
     return await gathered(await c.complete(**ASKED, stream=True))
+
+
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: c.complete(model=f"fail-{status}", messages=MESSAGES))
 
 
 STYLES = [
@@ -91,7 +93,7 @@ STYLES = [
     *(
         Style(
             name=f"fails with {status}",
-            use=use(lambda c, s=status: raised(lambda: c.complete(model=f"fail-{s}", messages=MESSAGES))),
+            use=use(failing(status)),
             error=kind,
         )
         for status, kind in ((429, "rate_limit_exceeded"), (400, "invalid_value"))

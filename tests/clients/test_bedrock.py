@@ -32,9 +32,7 @@ CONVERSED_USAGE = {
 
 
 def options(url: str) -> dict[str, Any]:
-    from botocore.config import Config
-
-    config = Config(retries={"total_max_attempts": 1}, read_timeout=30)
+    config = pytest.importorskip("botocore.config").Config(retries={"total_max_attempts": 1}, read_timeout=30)
     keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "eu-west-1"}
     return {"service_name": "bedrock-runtime", "endpoint_url": url, "config": config, **keys}
 
@@ -113,6 +111,11 @@ async def async_dropped(c: Any) -> Any:
     async for event in events:
         events.close()
         return event
+    raise AssertionError
+
+
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: converse(c, f"fail-{status}"))
 
 
 STREAMED = {**CONVERSED, "gen_ai.request.stream": True}
@@ -140,7 +143,7 @@ STYLES = [
     Style(name="async invoke stream", use=wait(async_invoke_stream), said=WHO, usage=WRITTEN),
     Style(name="async closed early", use=wait(async_dropped), said={**WHO, **CUT}, usage=None),
     *(
-        Style(name=f"fails with {status}", use=use(lambda c, s=status: raised(lambda: converse(c, f"fail-{s}"))), error=kind)
+        Style(name=f"fails with {status}", use=use(failing(status)), error=kind)
         for status, kind in ((429, "ThrottlingException"), (400, "ValidationException"), (500, "InternalServerException"))
     ),
     Style(
@@ -166,8 +169,7 @@ def test_a_stream_that_is_never_read_and_is_dropped_ends_its_call(url: str, span
 
 
 def test_other_services_and_other_operations_are_no_calls(url: str, spans: Spans) -> None:
-    from botocore.exceptions import ClientError
-
+    ClientError = pytest.importorskip("botocore.exceptions").ClientError
     with pytest.raises(ClientError):
         boto3.Session().client(**{**options(url), "service_name": "bedrock"}).list_foundation_models()
     with pytest.raises(ClientError):
@@ -184,5 +186,3 @@ def test_aioboto3_is_metered_through_the_same_method(url: str, spans: Spans) -> 
 
     waited(go)
     assert usage(spans.one()) == CONVERSED_USAGE
-
-

@@ -17,7 +17,7 @@ OLD: dict[str, Any] = {"model": MODEL, "message": PROMPT}
 WHO = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "cohere", "gen_ai.request.model": MODEL}
 WHOLE = {**WHO, "gen_ai.response.finish_reasons": ("COMPLETE",)}
 STREAMED = {**WHOLE, "gen_ai.request.stream": True}
-ONCE = {"request_options": {"max_retries": 0}}
+ONCE: dict[str, Any] = {"request_options": {"max_retries": 0}}
 EMBEDDED = {**INPUT, "gen_ai.usage.output_tokens": 0}
 
 
@@ -61,6 +61,10 @@ def rerank(c: Any) -> Any:
     return c.rerank(model="rerank-v3.5", query="which?", documents=["a", "b"])
 
 
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: c.chat(model=f"fail-{status}", messages=MESSAGES, **ONCE))
+
+
 STYLES = [
     Style(
         name="plain",
@@ -96,7 +100,7 @@ STYLES = [
     *(
         Style(
             name=f"fails with {status}",
-            use=use(lambda c, s=status: raised(lambda: c.chat(model=f"fail-{s}", messages=MESSAGES, **ONCE))),
+            use=use(failing(status)),
             error=str(status),
         )
         for status in (429, 400, 500)
@@ -134,7 +138,7 @@ def test_a_batch_of_embeddings_is_one_call_for_each_request_that_is_made(url: st
 
 def test_a_call_that_is_tried_again_is_one_call(url: str, spans: Spans) -> None:
     client = cohere.ClientV2(api_key="any", base_url=url)
-    options = {"request_options": {"max_retries": 1}}
+    options: dict[str, Any] = {"request_options": {"max_retries": 1}}
     raised(lambda: client.chat(model="fail-500", messages=MESSAGES, **options))
     assert said(spans.one())["error.type"] == "500"
 

@@ -28,12 +28,9 @@ def client(url: str) -> Any:
 
 
 def vertex(url: str) -> Any:
-    from google.auth.credentials import AnonymousCredentials
-
     options = {"base_url": url}
-    made = genai.Client(
-        vertexai=True, project="p", location="europe-west4", credentials=AnonymousCredentials(), http_options=options
-    )
+    credentials = pytest.importorskip("google.auth.credentials").AnonymousCredentials
+    made = genai.Client(vertexai=True, project="p", location="europe-west4", credentials=credentials(), http_options=options)
     made._api_client._access_token = lambda: "any"
     return made
 
@@ -91,6 +88,7 @@ async def async_left_early(c: Any) -> Any:
     async for chunk in stream:
         await stream.aclose()
         return chunk
+    raise AssertionError
 
 
 def plain(c: Any, model: str = MODEL, **config: Any) -> Any:
@@ -99,6 +97,10 @@ def plain(c: Any, model: str = MODEL, **config: Any) -> Any:
 
 def stream(c: Any, model: str = MODEL) -> Any:
     return list(c.models.generate_content_stream(model=model, contents=PROMPT))
+
+
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: plain(c, f"fail-{status}"))
 
 
 STYLES = [
@@ -138,7 +140,7 @@ STYLES = [
         usage={"spanledger.meter.images": 2},
     ),
     *(
-        Style(name=f"fails with {status}", use=use(lambda c, s=status: raised(lambda: plain(c, f"fail-{s}"))), error=kind)
+        Style(name=f"fails with {status}", use=use(failing(status)), error=kind)
         for status, kind in ((429, "RESOURCE_EXHAUSTED"), (400, "INVALID_ARGUMENT"), (500, "INTERNAL"))
     ),
     Style(
@@ -192,5 +194,3 @@ def test_no_call_is_kept_alive(url: str, spans: Spans) -> None:
     spans.clear()
     gc.collect()
     assert len(open_calls) == 0
-
-

@@ -62,6 +62,10 @@ async def async_stream(c: Any) -> Any:
     return await gathered(await c.chat_completion(**ASKED, stream=True))
 
 
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: c.chat_completion(MESSAGES, model=f"fail-{status}"))
+
+
 STYLES = [
     Style(
         name="plain",
@@ -100,7 +104,7 @@ STYLES = [
     *(
         Style(
             name=f"fails with {status}",
-            use=use(lambda c, s=status: raised(lambda: c.chat_completion(MESSAGES, model=f"fail-{s}"))),
+            use=use(failing(status)),
             error=str(status),
         )
         for status in (429, 400, 500)

@@ -1,5 +1,7 @@
 """Mistral through its own SDK: chat, agents, fill in the middle, conversations, embeddings, OCR."""
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +10,9 @@ import pytest
 from tests.clients.styles import CACHED, INPUT, MESSAGES, PROMPT, Spans, Style, gathered, raised, waited
 
 pytest.importorskip("mistralai")
-try:
-    from mistralai.client import Mistral
-except ImportError:
-    from mistralai import Mistral  # type: ignore[attr-defined,no-redef]
+# Version 2 moved it.
+MOVED = importlib.util.find_spec("mistralai.client") is not None
+Mistral: Any = importlib.import_module("mistralai.client" if MOVED else "mistralai").Mistral
 
 MODEL = "mistral-large-latest"
 CUT = {"spanledger.stream.cut_short": True}
@@ -81,6 +82,10 @@ def talk_on(c: Any) -> Any:
     return c.beta.conversations.append(conversation_id="conv_1", inputs=PROMPT)
 
 
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: c.chat.complete(model=f"fail-{status}", messages=MESSAGES))
+
+
 STYLES = [
     Style(
         name="plain",
@@ -125,7 +130,7 @@ STYLES = [
     *(
         Style(
             name=f"fails with {status}",
-            use=use(lambda c, s=status: raised(lambda: c.chat.complete(model=f"fail-{s}", messages=MESSAGES))),
+            use=use(failing(status)),
             error="3000",
         )
         for status in (429, 400, 500)

@@ -52,6 +52,11 @@ async def async_left_early(c: Any) -> Any:
     async for part in stream:
         await stream.aclose()
         return part
+    raise AssertionError
+
+
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: c.chat(model=f"fail-{status}", messages=MESSAGES))
 
 
 STYLES = [
@@ -82,7 +87,7 @@ STYLES = [
     *(
         Style(
             name=f"fails with {status}",
-            use=use(lambda c, s=status: raised(lambda: c.chat(model=f"fail-{s}", messages=MESSAGES))),
+            use=use(failing(status)),
             error=str(status),
         )
         for status in (429, 404, 500)

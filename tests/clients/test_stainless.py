@@ -65,6 +65,9 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
         with c.chat.completions.create(**ASK, stream=True) as stream:
             return next(iter(stream))
 
+    def failing(status: int) -> Callable[[Any], Any]:
+        return lambda c: raised(lambda: c.chat.completions.create(**{**ASK, "model": f"fail-{status}"}))
+
     async def async_plain(c: Any) -> Any:
         return await c.chat.completions.create(**ASK)
 
@@ -73,8 +76,8 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
 
     who = {"gen_ai.provider.name": provider, "gen_ai.request.model": MODEL, "gen_ai.operation.name": "chat"}
     whole = {**who, "gen_ai.response.model": MODEL, "gen_ai.response.finish_reasons": ("stop",)}
-    plain = {"said": whole, "usage": REASONED}
-    streamed = {"said": {**whole, "gen_ai.request.stream": True}, "usage": REASONED}
+    plain: dict[str, Any] = {"said": whole, "usage": REASONED}
+    streamed: dict[str, Any] = {"said": {**whole, "gen_ai.request.stream": True}, "usage": REASONED}
     yield Style(name="plain", use=use(lambda c: c.chat.completions.create(**ASK)), **plain)
     yield Style(name="stream", use=use(lambda c: list(c.chat.completions.create(**ASK, stream=True))), **streamed)
     yield Style(name="managed", use=use(managed), **streamed)
@@ -84,22 +87,14 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
     yield Style(name="async stream", use=wait(async_stream), **streamed)
     yield Style(name="left early", use=use(left_early), said={**who, **CUT}, usage=None)
     for status, kind in ((429, "rate_limit_exceeded"), (400, "invalid_value"), (500, "server_error")):
-        fail = {**ASK, "model": f"fail-{status}"}
-        yield Style(
-            name=f"fails with {status}",
-            use=use(lambda c, fail=fail: raised(lambda: c.chat.completions.create(**fail))),
-            error=kind,
-        )
+        yield Style(name=f"fails with {status}", use=use(failing(status)), error=kind)
     broken = {**ASK, "model": "cut-stream"}
     yield Style(
         name="stream cut off",
         use=use(lambda c: raised(lambda: list(c.chat.completions.create(**broken, stream=True)))),
         said=CUT,
-        error=_CUT.get(package, "RemoteProtocolError"),
+        error="RemoteProtocolError",
     )
-
-
-_CUT: dict[str, str] = {}
 
 
 @pytest.mark.parametrize(

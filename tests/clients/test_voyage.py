@@ -27,6 +27,10 @@ def wait(what: Callable[[Any], Any]) -> Callable[[str], Any]:
     return lambda url: waited(lambda: what(_client("AsyncClient", url)))
 
 
+def failing(status: int) -> Callable[[Any], Any]:
+    return lambda c: raised(lambda: c.embed([TEXT], model=f"fail-{status}"))
+
+
 STYLES = [
     Style(name="embeddings", use=use(lambda c: c.embed([TEXT], MODEL)), said=WHO, usage=USED),
     Style(name="embeddings by name", use=use(lambda c: c.embed(texts=[TEXT], model=MODEL)), said=WHO, usage=USED),
@@ -40,7 +44,7 @@ STYLES = [
     *(
         Style(
             name=f"fails with {status}",
-            use=use(lambda c, s=status: raised(lambda: c.embed([TEXT], model=f"fail-{s}"))),
+            use=use(failing(status)),
             error=str(status),
         )
         for status in (429, 400, 500)

@@ -33,8 +33,7 @@ def _options(address: str) -> dict[str, Any]:
 
 
 def _chat(client: Any, model: str = MODEL, **more: Any) -> Any:
-    from xai_sdk.chat import user
-
+    user = pytest.importorskip("xai_sdk.chat").user
     chat = client.chat.create(model=model, **more)
     chat.append(user(PROMPT))
     return chat

@@ -73,6 +73,7 @@ def answer(request: Request) -> Answer | None:
     count, place = DIALECTS[name]
     usage = usage_of(request.body)
     head = {"id": f"chatcmpl-{request.number:08d}", "created": 1_790_000_000, "model": request.model}
+    head |= {"service_tier": "on_demand"} if name == "groq" else {}
     if request.body.get("stream"):
         return answer_events(_chunks(request, head, usage, count, place), cut=request.model == "cut-stream")
     message = {"role": "assistant", "content": said(request.body, usage)}

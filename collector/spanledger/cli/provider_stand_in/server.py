@@ -143,7 +143,8 @@ def _document(content: bytes, headers: dict[str, str]) -> dict[str, Any]:
     kind = headers.get("content-type", "")
     if kind.startswith("multipart/form-data"):
         return _form(content)
-    if not content or "json" not in kind:
+    # Some clients send their JSON without saying that it is.
+    if "json" not in kind and not content.startswith(b"{"):
         return {}
     try:
         document = json.loads(content)

@@ -93,6 +93,8 @@ def read_event(event: Any, answer: Answer) -> None:
         reason = field(field(event, "delta"), "stop_reason")
         if reason:
             answer.finish(reason)
+            # The usage is told by now; what follows says nothing, and some read no further.
+            answer.finished = True
     elif kind == "message_stop":
         answer.finished = True
     elif kind == "error":

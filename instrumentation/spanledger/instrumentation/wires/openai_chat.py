@@ -118,7 +118,14 @@ def _head(said: Mapping[str, Any], answer: Answer) -> None:
 
 def _use(usage: Any, answer: Answer) -> None:
     answer.usage = chat_usage(usage)
-    cost = view(usage).get("cost")
-    if type(cost) in (int, float):
-        # OpenRouter says what it charged.
-        answer.say("gen_ai.usage.cost", cost)
+    told = view(usage)
+    cost = told.get("cost")
+    if cost is not None:
+        # OpenRouter says what it charged, Perplexity also how that came about.
+        cost = cost if type(cost) in (int, float) else view(cost).get("total_cost")
+        if type(cost) in (int, float):
+            answer.say("gen_ai.usage.cost", cost)
+    # Perplexity's searches, xAI's sources: each is charged.
+    searches = told.get("num_search_queries") or told.get("num_sources_used")
+    if type(searches) is int:
+        answer.meter("searches", searches)
