@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector as Figures
 
 from spanledger.collector.journal import Journal
 from spanledger.collector.loop import Loop
+from spanledger.collector.pass_through import PassThrough
 from spanledger.collector.receive.accept import Accept
 from spanledger.ledger.maintenance import Maintenance
 
@@ -18,8 +19,18 @@ from spanledger.ledger.maintenance import Maintenance
 class CollectorFigures(Figures):
     """Received, refused, waiting, posted, kept: one family a question."""
 
-    def __init__(self, *, data: Path, accept: Accept, journal: Journal, loop: Loop, maintenance: Maintenance) -> None:
+    def __init__(
+        self,
+        *,
+        data: Path,
+        accept: Accept,
+        journal: Journal,
+        loop: Loop,
+        maintenance: Maintenance,
+        pass_through: PassThrough | None,
+    ) -> None:
         self._data, self._accept, self._journal, self._loop, self._maintenance = data, accept, journal, loop, maintenance
+        self._pass_through = pass_through
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks for at each scrape."""
@@ -49,6 +60,13 @@ class CollectorFigures(Figures):
         yield _gauge("ledger_bytes", "their bytes", keeping.bytes)
         yield _total("compactions", "days whose files were put together", keeping.compactions)
         yield _total("removed_files", "files deleted after compaction or retention", keeping.removed)
+        if self._pass_through is not None:
+            passing = self._pass_through.progress
+            yield _total("handed_on_bodies", "bodies that the backend behind this collector took", passing.delivered)
+            yield _total("handed_on_refused_bodies", "bodies that it refused for good", passing.refused)
+            yield _total("handed_on_retries", "times that it was tried again", passing.retries)
+            behind = self._journal.behind(self._pass_through.name)
+            yield _gauge("handed_on_behind_bodies", "bodies that it has not had yet", behind)
         yield _gauge("disk_free_bytes", "bytes free where the data folder is", shutil.disk_usage(self._data).free)
 
 

@@ -8,17 +8,20 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from spanledger.collector.journal_file import COLUMNS, EPOCH, JournalError, connected, opened, received_of, row_of
+from spanledger.collector.journal_file import COLUMNS, EPOCH, JournalError, connected, opened, read, row_of
 from spanledger.collector.receive.refused import Busy
 from spanledger.collector.received import Received
 
 logger = logging.getLogger(__name__)
+
+#: The reader that every journal has.
+LEDGER = "ledger"
 
 _COMMIT_BYTES = 32 * 1024 * 1024
 
@@ -26,10 +29,11 @@ _COMMIT_BYTES = 32 * 1024 * 1024
 class Journal:
     """Append from one event loop, read and drop from one other thread."""
 
-    def __init__(self, path: Path, *, limit_bytes: int, above: int = 0) -> None:
-        """Open or make the journal. `above` is the ledger's mark: what it covers is dropped, and numbers go on from there.
+    def __init__(self, path: Path, *, limit_bytes: int, above: int = 0, readers: Collection[str] = ()) -> None:
+        """Open or make the journal. `above` is the ledger's mark: it needs no body up to there, and numbers go on from there.
 
-        Past `limit_bytes` of waiting bodies `append` raises `Busy`. Raises `JournalError`.
+        `readers` are others that must have had a body before it is dropped. Past `limit_bytes` of waiting bodies `append`
+        raises `Busy`. Raises `JournalError`.
         """
         self.path = path
         self.limit_bytes = limit_bytes
@@ -37,7 +41,8 @@ class Journal:
             self._writing = opened(path, above)
             self._reading = connected(path)
             self._asking = connected(path)  # for threads that only want figures
-            _start_above(self._writing, above)
+            self._marks = _marks(self._writing, above, readers)
+            _start_above(self._writing, above, min(self._marks.values()))
             with self._writing:
                 self._writing.execute("begin immediate")
                 _brought_back(self._writing, "again > 0")
@@ -83,26 +88,21 @@ class Journal:
 
         A body whose bytes are not what was written is set aside.
         """
-        taken: list[Received] = []
-        size = 0
-        found = self._reading.execute(f"select sequence, {COLUMNS} from bodies where sequence > ? order by sequence", (after,))  # noqa: S608
-        for row in found:
-            received, intact = received_of(row)
-            size += len(received.body)
-            if intact:
-                taken.append(received)
-            else:
-                self.set_aside(received.sequence, "the journal's page is damaged: the body is not what was received")
-            if size >= enough_bytes:
-                break
-        found.close()
+        intact, damaged, size = read(self._reading, after, enough_bytes)
+        for sequence in damaged:
+            self.set_aside(sequence, "the journal's page is damaged: the body is not what was received")
         with self._changed:
             self._unread = max(0, self._unread - size)
-        return taken
+        return intact
 
-    def drop(self, upto: int) -> None:
-        """Forget the bodies up to `upto`, which are in the ledger; returns at once."""
-        self._work.put(_Task(lambda connection: self._dropped(connection, upto)))
+    def mark(self, reader: str = LEDGER) -> int:
+        """Up to where a reader has read."""
+        return self._marks[reader]
+
+    def drop(self, upto: int, *, reader: str = LEDGER) -> None:
+        """Note that a reader needs no body up to `upto` any more, and forget those that no reader needs; returns at once."""
+        self._marks[reader] = max(upto, self._marks[reader])
+        self._work.put(_Task(lambda connection: self._dropped(connection, reader, upto)))
 
     def set_aside(self, sequence: int, reason: str, *, ours: bool = False) -> None:
         """Keep a body that cannot be decoded where it stops nobody; returns when that is on disk.
@@ -117,7 +117,8 @@ class Journal:
                 f"select sequence, {COLUMNS}, ?, ?, ? from bodies where sequence = ?",
                 (reason, int(ours), now, sequence),
             )
-            self._gone(connection, "sequence = ?", sequence)
+            if set(self._marks) == {LEDGER}:  # another reader may not have had it
+                self._gone(connection, "sequence = ?", sequence)
 
         self.run(aside)
 
@@ -128,6 +129,20 @@ class Journal:
         done.finished.wait()
         if done.error is not None:
             raise done.error
+
+    def peek(self, reader: str, *, enough_bytes: int, patience_seconds: float) -> list[Received]:
+        """The next bodies for a reader other than the ledger, waiting for some; without those it has had before."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._last > self._marks[reader] or self._closed, patience_seconds):
+                return []
+        connection = connected(self.path)
+        try:
+            intact, damaged, _ = read(connection, self._marks[reader], enough_bytes, "again = 0")
+        finally:
+            connection.close()
+        if not intact:  # nothing but what is damaged or was handed on: pass it by
+            self.drop(max([self._last if not damaged else max(damaged), self._marks[reader]]), reader=reader)
+        return intact
 
     def try_again(self) -> int:
         """Bring back what an operator asked for with `spanledger journal retry`; gives how many bodies."""
@@ -148,6 +163,10 @@ class Journal:
         with self._changed:
             self._changed.notify_all()
         return brought
+
+    def behind(self, reader: str) -> int:
+        """How many bodies a reader has not had yet."""
+        return int(self._ask(f"select count(*) from bodies where sequence > {self._marks[reader]}")[0])  # noqa: S608
 
     def count_set_aside(self) -> int:
         """How many bodies are set aside."""
@@ -231,8 +250,9 @@ class Journal:
         finally:
             task.finished.set()
 
-    def _dropped(self, connection: sqlite3.Connection, upto: int) -> None:
-        self._gone(connection, "sequence <= ?", upto)
+    def _dropped(self, connection: sqlite3.Connection, reader: str, upto: int) -> None:
+        connection.execute("insert or replace into marks (reader, mark) values (?, ?)", (reader, upto))
+        self._gone(connection, "sequence <= ?", min(self._marks.values()))
 
     def _gone(self, connection: sqlite3.Connection, which: str, sequence: int) -> None:
         count, size = connection.execute(
@@ -258,11 +278,23 @@ class _Task:
         self.error: Exception | None = None
 
 
-def _start_above(connection: sqlite3.Connection, above: int) -> None:
-    """Drop what the ledger has, and never give a number again that the ledger's mark already covers."""
+def _marks(connection: sqlite3.Connection, above: int, readers: Collection[str]) -> dict[str, int]:
+    """Where each reader stands; one that is new begins with what is there, one that is gone holds nothing back."""
+    found = dict(connection.execute("select reader, mark from marks").fetchall())
+    oldest = connection.execute("select coalesce(min(sequence), 1) - 1 from bodies").fetchone()[0]
+    marks = {LEDGER: max(above, found.get(LEDGER, 0)), **{name: found.get(name, max(oldest, 0)) for name in readers}}
     with connection:
         connection.execute("begin immediate")
-        connection.execute("delete from bodies where sequence <= ?", (above,))
+        connection.execute("delete from marks")
+        connection.executemany("insert into marks (reader, mark) values (?, ?)", marks.items())
+    return marks
+
+
+def _start_above(connection: sqlite3.Connection, above: int, needless: int) -> None:
+    """Drop what nobody needs, and never give a number again that the ledger's mark already covers."""
+    with connection:
+        connection.execute("begin immediate")
+        connection.execute("delete from bodies where sequence <= ?", (needless,))
         known = connection.execute("select seq from sqlite_sequence where name = 'bodies'").fetchone()
         if known is None:
             connection.execute("insert into sqlite_sequence (name, seq) values ('bodies', ?)", (above,))
@@ -278,7 +310,7 @@ def _brought_back(connection: sqlite3.Connection, which: str) -> tuple[int, int]
     found = connection.execute(f"select count(*), coalesce(sum(length(body)), 0) from set_aside where {which}").fetchone()  # noqa: S608
     if found[0]:
         connection.execute(
-            f"insert into bodies ({COLUMNS}) select {COLUMNS} from set_aside where {which} order by sequence"  # noqa: S608
+            f"insert into bodies ({COLUMNS}, again) select {COLUMNS}, 1 from set_aside where {which} order by sequence"  # noqa: S608
         )
         connection.execute(f"delete from set_aside where {which}")  # noqa: S608
     return int(found[0]), int(found[1])

@@ -23,7 +23,12 @@ create table if not exists bodies (
     compression text    not null,
     api_key_id  text    not null,
     checksum    integer not null,                   -- CRC-32 of the body: SQLite does not notice a damaged page
-    body        blob    not null
+    body        blob    not null,
+    again       integer not null default 0          -- 1: was set aside and is tried again, so it was handed on already
+);
+create table if not exists marks (
+    reader      text primary key,                   -- ledger, or an exporter
+    mark        integer not null                    -- it has read everything up to here
 );
 create table if not exists set_aside (
     sequence    integer primary key,
@@ -68,6 +73,8 @@ def opened(path: Path, above: int = 0) -> sqlite3.Connection:
         connection = connected(path)
         try:
             connection.executescript(SCHEMA)
+            if "again" not in {row[1] for row in connection.execute("pragma table_info(bodies)")}:  # before 0.1.0
+                connection.execute("alter table bodies add column again integer not null default 0")
             # Reads every row but no body: finds a file that was cut short, in milliseconds.
             connection.execute("select count(*), max(sequence) from bodies").fetchone()
             connection.execute("pragma wal_checkpoint(passive)").fetchone()
@@ -79,6 +86,31 @@ def opened(path: Path, above: int = 0) -> sqlite3.Connection:
         raise JournalError(f"the journal {path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         return _salvaged(path, above, error)
+
+
+def read(
+    connection: sqlite3.Connection, after: int, enough_bytes: int, which: str = "true"
+) -> tuple[list[Received], list[int], int]:
+    """The oldest bodies above `after`, about `enough_bytes` of them, at least one if there is any.
+
+    Gives the intact ones, the sequences of the damaged ones, and the bytes of both.
+    """
+    intact: list[Received] = []
+    damaged: list[int] = []
+    size = 0
+    statement = f"select sequence, {COLUMNS} from bodies where sequence > ? and {which} order by sequence"  # noqa: S608
+    found = connection.execute(statement, (after,))
+    for row in found:
+        received, whole = received_of(row)
+        size += len(received.body)
+        if whole:
+            intact.append(received)
+        else:
+            damaged.append(received.sequence)
+        if size >= enough_bytes:
+            break
+    found.close()
+    return intact, damaged, size
 
 
 def row_of(received: Received) -> tuple[int, str, str, str, str, int, bytes]:

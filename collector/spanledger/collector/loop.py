@@ -83,7 +83,7 @@ class Loop:
 
     def __init__(self, journal: Journal, ledger: Ledger, steps: Steps, *, clock: Callable[[], datetime] | None = None) -> None:
         self.progress = Progress()
-        self.position = ledger.mark()
+        self.position = max(ledger.mark(), journal.mark())
         self._journal, self._steps = journal, steps
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position

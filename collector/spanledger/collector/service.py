@@ -20,13 +20,14 @@ from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
+from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassThrough
 from spanledger.collector.pricing import open_prices
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.tls import TlsFiles
-from spanledger.collector.settings import Listener, Tls
+from spanledger.collector.settings import Listener, OtlpExporter, Tls
 from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
 from spanledger.ledger.connect import connect
@@ -37,6 +38,9 @@ from spanledger.prices import Prices
 from spanledger.prices.book_file import NotABook
 
 logger = logging.getLogger(__name__)
+
+#: The journal's reader that hands bodies on.
+_HANDS_ON = "otlp"
 
 #: How long requests under way may take to end once the collector stops.
 GRACE_SECONDS = 5.0
@@ -54,6 +58,7 @@ class Collector:
     journal: Journal
     loop: Loop
     maintenance: Maintenance
+    pass_through: PassThrough | None = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -125,7 +130,12 @@ class Collector:
             self._opened.append("limits")
             self.limits.configure(config.settings.extensions.limits)
             storage = config.settings.extensions.file_storage
-            self.journal = Journal(self.data / "journal.sqlite", limit_bytes=storage.journal_limit, above=self.ledger.mark())
+            self.journal = Journal(
+                self.data / "journal.sqlite",
+                limit_bytes=storage.journal_limit,
+                above=self.ledger.mark(),
+                readers=() if self._hands_on() is None else (_HANDS_ON,),
+            )
             self._opened.append("journal")
         except LimitError as error:
             raise ConfigError(f"extensions.{error}") from error
@@ -154,6 +164,15 @@ class Collector:
         self._opened.append("maintenance")
         self.loop.start()
         self._opened.append("loop")
+        if (exporter := self._hands_on()) is not None:
+            self.pass_through = PassThrough(self.journal, _HANDS_ON, _way(exporter))
+            self.pass_through.start()
+
+    def _hands_on(self) -> OtlpExporter | None:
+        """The exporter to hand on to, when a pipeline names it."""
+        settings = self.config.settings
+        named = any("otlp" in pipeline.exporters for pipeline in settings.service.pipelines.values())
+        return settings.exporters.otlp if named else None
 
     async def _listen(self) -> None:
         settings = self.config.settings
@@ -166,7 +185,12 @@ class Collector:
         )
         self.registry.register(
             CollectorFigures(
-                data=self.data, accept=self._accept, journal=self.journal, loop=self.loop, maintenance=self.maintenance
+                data=self.data,
+                accept=self._accept,
+                journal=self.journal,
+                loop=self.loop,
+                maintenance=self.maintenance,
+                pass_through=self.pass_through,
             )
         )
         grpc, http = self.config.grpc, self.config.http
@@ -213,6 +237,9 @@ class Collector:
             self.maintenance.stop()
         if "loop" in opened:
             self.loop.stop()
+        if self.pass_through is not None:
+            self.pass_through.stop()
+            self.pass_through = None
         if "journal" in opened:
             self.journal.close()
         if "limits" in opened:
@@ -225,6 +252,14 @@ class Collector:
             (self.data / "addresses.json").unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
+
+
+def _way(exporter: OtlpExporter) -> Deliver:
+    headers, timeout, ca = exporter.headers, exporter.timeout, exporter.tls.ca_file
+    if exporter.protocol == "grpc":
+        insecure = exporter.tls.insecure
+        return OverGrpc(exporter.endpoint, headers=headers, timeout_seconds=timeout, insecure=insecure, ca_file=ca)
+    return OverHttp(exporter.endpoint, headers=headers, timeout_seconds=timeout, ca_file=ca)
 
 
 def _tls(files: Tls | None) -> TlsFiles | None:

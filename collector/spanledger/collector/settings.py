@@ -3,7 +3,8 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -195,10 +196,37 @@ class Processors(Block):
     prices: PricesProcessor = PricesProcessor()
 
 
+class ClientTls(Block):
+    """exporters.otlp.tls"""
+
+    insecure: bool = False
+    ca_file: str | None = None
+
+
+class OtlpExporter(Block):
+    """exporters.otlp: hands everything received on to another backend, unchanged."""
+
+    endpoint: str
+    protocol: Literal["http", "grpc"] = "http"
+    headers: dict[str, str] = {}
+    timeout: Seconds = 10.0
+    tls: ClientTls = ClientTls()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "OtlpExporter":
+        parts = urlsplit(self.endpoint)
+        if self.protocol == "http" and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError(f"endpoint {self.endpoint!r} is not a URL such as http://collector:4318")
+        if self.protocol == "grpc":
+            _address(self.endpoint)
+        return self
+
+
 class Exporters(Block):
     """exporters"""
 
     ledger: LedgerExporter = LedgerExporter()
+    otlp: OtlpExporter | None = None
 
 
 class Api(Listener):
