@@ -1,55 +1,100 @@
 """Give DuckDB the ledger: views over the file list of one Delta snapshot, so that no extension is needed."""
 
+import weakref
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Literal, get_args
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
 
+from spanledger.ledger import rollup
+from spanledger.ledger.damage import damaged_files, sentence
+from spanledger.ledger.opening import LedgerError, local_folder, open_table
+from spanledger.ledger.pins import Pin
 from spanledger.ledger.schema import ENTRIES
+from spanledger.ledger.version import missing_columns, mixed
 
 _LOCATION = "spanledger_location"
+_DAMAGED = "spanledger_damaged"
+
+#: What to do about files that are missing or were cut: refuse with a sentence that names them, or show what is left.
+Damage = Literal["refuse", "leave out"]
+
+_pins: "weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Pin]" = weakref.WeakKeyDictionary()
 
 
-def connect(data: str | Path, *, storage_options: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB connection, in UTC, with the views `entries` and `calls` over the ledger of a data folder.
+def connect(
+    data: str | Path, *, storage_options: Mapping[str, str] | None = None, damaged: Damage = "refuse"
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB connection, in UTC, with the views `entries`, `calls`, `rollup` and `rollup_coarse` over a ledger.
 
     `data` is the data folder (which holds `entries/`) or the URL or folder of the table itself. The views stand on the
-    snapshot of this moment; `refresh` moves them to the newest. No ledger yet gives empty views of the right types.
+    snapshot of this moment, whose files stay as long as the connection lives; `refresh` moves them to the newest. No
+    ledger yet gives empty views of the right types. Raises `LedgerError` with a sentence that names the file when some of the
+    ledger is damaged; `damaged="leave out"` shows everything else.
     """
     connection = duckdb.connect()
     connection.execute("set timezone = 'UTC'")
     # The footers of files that never change need not be read again by every statement.
     connection.execute("set parquet_metadata_cache = true")
-    connection.execute(f"set variable {_LOCATION} = {_quoted(str(data))}")
+    connection.execute(f"set variable {_LOCATION} = {rollup.quoted(str(data))}")
+    connection.execute(f"set variable {_DAMAGED} = {rollup.quoted(damaged)}")
     refresh(connection, storage_options=storage_options)
     return connection
 
 
 def refresh(connection: duckdb.DuckDBPyConnection, *, storage_options: Mapping[str, str] | None = None) -> int:
-    """Move the views of a connection from `connect` to the ledger's newest snapshot; gives its version, -1 for none yet."""
-    row = connection.execute(f"select getvariable('{_LOCATION}')").fetchone()
+    """Move the views of a connection from `connect` to the ledger's newest snapshot; gives its version, -1 for none yet.
+
+    Raises `LedgerError` as `connect` does; the views stay where they were then.
+    """
+    row = connection.execute(f"select getvariable('{_LOCATION}'), getvariable('{_DAMAGED}')").fetchone()
     if row is None or row[0] is None:
         raise ValueError("this connection was not made by spanledger.ledger.connect.connect")
     table = _table(row[0], storage_options)
-    define_views(connection, table)
-    return -1 if table is None else table.version()
+    if table is None:
+        define_views(connection, None)
+        return -1
+    folder = local_folder(table.table_uri)
+    if folder is not None:
+        if connection not in _pins:
+            _pins[connection] = pin = Pin(folder)
+            weakref.finalize(connection, pin.close)
+        _pins[connection].move(table.version())
+    define_views(connection, table, damaged=row[1])
+    return table.version()
 
 
-def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None) -> None:
-    """Define `entries`, `corrections` and `calls` on a connection; an absent table gives empty ones."""
-    paths = [] if table is None else table.file_uris()
+def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None, *, damaged: Damage = "refuse") -> None:
+    """Define the views of a ledger on a connection; an absent table gives empty ones."""
+    folder = None if table is None else local_folder(table.table_uri)
+    paths = [] if table is None else _uris(table)
     corrected = [] if table is None else _with_corrections(table)
+    lacking: list[str] = [] if table is None else missing_columns(table)
+    by_name = table is not None and mixed(table)
+    if table is not None and folder is not None and (found := damaged_files(table, folder)):
+        if damaged == "refuse":
+            raise LedgerError(sentence(folder, found))
+        gone = {one.path for one in found}
+        paths = [path for path in paths if _relative(path) not in gone]
+        corrected = [path for path in corrected if _relative(path) not in gone]
+
+    uris = {_relative(path): path for path in paths}
     connection.begin()
-    connection.execute(f"create or replace view entries as {_reading(paths)}")
+    connection.execute(f"create or replace view entries as {reading(paths, lacking, by_name=by_name)}")
+    correcting = reading(corrected, lacking, by_name=by_name)
     connection.execute(
-        f"create or replace view corrections as select * from ({_reading(corrected)}) where kind in ('reversal', 'adjustment')"  # noqa: S608
+        f"create or replace view corrections as select * from ({correcting}) where kind in ('reversal', 'adjustment')"  # noqa: S608
     )
     connection.execute((resources("spanledger.ledger") / "sql" / "calls.sql").read_text())
+    for grain in get_args(rollup.Grain):
+        name = "rollup" if grain == "fine" else "rollup_coarse"
+        summed = rollup.view(grain, folder, uris, lambda left: reading([uris[path] for path in left], lacking, by_name=by_name))
+        connection.execute(f"create or replace view {name} as {summed}")
     connection.commit()
 
 
@@ -60,25 +105,23 @@ def duckdb_types() -> dict[str, str]:
 
 
 def _table(location: str, storage_options: Mapping[str, str] | None) -> DeltaTable | None:
-    options = dict(storage_options) if storage_options else None
     if "://" not in location and not (Path(location) / "_delta_log").exists():
         location = str(Path(location) / "entries")
         if not Path(location).exists():
             return None
-    try:
-        return DeltaTable(location, storage_options=options)
-    except TableNotFoundError:
-        return None
+    return open_table(location, storage_options)
 
 
-def _reading(paths: Iterable[str]) -> str:
-    listed = ", ".join(_quoted(path) for path in paths)
+def reading(paths: Iterable[str], lacking: Iterable[str], *, by_name: bool) -> str:
+    """A select of all columns from Parquet files of the table; `lacking` are columns that none of them has yet."""
+    listed = ", ".join(rollup.quoted(path) for path in paths)
     types = duckdb_types()
     if not listed:
         empty = ", ".join(f'null::{kind} as "{name}"' for name, kind in types.items())
         return f"select {empty} where false"
-    columns = ", ".join(f'"{name}"' for name in types)
-    return f"select {columns} from read_parquet([{listed}], hive_partitioning = true, hive_types = {{'day': date}})"  # noqa: S608
+    columns = ", ".join(f'null::{kind} as "{name}"' if name in lacking else f'"{name}"' for name, kind in types.items())
+    union = ", union_by_name = true" if by_name else ""
+    return f"select {columns} from read_parquet([{listed}], hive_partitioning = true, hive_types = {{'day': date}}{union})"  # noqa: S608
 
 
 def _with_corrections(table: DeltaTable) -> list[str]:
@@ -90,12 +133,16 @@ def _with_corrections(table: DeltaTable) -> list[str]:
     nothing = pa.nulls(len(actions), pa.string())
     least = actions.column("min.kind") if "min.kind" in actions.column_names else nothing
     greatest = actions.column("max.kind") if "max.kind" in actions.column_names else nothing
-    uris = {_relative(uri): uri for uri in table.file_uris()}
+    uris = {_relative(uri): uri for uri in _uris(table)}
     return [
         uris[_relative(path)]
         for path, low, high in zip(actions.column("path").to_pylist(), least.to_pylist(), greatest.to_pylist(), strict=True)
         if low is None or high is None or low <= "adjustment" or high >= "reversal"
     ]
+
+
+def _uris(table: DeltaTable) -> list[str]:
+    return list(table.file_uris())
 
 
 def _relative(path: str) -> str:
@@ -121,7 +168,3 @@ _PLAIN = {
     "date32[day]": "date",
     "timestamp[us, tz=UTC]": "timestamptz",
 }
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

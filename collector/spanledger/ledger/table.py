@@ -8,24 +8,26 @@ from threading import RLock
 import pyarrow as pa
 import pyarrow.fs
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import Schema
 
+from spanledger.ledger import pins
 from spanledger.ledger.files import by_day, fsync_file, fsync_folder, write_file
+from spanledger.ledger.opening import LedgerError, local_folder, open_table
 from spanledger.ledger.schema import ENTRIES, SCHEMA_VERSION
+from spanledger.ledger.torn import set_aside_torn
+from spanledger.ledger.version import VERSION, migrate
 
 logger = logging.getLogger(__name__)
 
 #: The application transaction under which the mark stands in the log.
 MARK = "spanledger.journal"
 
+__all__ = ["MARK", "Ledger", "LedgerError"]
+
 _SCHEMA = Schema.from_arrow(ENTRIES)
 _ATTEMPTS = 5
-
-
-class LedgerError(Exception):
-    """The table is there but cannot be read or written; the message says what is wrong with which file."""
 
 
 class Ledger:
@@ -44,16 +46,16 @@ class Ledger:
         Raises `LedgerError` when something other than a readable ledger is there.
         """
         url = str(url_or_path)
-        local = None if "://" in url and not url.startswith("file://") else Path(url.removeprefix("file://")).absolute()
+        local = local_folder(url)
         if local is not None:
             url = str(local)
+            set_aside_torn(local)
         options = dict(storage_options) if storage_options else None
-        try:
-            table = DeltaTable(url, storage_options=options)
-        except TableNotFoundError:
-            table = _make(url, local, options)
-        except Exception as error:
-            raise LedgerError(f"the ledger at {url} cannot be read: {error}") from error
+        table = open_table(url, options) or _make(url, local, options)
+        if migrate(table):
+            logger.warning("the ledger %s was brought to schema version %d", url, SCHEMA_VERSION)
+        if local is not None:
+            pins.make(local)
         return cls(table, local)
 
     def post(self, entries: pa.Table, mark: int | None) -> bool:
@@ -132,13 +134,14 @@ def _make(url: str, local: Path | None, options: dict[str, str] | None) -> Delta
         name="entries",
         description="Spanledger: what was spent on language models, one row an entry",
         configuration={
+            VERSION: str(SCHEMA_VERSION),
             # Readers open the newest snapshot each time; what is older is kept for those that are just reading it.
             "delta.logRetentionDuration": "interval 15 minutes",
             "delta.deletedFileRetentionDuration": "interval 15 minutes",
             "delta.checkpointInterval": "100",
         },
-        commit_properties=CommitProperties(custom_metadata={"spanledger.schema_version": str(SCHEMA_VERSION)}),
         storage_options=options,
+        raise_if_key_not_exists=False,
     )
     if local is not None:
         fsync_file(local / "_delta_log" / f"{0:020}.json")

@@ -1,0 +1,62 @@
+"""Open the table of a ledger, or say in one sentence what is wrong with which file."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from spanledger.ledger.damage import damaged_log_entries
+from spanledger.ledger.version import NewerLedger, version_of
+
+_ATTEMPTS = 4
+
+
+class LedgerError(Exception):
+    """The table is there but cannot be read or written; the message says what is wrong with which file."""
+
+
+def local_folder(location: str) -> Path | None:
+    """The table's folder when it is on this machine."""
+    if "://" in location and not location.startswith("file://"):
+        return None
+    return Path(location.removeprefix("file://")).absolute()
+
+
+def open_table(location: str, options: Mapping[str, str] | None) -> DeltaTable | None:
+    """The newest snapshot; None when there is no table. Raises `LedgerError`.
+
+    A reader can meet maintenance that is just cleaning up the log, so a failure counts only when it lasts.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            table = DeltaTable(location, storage_options=dict(options) if options else None)
+            version_of(table)
+            return table
+        except TableNotFoundError:
+            return None
+        except NewerLedger as error:
+            raise LedgerError(str(error)) from error
+        except Exception as error:
+            if attempt == _ATTEMPTS or _torn(location):
+                raise LedgerError(_said(location, error)) from error
+            time.sleep(0.05 * attempt)
+    return None
+
+
+def _torn(location: str) -> list[Path]:
+    folder = local_folder(location)
+    return [] if folder is None else damaged_log_entries(folder)
+
+
+def _said(location: str, error: Exception) -> str:
+    torn = _torn(location)
+    if torn:
+        return (
+            f"the ledger {location} cannot be read: its log entry {torn[0]} is half-written. When it is the last one, the "
+            "collector sets it aside at its next start and posts its batch again; otherwise put the file back from a backup"
+        )
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    kind = "" if isinstance(error, DeltaError) else f"{type(error).__name__}: "
+    return f"the ledger {location} cannot be read: {kind}{said}"

@@ -1,0 +1,109 @@
+"""Maintain the roll-up: sum up files of entries that will stay a while, and keep a month's sums in few files.
+
+Works in DuckDB with bounded memory, one thread and a folder to spill to, beside the collector's own work.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+
+from spanledger.ledger import rollup
+from spanledger.ledger.compaction import File
+from spanledger.ledger.connect import reading
+from spanledger.ledger.files import fsync_file, fsync_folder
+from spanledger.ledger.rollup import Grain, Manifest, Segment, quoted
+from spanledger.ledger.table import Ledger
+from spanledger.ledger.version import missing_columns
+
+#: Smaller files of a day that is not over are soon put together: readers sum them up themselves.
+WORTH_ROWS = 4_096
+#: Segments of one month that make it worth putting them together.
+FAN = 4
+_MEMORY = "256MB"
+
+
+def roll_up(ledger: Ledger, files: Iterable[File]) -> int:
+    """Sum up those of a snapshot's files that are worth it and have no sums yet; gives how many files that were.
+
+    Where the table is not on this machine there is no roll-up, and readers sum up entries.
+    """
+    local = ledger.local
+    if local is None:
+        return 0
+    live = {file.path: file for file in files}
+    manifest = rollup.read_manifest(local)
+    known = manifest.sources
+    by_month: defaultdict[str, list[str]] = defaultdict(list)
+    for path, file in live.items():
+        if path not in known and (file.ordered or file.rows >= WORTH_ROWS):
+            by_month[rollup.month_of(file.day)].append(path)
+    for month in sorted(by_month):
+        manifest = _with(ledger, local, manifest, month, sorted(by_month[month]), set(live))
+    dead = tuple(segment for segment in manifest.segments if not live.keys() & set(segment.sources))
+    if dead:
+        manifest = Manifest(tuple(segment for segment in manifest.segments if segment not in dead))
+        rollup.write_manifest(local, manifest)
+    return sum(map(len, by_month.values()))
+
+
+def _with(ledger: Ledger, local: Path, manifest: Manifest, month: str, new: list[str], live: set[str]) -> Manifest:
+    """The manifest with the sums of these files: beside the month's segments, or in one with them when they are many."""
+    old = [segment for segment in manifest.segments if segment.month == month]
+    stale = sum(source not in live for segment in old for source in segment.sources)
+    joined = old if len(old) + 1 >= FAN or stale > FAN else []
+    sources = [source for segment in joined for source in segment.sources if source in live] + new
+    segment = Segment(name=f"{month}-{uuid4().hex}", month=month, sources=tuple(sources))
+    (local / rollup.FOLDER).mkdir(exist_ok=True)
+    number = {source: at for at, source in enumerate(sources)}
+    with duckdb.connect() as connection:
+        _bounded(connection, local)
+        _write(connection, local, segment, "fine", _fine(ledger, local, joined, new, number))
+        fine = quoted(str(local / segment.file("fine")))
+        _write(connection, local, segment, "coarse", rollup.of_sources("coarse", f"from read_parquet({fine})"))
+    fsync_folder(local / rollup.FOLDER)
+    changed = Manifest((*(one for one in manifest.segments if one not in joined), segment))
+    rollup.write_manifest(local, changed)
+    fsync_folder(local / rollup.FOLDER)
+    return changed
+
+
+def _fine(ledger: Ledger, local: Path, joined: list[Segment], new: list[str], number: dict[str, int]) -> str:
+    """A select of the sums by source: those that are known, under their new number, and those of new files."""
+    parts = []
+    for segment in joined:
+        kept = {at: number[source] for at, source in enumerate(segment.sources) if source in number}
+        if kept:
+            renumbered = "map {" + ", ".join(f"{old}: {at}" for old, at in kept.items()) + "}"
+            path = quoted(str(local / segment.file("fine")))
+            parts.append(
+                f"select * replace ({renumbered}[source]::integer as source) from read_parquet({path}) "  # noqa: S608
+                f"where source in ({', '.join(map(str, kept))})"
+            )
+    lacking = missing_columns(ledger.table)
+    for path in new:
+        rows = reading([str(local / path)], lacking, by_name=True)
+        numbered = f"from (select {number[path]}::integer as source, * from ({rollup.slotted(rows)}))"  # noqa: S608
+        parts.append(rollup.of_sources("fine", numbered))
+    return " union all ".join(parts)
+
+
+def _write(connection: duckdb.DuckDBPyConnection, local: Path, segment: Segment, grain: Grain, rows: str) -> None:
+    path = local / segment.file(grain)
+    first = '"tenant", "slot"' if grain == "fine" else '"slot", "model"'
+    connection.execute(
+        f"copy (select * from ({rows}) order by {first}) to {quoted(str(path))} "  # noqa: S608
+        "(format parquet, compression zstd, row_group_size 61440)"
+    )
+    fsync_file(path)
+
+
+def _bounded(connection: duckdb.DuckDBPyConnection, local: Path) -> None:
+    spill = local / rollup.FOLDER / "spill"
+    for setting in (
+        "timezone = 'UTC'", "threads = 1", f"memory_limit = '{_MEMORY}'", f"temp_directory = {quoted(str(spill))}",
+        "preserve_insertion_order = false",
+    ):  # fmt: skip
+        connection.execute(f"set {setting}")
