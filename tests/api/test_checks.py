@@ -127,7 +127,10 @@ def test_a_check_may_wait_for_holds_to_settle(collector: Running, tenant: str) -
     ("body", "status", "field"),
     [
         ('{"tenant": ', 400, None),
-        ("[1]", 422, "body"),
+        ("[1]", 422, "0"),
+        ("[]", 422, "body"),
+        ("5", 422, "body"),
+        ('[{"model": "m"}, {"input_tokens": -1}]', 422, "1.input_tokens"),
         ('{"tenant": 5}', 422, "tenant"),
         ('{"input_tokens": -1}', 422, "input_tokens"),
         ('{"max_output_tokens": "many"}', 422, "max_output_tokens"),

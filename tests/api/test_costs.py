@@ -77,7 +77,7 @@ def test_it_says_that_it_lives_is_ready_and_which_version_it_is(collector: Runni
 def test_openapi_describes_the_check_that_is_really_served(collector: Running) -> None:
     paths = collector.get("/api/openapi.json")["paths"]
     schema = paths["/api/checks"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert {"tenant", "model", "input_tokens", "max_output_tokens", "wait_ms", "dry_run"} <= set(schema["properties"])
+    assert {"tenant", "model", "input_tokens", "max_output_tokens", "wait_ms", "dry_run"} <= set(schema["oneOf"][0]["properties"])
     assert "429" in paths["/api/checks"]["post"]["responses"]
 
 

@@ -14,7 +14,7 @@ import pytest
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
-from spanledger.limits import Check, Limit, Limits
+from spanledger.limits import Check, Limit, Limits, Verdict
 from tests.limits.made import Clock, FlatPrice, ask, control, entries, entry, stands
 from tests.limits.redis_server import RedisServer
 
@@ -87,7 +87,10 @@ def test_200_clients_of_two_collectors_get_exactly_what_is_there(both: Collector
         return sum([(await of.ask(Check(max_output_tokens=10))).allowed for _ in range(5)])
 
     async def run() -> int:
-        return sum(await asyncio.gather(*(client(of) for of in (both.one, both.two) for _ in range(100))))
+        passed = sum(await asyncio.gather(*(client(of) for of in (both.one, both.two) for _ in range(100))))
+        await both.one.leave()
+        await both.two.leave()
+        return passed
 
     assert asyncio.run(run()) == 500
     assert stands(both.two, limit) == [((), 0, 5 * 10**12)]
@@ -121,7 +124,13 @@ def test_while_redis_is_away_each_limit_fails_as_it_says_and_says_so(both: Colle
     both.redis.kill()
     began = time.monotonic()
     found = both.one.check(Check())
-    soon = asyncio.run(both.two.ask(Check()))
+
+    async def run() -> Verdict:
+        answer = await both.two.ask(Check())
+        await both.two.leave()
+        return answer
+
+    soon = asyncio.run(run())
     for answer in (found, soon):
         assert (answer.verdict, answer.counters_away, answer.hold_id) == (verdict, True, None)
         [one] = answer.warnings or answer.refused

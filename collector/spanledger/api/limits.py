@@ -1,16 +1,20 @@
 """/api/limits: the limits and how they stand; /api/usage: all limits of one subject."""
 
 import hashlib
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AwareDatetime
 
 from spanledger.api.access import Caller
+from spanledger.api.costs import plain
 from spanledger.api.models import LimitBody
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.limits import Limit, Limits
 from spanledger.limits.answer import Asked, seconds_until
+from spanledger.limits.backtest import backtest
 from spanledger.limits.covering import scope_of
 from spanledger.limits.limit import text_of
 from spanledger.limits.selector import is_dimension, matches
@@ -87,6 +91,36 @@ def delete(limit_id: str, request: Request, reason: str | None = None, if_match:
     limits = _limits(request)
     _unchanged(_found(limits, limit_id), if_match)
     limits.delete(limit_id, who=_caller(request).name, why=reason)
+
+
+@router.post("/limits/backtest", summary="What a limit would have done, before it is made")
+def backtest_new(
+    body: LimitBody, request: Request, since: AwareDatetime | None = None, until: AwareDatetime | None = None
+) -> dict[str, Any]:
+    """Nothing is made or changed. `since` defaults to 30 days ago."""
+    given = {"name": "back-test", **body.given()}
+    return _tested(request, Limit.of(given, limit_id="backtest"), since, until)
+
+
+@router.get("/limits/{limit_id}/backtest", summary="What a limit would have done in the past")
+def backtest_old(
+    limit_id: str, request: Request, since: AwareDatetime | None = None, until: AwareDatetime | None = None
+) -> dict[str, Any]:
+    """`since` defaults to 30 days ago."""
+    return _tested(request, _found(_limits(request), limit_id), since, until)
+
+
+def _tested(request: Request, limit: Limit, since: datetime | None, until: datetime | None) -> dict[str, Any]:
+    limits = _limits(request)
+    since = since or limits.now() - timedelta(days=30)
+    if until is not None and until < since:
+        raise wrong_field("until", "is before since")
+    if limits.history is None:
+        raise Problem(503, "there is no ledger to look back over")
+    with limits.history() as connection:
+        found = backtest(connection, limit, limits.covering.terms, since=since, until=until or limits.now())
+    tested: dict[str, Any] = plain(found)
+    return {"limit": limit.name, **tested}
 
 
 @router.get("/usage/{subject}", summary="All limits of one subject: used, held, remaining, resets")

@@ -1,10 +1,8 @@
 """Limits: what the rest of the house asks. Counts entries, answers checks, keeps the rows in the control database."""
 
-import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +12,9 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
-from spanledger.control import TABLES, Control, NotFound
+from spanledger.control import Control, NotFound
 from spanledger.limits import rows
 from spanledger.limits.admin import Admin
 from spanledger.limits.answer import Asked
@@ -28,22 +25,20 @@ from spanledger.limits.counting import postings, recount
 from spanledger.limits.covering import Covered, Covering, place_of
 from spanledger.limits.errors import LimitError
 from spanledger.limits.hold_log import HoldLog
+from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
-from spanledger.limits.limit import Limit, amount_of, units_of
+from spanledger.limits.limit import Limit
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.metrics import Metrics
 from spanledger.limits.repair import Repair
+from spanledger.limits.settling import CONFIRM_SECONDS, settled_parts
 from spanledger.limits.shared import SharedCounters
-from spanledger.limits.size import Pricing, size_of
+from spanledger.limits.size import Pricing
 from spanledger.limits.terms import Terms
+from spanledger.limits.waiting import Waiting
 from spanledger.limits.window import SECOND, micros, moment
 
 logger = logging.getLogger(__name__)
-
-#: How long a hold that was settled by hand waits for its entry.
-CONFIRM_SECONDS = 3_600
-KEEP_SECONDS = 1.0
-FOLLOWED_SECONDS = 3 * KEEP_SECONDS
 
 
 def _now() -> datetime:
@@ -70,36 +65,34 @@ class Limits:
     ) -> None:
         self._control = control
         self._prices = prices
-        self._history = history
+        self.history = history
         self._clock = clock
         self._step = threading.RLock()
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._waiting = Waiting()
         self._log: HoldLog | None = None
         self._repair: Repair | None = None
         self._counters: Counters = self._shared(counters) if counters else self._in_memory(folder)
         self._learned = Learned()
         self._asking = Asking(prices, self._learned, self._carried)
         self._covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
-        self._closing = threading.Event()
-        self._followed = self._newest_change()
-        self._count_again: dict[str, float] = {}
-        self._keeper: threading.Thread | None = None
+        self._keeper = Keeper(self, control, self._counters, self._repair)
         self.admin = Admin(control, self)
         self.metrics = Metrics(self, metrics)
 
     def start(self) -> None:
         """Keep things in order from now on, every second, in a thread of its own."""
-        self._keeper = threading.Thread(target=self._keeping, name="limits", daemon=True)
         self._keeper.start()
 
     def close(self) -> None:
         """Give back what is open."""
-        self._closing.set()
-        if self._keeper is not None:
-            self._keeper.join()
+        self._keeper.stop()
         self._counters.close()
         if self._log is not None:
             self._log.close()
+
+    async def leave(self) -> None:
+        """Close what the running event loop has open; call it before the loop ends."""
+        await self._counters.leave()
 
     # — entries —
 
@@ -167,7 +160,8 @@ class Limits:
         try:
             verdict, waits = await self._ask(prepared)
             if waits and check.wait_ms > 0:
-                verdict = await self._wait(check, verdict)
+                seconds = min(check.wait_ms, LONGEST_WAIT_MS) / 1000
+                verdict = await self._waiting.until(self._again(check), verdict, seconds=seconds, look=self._counters.remote)
         except CountersAway as away:
             verdict = self._asking.without_counters(prepared, str(away))
         return self._answered(verdict)
@@ -191,25 +185,15 @@ class Limits:
         hold = self._counters.find(hold_id)
         if hold is None:
             return False
-        if cost_usd is None and input_tokens is not None and output_tokens is not None:
-            used = replace(hold.about, input_tokens=input_tokens, max_output_tokens=output_tokens)
-            size = size_of(used, self._prices, moment(hold.made_at), priced=True)
-            cost_usd = None if size.cost is None else amount_of("cost_usd", size.cost)
-        said = {
-            "requests": 1,
-            "cost_usd": None if cost_usd is None else units_of("cost_usd", cost_usd),
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-            "tokens": None if input_tokens is None or output_tokens is None else input_tokens + output_tokens,
-        }
-        parts: list[tuple[Place, int, int]] = []
-        for place, held, worst in hold.parts:
-            limit = self._covering.limits.get(place.limit_id)
-            units = said[limit.measure] if limit else None
-            # A window that had not begun when the check was made keeps nothing: the call has begun by now.
-            if place.start <= hold.made_at:
-                parts.append((place, held, worst) if units is None else (place, units, units))
-        return self._counters.settle(hold_id, tuple(parts), self.micros() + CONFIRM_SECONDS * SECOND)
+        parts = settled_parts(
+            hold,
+            self._covering.limits,
+            self._prices,
+            cost_usd=cost_usd,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+        )
+        return self._counters.settle(hold_id, parts, self.micros() + CONFIRM_SECONDS * SECOND)
 
     def extend(self, hold_id: str, lease_seconds: int) -> datetime | None:
         """Lengthen a hold's lease from now; gives its new end, or None when there is no such hold."""
@@ -221,18 +205,8 @@ class Limits:
         return self._counters.find(hold_id)
 
     def keep(self) -> None:
-        """What must be done every second or so: release expired holds, follow other collectors, repair shared counters."""
-        if self._repair is not None:
-            try:
-                self._follow()
-                self._repair.step()
-                self._counters.expire(self.micros())
-            except CountersAway as away:
-                logger.warning("limits cannot be kept in order: %s", away)
-            return
-        self._counters.expire(self.micros())
-        if self._log is not None and self._log.wants_rewriting and isinstance(self._counters, MemoryCounters):
-            self._counters.rewrite_log()
+        """What must be done every second or so, once; `start` does it from then on."""
+        self._keeper.keep()
 
     # — limits —
 
@@ -264,7 +238,7 @@ class Limits:
             was = self._covering.limits.get(limit_id)
             if was is None:
                 raise NotFound(f"there is no limit {limit_id!r}")
-            _own(was)
+            rows.may_change(was)
             given = self._tiered({**was.fields(), **fields})
             limit = Limit.of(given, limit_id=limit_id, created_at=was.created_at)
             with self._control.change(who=who, why=why) as change:
@@ -276,7 +250,7 @@ class Limits:
         """Remove a limit. Raises `NotFound`, and `LimitError` for one of the configuration."""
         with self._step:
             if was := self._covering.limits.get(limit_id):
-                _own(was)
+                rows.may_change(was)
             with self._control.change(who=who, why=why) as change:
                 rows.delete(change, limit_id)
             self._use([limit for limit in self._covering.limits.values() if limit.id != limit_id], [])
@@ -288,7 +262,7 @@ class Limits:
             before = {limit.name: limit for limit in self._covering.limits.values() if limit.source == "config"}
             wanted: dict[str, Limit] = {}
             for place, fields in enumerate(given):
-                limit = _configured(place, fields, self._clock())
+                limit = rows.configured(place, fields, self._clock())
                 if limit.name in wanted:
                     raise LimitError(f"limits[{place}].name", f"{limit.name!r} is the name of two limits")
                 was = before.get(limit.name)
@@ -360,43 +334,18 @@ class Limits:
 
     def _in_memory(self, folder: Path | None) -> MemoryCounters:
         if folder is None:
-            return MemoryCounters(self._wake)
+            return MemoryCounters(self._waiting.wake)
         self._log = HoldLog(folder / "holds.log")
-        memory = MemoryCounters(self._wake, self._log)
+        memory = MemoryCounters(self._waiting.wake, self._log)
         memory.restore(self._log.load(self.micros()))
         return memory
 
     def _shared(self, url: str) -> SharedCounters:
-        if self._history is None:
+        if self.history is None:
             raise ValueError("shared counters need the ledger's history, to be repaired from")
-        shared = SharedCounters(url, released=self._wake)
-        self._repair = Repair(shared, self, self._history)
+        shared = SharedCounters(url, released=self._waiting.wake)
+        self._repair = Repair(shared, self, self.history)
         return shared
-
-    def _follow(self) -> None:
-        """Take what other collectors changed in the control database; count again what was changed while they followed."""
-        newest = self._newest_change()
-        if newest != self._followed:
-            self.reload(counted=True)
-            self._followed = newest
-        due = [limit_id for limit_id, at in self._count_again.items() if at <= time.monotonic()]
-        if due:
-            self.reload(recount=due)
-            for limit_id in due:
-                self._count_again.pop(limit_id, None)
-
-    def _newest_change(self) -> str | None:
-        audit = TABLES["audit"]
-        with self._control.read() as connection:
-            found: str | None = connection.execute(sa.select(audit.c.id).order_by(audit.c.at.desc()).limit(1)).scalar()
-        return found
-
-    def _keeping(self) -> None:
-        while not self._closing.wait(KEEP_SECONDS):
-            try:
-                self.keep()
-            except Exception:
-                logger.exception("limits could not be kept in order; it is tried again in a second")
 
     async def _ask(self, prepared: Prepared) -> tuple[Verdict, bool]:
         counters = self._counters
@@ -404,27 +353,8 @@ class Limits:
         readings = await counters.hold_soon(*asked) if counters.remote else counters.hold(*asked)
         return self._asking.conclude(prepared, readings, counters.slots)
 
-    async def _wait(self, check: Check, verdict: Verdict) -> Verdict:
-        """Ask again whenever something was released, until it passes, cannot pass any more, or the time is up."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + min(check.wait_ms, LONGEST_WAIT_MS) / 1000
-        wake = asyncio.Event()
-        self._waiting.add((loop, wake))
-        try:
-            while (left := until - loop.time()) > 0:
-                wake.clear()
-                # Something may have been released between the last answer and now.
-                verdict, waits = await self._ask(self._asking.prepare(self._covering, check, self._clock()))
-                if not waits:
-                    break
-                try:
-                    # Holds that other collectors release wake nobody here.
-                    await asyncio.wait_for(wake.wait(), min(left, 0.05) if self._counters.remote else left)
-                except TimeoutError:
-                    continue
-        finally:
-            self._waiting.discard((loop, wake))
-        return verdict
+    def _again(self, check: Check) -> Callable[[], Awaitable[tuple[Verdict, bool]]]:
+        return lambda: self._ask(self._asking.prepare(self._covering, check, self._clock()))
 
     def _answered(self, verdict: Verdict) -> Verdict:
         self.metrics.answered(verdict)
@@ -453,35 +383,18 @@ class Limits:
         """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""
         covering = Covering(limits, Terms.load(self._control))
         wanted = [limit for limit in changed if limit.enabled]
-        if wanted and self._history is not None:
+        if wanted and self.history is not None:
             try:
-                with self._history() as connection:
+                with self.history() as connection:
                     self._recount(connection, covering, wanted)
             except CountersAway as away:
                 logger.warning("limits are counted once the counters are back: %s", away)
-            if again and self._repair is not None:
-                # Other collectors post by the old limits until they follow; what they post meanwhile is counted then.
-                self._count_again |= {limit.id: time.monotonic() + FOLLOWED_SECONDS for limit in wanted}
+            if again:
+                self._keeper.count_again(limit.id for limit in wanted)
         self._covering = covering
-        self._wake()
+        self._waiting.wake()
 
     def _recount(self, connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit]) -> None:
         now = self.micros()
         for limit, amounts in recount(connection, covering, limits, now):
             self._counters.replace(limit.id, amounts, now)
-
-    def _wake(self) -> None:
-        for loop, event in list(self._waiting):
-            loop.call_soon_threadsafe(event.set)
-
-
-def _own(limit: Limit) -> None:
-    if limit.source == "config":
-        raise LimitError("id", f"{limit.name!r} stands in the configuration file; change it there")
-
-
-def _configured(place: int, fields: Mapping[str, Any], now: datetime) -> Limit:
-    try:
-        return Limit.of(fields, limit_id=rows.new_id(), source="config", created_at=now)
-    except LimitError as error:
-        raise LimitError(f"limits[{place}].{error.field}", error.text) from None

@@ -34,6 +34,8 @@ class Log(Protocol):
 
     def added(self, hold: Hold) -> None: ...
     def gone(self, hold_id: str) -> None: ...
+    @property
+    def wants_rewriting(self) -> bool: ...
     def rewrite(self, live: Iterable[Hold]) -> None: ...
 
 
@@ -184,10 +186,10 @@ class MemoryCounters:
                     self._add(hold)
             self._log = log
 
-    def rewrite_log(self) -> None:
-        """Write the log anew with the live holds alone."""
-        with self._lock:
-            if self._log is not None:
+    def tidy_log(self) -> None:
+        """Write the log anew with the live holds alone, when most of it is about others."""
+        if self._log is not None and self._log.wants_rewriting:
+            with self._lock:
                 self._log.rewrite(self._holds.values())
 
     def forget(self, limit_id: str) -> None:
@@ -207,6 +209,9 @@ class MemoryCounters:
                         bucket.slots = None
             for place, at, units in amounts:
                 self._use(place, at, units)
+
+    async def leave(self) -> None:
+        """An event loop has nothing open here."""
 
     def close(self) -> None:
         """Nothing is kept open."""

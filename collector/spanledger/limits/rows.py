@@ -57,3 +57,17 @@ def _name_is_free(change: Change, limit: Limit) -> None:
     other = change.connection.execute(taken).scalar()
     if other is not None:
         raise LimitError("name", f"{limit.name!r} is already the name of limit {other}")
+
+
+def may_change(limit: Limit) -> None:
+    """Raises `LimitError` for a limit of the configuration."""
+    if limit.source == "config":
+        raise LimitError("id", f"{limit.name!r} stands in the configuration file; change it there")
+
+
+def configured(place: int, fields: Mapping[str, Any], now: datetime) -> Limit:
+    """One limit of the configuration. Raises `LimitError` with the place in the list."""
+    try:
+        return Limit.of(fields, limit_id=new_id(), source="config", created_at=now)
+    except LimitError as error:
+        raise LimitError(f"limits[{place}].{error.field}", error.text) from None

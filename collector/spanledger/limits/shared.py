@@ -216,8 +216,14 @@ class SharedCounters:
         for hold_id in hold_ids:
             self._mine.pop(hold_id, None)
 
+    async def leave(self) -> None:
+        """Close the connections of this event loop."""
+        if self._soon is not None:
+            soon, self._soon = self._soon, None
+            await soon.aclose()
+
     def close(self) -> None:
-        """Close the connections of this thread; those of an event loop close with it."""
+        """Close the connections of threads; those of an event loop are closed by `leave`."""
         self._redis.close()
 
     # — inside —

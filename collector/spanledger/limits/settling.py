@@ -1,0 +1,47 @@
+"""What a hold becomes when someone says, before its entry arrives, what its call used."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from spanledger.limits.counters import Hold, Place
+from spanledger.limits.limit import Limit, amount_of, units_of
+from spanledger.limits.size import Pricing, size_of
+from spanledger.limits.window import moment
+
+#: How long a hold that was settled by hand waits for its entry.
+CONFIRM_SECONDS = 3_600
+
+
+def settled_parts(
+    hold: Hold,
+    limits: Mapping[str, Limit],
+    prices: Pricing,
+    *,
+    cost_usd: Decimal | None,
+    input_tokens: int | None,
+    output_tokens: int | None,
+) -> tuple[tuple[Place, int, int], ...]:
+    """The parts of the hold at what was used; a part that nothing is said about stays.
+
+    Without `cost_usd`, tokens are priced as the check was, at their dearest, until the entry says how they were charged.
+    """
+    if cost_usd is None and input_tokens is not None and output_tokens is not None:
+        used = replace(hold.about, input_tokens=input_tokens, max_output_tokens=output_tokens)
+        size = size_of(used, prices, moment(hold.made_at), priced=True)
+        cost_usd = None if size.cost is None else amount_of("cost_usd", size.cost)
+    said = {
+        "requests": 1,
+        "cost_usd": None if cost_usd is None else units_of("cost_usd", cost_usd),
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "tokens": None if input_tokens is None or output_tokens is None else input_tokens + output_tokens,
+    }
+    parts: list[tuple[Place, int, int]] = []
+    for place, held, worst in hold.parts:
+        limit = limits.get(place.limit_id)
+        units = said[limit.measure] if limit else None
+        # A window that had not begun when the check was made keeps nothing: the call has begun by now.
+        if place.start <= hold.made_at:
+            parts.append((place, held, worst) if units is None else (place, units, units))
+    return tuple(parts)

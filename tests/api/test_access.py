@@ -1,0 +1,268 @@
+"""Who may do what: every endpoint's role, keys that open only what they should, tokens of an issuer, one tenant's view."""
+
+import http.server
+import json
+import threading
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, Issuer, is_loopback, permit
+from spanledger.api.app import create_app
+from spanledger.api.problem import Problem
+from spanledger.collector.config import ConfigError
+from spanledger.control.keys import ROLES, Keys
+from spanledger.ledger.frame import conform
+from tests.api.running import Running, running
+from tests.limits.made import Clock, control, entries, entry
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    with running(tmp_path_factory.mktemp("data")) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def secrets_of(collector: Running) -> dict[str, str]:
+    """A key for each role; the admin's is made first, by whoever is on this machine."""
+    made: dict[str, str] = {}
+    for role in ("admin", "read", "check", "ingest"):
+        answer = collector.client.post("/api/keys", json={"name": role, "roles": [role]}, headers=_bearer(made.get("admin")))
+        assert answer.status_code == 201, answer.text
+        made[role] = answer.json()["secret"]
+    for role in ("read", "check"):
+        given = {"name": f"{role} of acme", "roles": [role], "tenant": "acme"}
+        made[f"acme {role}"] = collector.client.post("/api/keys", json=given, headers=_bearer(made["admin"])).json()["secret"]
+    return made
+
+
+def _bearer(secret: str | None) -> dict[str, str]:
+    return {} if secret is None else {"authorization": f"Bearer {secret}"}
+
+
+def routes(collector: Running) -> list[tuple[str, str]]:
+    app = create_app(collector.collector)
+    found: list[tuple[str, str]] = []
+    todo: list[Any] = list(app.routes)
+    while todo:
+        route = todo.pop()
+        todo += getattr(route, "routes", None) or getattr(getattr(route, "original_router", None), "routes", None) or []
+        if getattr(route, "endpoint", None) is not None:
+            found += [(method, route.path) for method in route.methods if method != "HEAD"]
+    return found
+
+
+def test_every_endpoint_has_its_role_in_the_table_and_the_table_has_nothing_else(collector: Running) -> None:
+    assert set(routes(collector)) == set(ROLE_OF)
+    assert set(ROLE_OF) >= PER_TENANT
+
+
+@pytest.mark.parametrize("endpoint", sorted(ROLE_OF), ids=lambda e: " ".join(e))
+def test_an_endpoint_opens_to_its_role_and_to_admin_and_to_nobody_else(
+    collector: Running, secrets_of: dict[str, str], endpoint: tuple[str, str]
+) -> None:
+    method, path = endpoint
+    path = path.replace("{subject}", "tenant=acme")
+    needed = ROLE_OF[endpoint]
+    assert (collector.client.request(method, path).status_code == 401) is (needed != PUBLIC)
+    assert (collector.client.request(method, path, headers=_bearer("slk_wrong")).status_code == 401) is (needed != PUBLIC)
+    for role in ROLES:
+        answer = collector.client.request(method, path, headers=_bearer(secrets_of[role]))
+        assert (answer.status_code not in (401, 403)) is (needed in (PUBLIC, role) or role == "admin"), (role, answer.text)
+        assert answer.status_code != 500
+
+
+def test_a_key_is_shown_once_and_kept_as_a_hash(collector: Running, secrets_of: dict[str, str]) -> None:
+    listed = collector.client.get("/api/keys", headers=_bearer(secrets_of["admin"])).text
+    audit = collector.client.get("/api/audit", headers=_bearer(secrets_of["admin"])).text
+    database = b"".join(file.read_bytes() for file in collector.collector.data.glob("control.sqlite*"))
+    for secret in secrets_of.values():
+        assert secret[:12] in listed
+        assert secret not in listed
+        assert secret not in audit
+        assert secret.encode() not in database
+    assert '"hash":"(secret)"' in audit
+
+
+def test_a_revoked_key_opens_nothing_and_says_when_it_was_last_used(collector: Running, secrets_of: dict[str, str]) -> None:
+    admin = _bearer(secrets_of["admin"])
+    made = collector.client.post("/api/keys", json={"name": "short", "roles": ["read"]}, headers=admin).json()
+    assert collector.client.get("/api/limits", headers=_bearer(made["secret"])).status_code == 200
+    assert collector.client.get("/api/limits", headers={"x-api-key": made["secret"]}).status_code == 200
+    revoked = collector.client.delete(f"/api/keys/{made['id']}", headers=admin).json()
+    assert revoked["revoked_at"] is not None
+    assert revoked["last_used_at"] is not None
+    assert collector.client.get("/api/limits", headers=_bearer(made["secret"])).status_code == 401
+    assert collector.client.delete("/api/keys/nothing", headers=admin).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"name": "x", "roles": ["emperor"]}, "roles"),
+        ({"name": "x", "roles": []}, "roles"),
+        ({"name": " ", "roles": ["read"]}, "name"),
+        ({"name": "x", "roles": ["admin"], "tenant": "acme"}, "tenant"),
+        ({"name": "x", "roles": ["read"], "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"name": "x", "roles": ["read"], "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_refused(
+    collector: Running, secrets_of: dict[str, str], given: dict[str, Any], field: str
+) -> None:
+    answer = collector.client.post("/api/keys", json=given, headers=_bearer(secrets_of["admin"]))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+def test_a_key_of_one_tenant_speaks_for_it_whatever_the_body_says(collector: Running, secrets_of: dict[str, str]) -> None:
+    admin, check, read = (_bearer(secrets_of[name]) for name in ("admin", "acme check", "acme read"))
+    given = {"name": "acme", "per": ["tenant"], "measure": "requests", "amount": 2, "window": "day"}
+    made = collector.client.post("/api/limits", json=given, headers=admin).json()
+    held = collector.client.post("/api/checks", json={"user": "u"}, headers=check).json()["hold_id"]
+    assert collector.client.post("/api/checks", json={"tenant": "other"}, headers=check).status_code == 403
+    assert collector.client.post("/api/checks", json=[{"tenant": "acme"}, {"tenant": "other"}], headers=check).status_code == 403
+    buckets = collector.client.get(f"/api/limits/{made['id']}", headers=admin).json()["buckets"]
+    assert [(b["subject"], b["held"]) for b in buckets if b["held"] != "0"] == [({"tenant": "acme"}, "1")]
+    others = collector.client.post("/api/checks", json={"tenant": "other"}, headers=_bearer(secrets_of["check"])).json()[
+        "hold_id"
+    ]
+    assert collector.client.delete(f"/api/holds/{others}", headers=check).status_code == 404
+    assert collector.client.delete(f"/api/holds/{held}", headers=check).status_code == 200
+    assert collector.client.get("/api/usage/tenant=other", headers=read).status_code == 403
+    assert collector.client.get("/api/usage/user=u", headers=read).json()["subject"]["tenant"] == "acme"
+    assert collector.client.get("/api/limits", headers=read).status_code == 403
+
+
+def test_a_key_of_one_tenant_reads_that_tenants_calls_alone(collector: Running, secrets_of: dict[str, str]) -> None:
+    now = Clock(datetime.now(UTC))
+    frame = entries(entry(now, tenant="acme"), entry(now, tenant="other"))
+    collector.collector.ledger.post(conform(frame), None)
+    read = _bearer(secrets_of["acme read"])
+    assert collector.client.get("/api/summary", headers=read).json()["totals"]["calls"] == 1
+    assert [c["tenant"] for c in collector.client.get("/api/calls", headers=read).json()["calls"]] == ["acme"]
+    assert collector.client.get("/api/overview", headers=read).json()["month"]["calls"] == 1
+    assert collector.client.get("/api/summary", params={"tenant": "other"}, headers=read).status_code == 403
+    assert collector.client.get("/api/summary", headers=_bearer(secrets_of["read"])).json()["totals"]["calls"] == 2
+
+
+def test_other_machines_are_not_served_without_a_key(collector: Running, tmp_path: Path) -> None:
+    class Wide:
+        control = control(tmp_path)
+        limits = collector.collector.limits
+        endpoint, host = "0.0.0.0:4380", "0.0.0.0"
+
+        @property
+        def config(self) -> Any:
+            return self
+
+        @property
+        def api(self) -> Any:
+            return self
+
+    with pytest.raises(ConfigError, match=r"extensions.api.endpoint.*spanledger keys create"):
+        create_app(Wide())  # type: ignore[arg-type]
+    Keys(Wide.control).create("first", ["admin"], who="tests")
+    create_app(Wide())  # type: ignore[arg-type]
+
+
+def test_the_loopback_is_told_from_the_rest() -> None:
+    assert all(is_loopback(host) for host in ("127.0.0.1", "::1", "localhost"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", ""))
+
+
+class Tokens:
+    """An OpenID Connect issuer on the loopback: its key set, and tokens signed with it."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
+        body = json.dumps({"keys": [{**public, "kid": "k", "use": "sig", "alg": "RS256"}]}).encode()
+
+        class Serve(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Serve)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.issuer = Issuer(
+            issuer="https://id.example", audience="spanledger", jwks_url=f"http://127.0.0.1:{self.server.server_port}/"
+        )
+
+    def token(self, key: Any = None, **claims: Any) -> dict[str, str]:
+        given = {"iss": "https://id.example", "aud": "spanledger", "sub": "ann", "exp": datetime.now(UTC) + timedelta(minutes=5)}
+        return _bearer(jwt.encode(given | claims, key or self.key, algorithm="RS256", headers={"kid": "k"}))
+
+
+def test_tokens_of_the_issuer_say_who_and_what_and_others_are_not_taken(tmp_path: Path) -> None:
+    tokens = Tokens()
+    access = Access(Keys(control(tmp_path)), issuer=tokens.issuer)
+    read = ("GET", "/api/limits")
+    assert permit(access, read, tokens.token(roles=["read", "emperor"])).name == "token ann"
+    assert access.caller(tokens.token(roles="check read")).roles == {"check", "read"}
+    assert permit(access, ("GET", "/api/summary"), tokens.token(roles=["read"], tenant="acme")).tenant == "acme"
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    wrong = [
+        tokens.token(key=other, roles=["admin"]),
+        tokens.token(iss="https://evil.example", roles=["admin"]),
+        tokens.token(aud="something else", roles=["admin"]),
+        tokens.token(exp=datetime.now(UTC) - timedelta(minutes=5), roles=["admin"]),
+        tokens.token(tenant=["acme"], roles=["read"]),
+        _bearer(jwt.encode({"sub": "ann", "roles": ["admin"]}, "", algorithm="none", headers={"kid": "k"})),
+        _bearer("a.b.c"),
+        {},
+    ]
+    for headers in wrong:
+        with pytest.raises(Problem) as caught:
+            permit(access, read, headers)
+        assert caught.value.status == 401
+    with pytest.raises(Problem) as caught:
+        permit(access, read, tokens.token(roles=["check"]))
+    assert caught.value.status == 403
+    tokens.server.shutdown()
+    tokens.server.server_close()
+
+
+def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(control(tmp_path))
+    headers = _bearer(keys.create("busy", ["check"], who="tests")[1])
+    access = Access(keys, requests_per_second=3)
+    now = [100.0]
+    monkeypatch.setattr("spanledger.api.access.time.monotonic", lambda: now[0])
+    for _ in range(3):
+        access.caller(headers)
+    with pytest.raises(Problem) as caught:
+        access.caller(headers)
+    assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "1")
+    now[0] += 0.4
+    access.caller(headers)
+
+
+def test_a_key_that_expires_stops_opening(tmp_path: Path) -> None:
+    clock = Clock()
+    keys = Keys(control(tmp_path), clock=clock)
+    _, secret = keys.create("brief", ["read"], who="tests", expires_at=clock() + timedelta(seconds=10))
+    assert keys.verify(secret) is not None
+    assert keys.any_active()
+    clock.pass_(seconds=10)
+    assert keys.verify(secret) is None
+    assert not keys.any_active()
+
+
+def test_public_endpoints_need_no_key(collector: Running, secrets_of: dict[str, str]) -> None:
+    assert "admin" in secrets_of
+    with httpx.Client(base_url=collector.url) as nobody:
+        assert nobody.get("/healthz").status_code == 200
+        assert nobody.get("/readyz").status_code == 200
+        assert nobody.get("/api/nothing").status_code == 404
