@@ -1,0 +1,167 @@
+"""The answers about prices as tables, or as JSON."""
+
+from collections.abc import Iterable, Sequence
+from json import dumps
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from spanledger.cli.say import note
+
+Json = dict[str, Any]
+
+
+def print_rules(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    note(f"prices: {answer['revision']}")
+    if not answer["rules"]:
+        return note("no rules: every price is the book's; `spanledger prices set --help` says how to make one")
+    return _table(
+        ["rule", "layer", "for", "model", "tier", "says", "from", "to", "state", "by"],
+        [
+            [r["id"], r.get("layer", ""), r["scope"] or "all", f"{r['provider']}/{r['model']}", r.get("tier", ""), _says(r),
+             _day(r.get("valid_from")), _day(r.get("valid_to")), r["state"], r["author"]]
+            for r in answer["rules"]
+        ],
+    )  # fmt: skip
+
+
+def print_model(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    note(f"priced as {answer['priced_as'] or 'nothing'} ({answer['price_match'] or 'unknown'}), {answer['revision']}")
+    heads = ["from", "to", "when", "input tokens", "USD", "rules"]
+    return _table(heads, [_cell(cell) for cell in answer["rates"]])
+
+
+def print_made(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    typer.echo(f"rule {answer['id']}: {answer['provider']}/{answer['model']} {_says(answer)} ({answer['state']})")
+    waiting = answer.get("unpriced")
+    if waiting:
+        since = _day(waiting["since"])
+        note(f"{waiting['calls']} calls without a price may be priced by it:")
+        note(f"  spanledger prices rerate --since {since} --unpriced            shows what it comes to, --post does it")
+    return None
+
+
+def print_imported(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    return typer.echo(f"{len(answer['rules'])} rules are in force")
+
+
+def print_history(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    rows = [
+        [rule["id"], _says(rule), _day(rule.get("valid_from")), _day(rule.get("valid_to")), rule["state"], one["at"], one["who"],
+         one["action"], one["why"] or ""]
+        for rule in answer["history"] for one in rule["audit"]
+    ]  # fmt: skip
+    return _table(["rule", "says", "from", "to", "state", "at", "who", "did", "why"], rows)
+
+
+def print_difference(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    counts = f"{len(answer['added'])} models more, {len(answer['removed'])} fewer, {len(answer['moved'])} rates moved"
+    note(f"{counts}, {answer['large']} of them more than tenfold or to or from zero")
+    return _table(["model", "tier", "over", "unit", "was", "now", ""], [_move(move) for move in answer["moved"][:200]])
+
+
+def print_unpriced(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    if not answer["unpriced"]:
+        return note("every call has its price")
+    keys = ("provider", "model", "service_tier", "reason", "calls", "input_tokens", "output_tokens", "last_at")
+    return _table(list(keys), [[str(one[key] if one[key] is not None else "") for key in keys] for one in answer["unpriced"]])
+
+
+def print_reported(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    keys = ("provider", "model", "dialect", "calls", "computed_usd", "reported_usd", "difference_usd")
+    return _table(list(keys), [[str(one[key] if one[key] is not None else "") for key in keys] for one in answer["reported"]])
+
+
+def print_rerating(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    done = "posted" if answer["posted"] else "not posted: say --post"
+    typer.echo(
+        f"{answer['calls']} calls, {answer['changed']} change: {answer['old_usd']} → {answer['new_usd']} USD "
+        f"({answer['difference_usd']}), {done if answer['changed'] else 'nothing to post'}"
+    )
+    keys = ("provider", "model", "tenant", "calls", "newly_priced", "old_usd", "new_usd", "difference_usd")
+    return _table(list(keys), [[str(line[key] if line[key] is not None else "") for key in keys] for line in answer["lines"]])
+
+
+def print_compared(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    keys = ("provider", "model", "cost_usd", "context_window", "unfit")
+    return _table(list(keys), [[str(one[key] if one[key] is not None else "") for key in keys] for one in answer["models"]])
+
+
+def print_instead(answer: Json, json: bool) -> None:
+    if json:
+        return _json(answer)
+    note(f"{answer['calls']} calls")
+    keys = ("provider", "model", "calls", "does_not_fit", "unpriced", "was_usd", "would_be_usd", "difference_usd")
+    return _table(list(keys), [[str(one[key]) for key in keys] for one in answer["models"]])
+
+
+def _json(answer: Json) -> None:
+    typer.echo(dumps(answer, indent=2, ensure_ascii=False))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None)
+    for place, head in enumerate(heads):
+        table.add_column(head, no_wrap=place == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        Console().print(table)
+
+
+def _cell(cell: Json) -> list[str]:
+    rates = cell.get("unpriced") or ", ".join(f"{unit} {usd}" for unit, usd in cell["rates"].items())
+    dates = [_day(cell.get("valid_from")), _day(cell.get("valid_to"))]
+    return [*dates, _when(cell), _size(cell), rates, ", ".join(cell.get("rules", ()))]
+
+
+def _move(move: Json) -> list[str]:
+    where = [f"{move['provider']}/{move['model']}", move["tier"], str(move["over_tokens"] or ""), move["unit"]]
+    return [*where, move["was"] or "none", move["now"] or "none", "far" if move["large"] else ""]
+
+
+def _says(rule: Json) -> str:
+    if rule.get("multiplier"):
+        return f"× {rule['multiplier']}"
+    if rule.get("same_as"):
+        return f"as {rule['same_as']}"
+    if rule.get("monthly_usd"):
+        return f"{rule['monthly_usd']} a month"
+    return ", ".join(f"{unit} {usd}" for unit, usd in rule.get("rates", {}).items())
+
+
+def _day(at: str | None) -> str:
+    if not at:
+        return ""
+    return at[:10] if "T00:00:00" in at else at[:16]
+
+
+def _when(cell: Json) -> str:
+    return " ".join(cell[name] for name in ("weekdays", "hours") if name in cell)
+
+
+def _size(cell: Json) -> str:
+    over, upto = cell.get("over_tokens"), cell.get("upto_tokens")
+    return " ".join([f"over {over}" if over is not None else "", f"up to {upto}" if upto is not None else ""]).strip()
