@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Keys = npt.NDArray[np.uint64]
 
 #: No honest trace is deeper between a call and its root; a cycle of parents ends here.
 DEEPEST = 64
@@ -21,27 +21,18 @@ class Ancestry:
     dangling: Flags
 
     @classmethod
-    def of(cls, evidence: pl.DataFrame) -> "Ancestry":
-        """Reads trace_id, span_id, parent_span_id and signal; a log record stands below the span it was written in."""
-        rows = evidence.height
-        spans = (
-            evidence.with_row_index("row")
-            .filter((pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null())
-            .sort(pl.col("role") == "link", maintain_order=True)
-            .unique(["trace_id", "span_id"], keep="first", maintain_order=True)
-            .select("trace_id", "span_id", pl.col("row").cast(pl.Int64).alias("above"))
-        )
-        above = (
-            evidence.select(
-                "trace_id",
-                pl.when(pl.col("signal") == "logs").then("span_id").otherwise("parent_span_id").alias("span_id"),
-            )
-            .join(spans, on=["trace_id", "span_id"], how="left", maintain_order="left")
-            .with_columns(pl.col("span_id").is_not_null().alias("named"))
-        )
-        parent = above["above"].fill_null(-1).to_numpy().copy()
+    def of(cls, span_key: Keys, parent_key: Keys) -> "Ancestry":
+        """From a key for each record's own span and for the span it stands below; 0 is none."""
+        rows = len(span_key)
+        spans = np.flatnonzero(span_key)
+        spans = spans[np.argsort(span_key[spans], kind="stable")]
+        sorted_keys = span_key[spans]
+        place = np.minimum(np.searchsorted(sorted_keys, parent_key), max(len(spans) - 1, 0))
+        named = parent_key != 0
+        known = named & (sorted_keys[place] == parent_key) if len(spans) else np.zeros(rows, dtype=bool)
+        parent = np.where(known, spans[place] if len(spans) else 0, -1)
         parent[parent == np.arange(rows)] = -1
-        return cls(parent, above["named"].to_numpy() & (parent < 0))
+        return cls(parent.astype(np.int64), named & ~known)
 
     def up(self, at: Ints) -> Ints:
         """One step up from each; -1 stays -1."""

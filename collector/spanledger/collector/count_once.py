@@ -9,20 +9,29 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.memory import KEPT, Memory, moment
+from spanledger.collector.evidence_files import EvidenceFiles
+from spanledger.collector.memory import KEPT, Memory, as_kept, moment
 from spanledger.collector.older import recalled
-from spanledger.collector.postings import POSTED, postings
+from spanledger.collector.postings import POSTING, postings
 from spanledger.collector.resolve import resolve
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS, MEASURES
+
+Rows = npt.NDArray[np.int64]
+
+#: By how much the clock of an emitter may be ahead of this one's before late evidence is missed in the ledger.
+_SKEW_MICROS = 5_000_000
+_MONEY = tuple(c.name for c in GROUPS["money"] if c.name not in ("flags", "reported_cost_usd"))
 
 
 class Older(Protocol):
     """Evidence that memory has let go of, looked up in the ledger."""
 
-    def find(self, late: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+    def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
         """Entries (`COLUMNS`) that occurred since then and share a trace, response id, request id or fingerprint with these records."""
         ...
 
@@ -36,7 +45,7 @@ class Counting:
     """How calls are told apart; the defaults suit everyone who does not know better."""
 
     #: records of evidence kept in memory
-    rows: int = 400_000
+    rows: int = 150_000
     #: how long after its evidence came a call can still be told to be a duplicate
     remember: timedelta = timedelta(hours=24)
     #: how long a sum (an agent's span, a metric) waits for the calls it sums up
@@ -56,68 +65,78 @@ class CountOnce:
     ) -> None:
         self._counting = counting or Counting()
         self._older = older
-        self._memory = Memory(rows=self._counting.rows, kept_for=self._counting.remember, folder=folder)
-        self._memory.read(mark)
-        self._waiting = self._sums(self._memory.evidence)
-        self._overdue = pl.DataFrame(schema=POSTED)
+        self._memory = Memory(rows=self._counting.rows, kept_for=self._counting.remember)
+        self._files = EvidenceFiles(folder) if folder is not None else None
+        if self._files is not None:
+            self._files.read(self._memory, mark)
+            self._memory.let_go(0)
+        self._waiting = _sums(self._memory.evidence)
+        self._unwritten = pl.DataFrame()
 
     def count(self, evidence: pl.DataFrame, *, now: datetime, mark: int = 0) -> pl.DataFrame:
         """Entries without money for this evidence: calls, duplicates and reversals; `now` is when they are recorded."""
         arrived = moment(now)
-        came = evidence.with_columns(pl.lit(arrived).alias("arrived")).select(
-            (pl.col(name) if name in evidence.columns or name == "arrived" else pl.lit(None)).cast(kind).alias(name)
-            for name, kind in KEPT.items()
-        )
-        new = self._memory.add(came)
-        if not new.height:
+        new = self._memory.add(as_kept(evidence, KEPT).with_columns(pl.lit(arrived).alias("arrived")))
+        if not len(new):
             return pl.DataFrame(schema=COLUMNS)
-        self._waiting = pl.concat([self._waiting, self._sums(new)])
+        came = self._memory.evidence[new]
+        self._waiting = pl.concat([self._waiting, _sums(came)])
         entries = self._entries(new, now)
-        self._memory.write(mark, new, entries)
+        if self._files is not None:
+            self._files.write(mark, came, self._written(entries))
         self._memory.remember(entries)
         self._memory.let_go(arrived)
-        return entries.drop("base_id")
+        return entries.select(list(COLUMNS))
 
     def due(self, *, now: datetime) -> pl.DataFrame:
         """Entries that only the passing of time decides: an aggregate below which nothing was counted, a metric alone."""
         ripe = moment(now) - int(self._counting.quiet.total_seconds() * 1e6)
-        if not self._waiting.height or int(self._waiting["arrived"].min()) > ripe:  # type: ignore[arg-type]
+        first = self._waiting["arrived"].min()
+        if first is None or int(first) > ripe:  # type: ignore[call-overload]
             return pl.DataFrame(schema=COLUMNS)
-        ids = self._waiting.filter(pl.col("arrived") <= ripe)
+        ids = self._waiting.filter(pl.col("arrived") <= ripe)["entry_id"]
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
-        rows = self._memory.evidence.join(ids.select("entry_id"), on="entry_id", how="semi").select(list(KEPT))
-        entries = self._entries(rows, now)
+        rows = self._memory.rows_of(ids)
+        entries = self._entries(rows[rows >= 0], now)
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
-            known = self._older.entries(entries["entry_id"])
-            self._memory.remember(entries.join(known.select("entry_id"), on="entry_id", how="semi"))
-            entries = entries.join(known.select("entry_id"), on="entry_id", how="anti", maintain_order="left")
-        self._overdue = pl.concat([self._overdue, entries])
+            known = self._older.entries(entries["entry_id"]).select("entry_id")
+            self._memory.remember(entries.join(known, on="entry_id", how="semi"))
+            entries = entries.join(known, on="entry_id", how="anti", maintain_order="left")
+        self._unwritten = self._written(entries)
         self._memory.remember(entries)
-        return entries.drop("base_id")
+        return entries.select(list(COLUMNS))
 
     def posted(self, mark: int, entries: pl.DataFrame | None = None) -> None:
         """The ledger has committed everything up to this mark, `entries` as priced among it."""
-        if self._overdue.height:
-            self._memory.write(mark, pl.DataFrame(schema=KEPT), self._overdue)
-            self._overdue = self._overdue.clear()
         if entries is not None and entries.height:
             self._memory.priced(entries)
-        self._memory.merge_files(mark)
+        if self._files is not None:
+            if self._unwritten.height:
+                self._files.write(mark, self._memory.evidence.clear(), self._unwritten)
+            self._files.merge(self._memory, mark)
+        self._unwritten = pl.DataFrame()
 
-    def _entries(self, new: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        late = self._late(new, now)
-        if late.height:
-            self._recall(late, now)
-        evidence = self._memory.touched(new, fingerprint=self._counting.fingerprint)
-        evidence = self._with_heard(evidence)
-        if not evidence.height:
-            return pl.DataFrame(schema=POSTED)
+    def _entries(self, new: Rows, now: datetime) -> pl.DataFrame:
+        """Postings with `row`, the record they are posted for."""
+        if not len(new):
+            return pl.DataFrame(schema={**POSTING, "row": pl.Int64})
+        self._recall(new, now)
+        rows = self._memory.touched(new, fingerprint=self._counting.fingerprint)
+        memory = self._memory
+        evidence = self._with_heard(memory.evidence[rows])
         quiet = int(self._counting.quiet.total_seconds() * 1e6)
-        settled = evidence["arrived"].to_numpy() <= moment(now) - quiet
+        settled = evidence["arrived"].fill_null(0).to_numpy() <= moment(now) - quiet
         verdicts = resolve(evidence, settled=settled, fingerprint=self._counting.fingerprint)
-        posted, history = self._memory.of(evidence)
-        return self._with_money(postings(evidence, verdicts, posted, history, now))
+        standing = memory.standing[rows]
+        at = np.flatnonzero(standing >= 0)
+        posted = memory.posted[standing[at]].with_columns(pl.Series("at", at))
+        version = np.concatenate([memory.version[rows], np.zeros(evidence.height - len(rows), dtype=np.int64)])
+        entries = self._with_money(postings(evidence, verdicts, posted, version, now))
+        return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))
+
+    def _written(self, entries: pl.DataFrame) -> pl.DataFrame:
+        return entries.with_columns(self._memory.evidence["entry_id"].gather(entries["row"]).alias("base_id"))
 
     def _with_heard(self, evidence: pl.DataFrame) -> pl.DataFrame:
         """Points of metrics must know of calls that their emitter sent earlier than memory reaches."""
@@ -125,10 +144,8 @@ class CountOnce:
         heard = [emitter for emitter in metered if emitter in self._memory.heard]
         if not heard:
             return evidence
-        return pl.concat(
-            [evidence, pl.DataFrame({"emitter": heard, "role": "heard", "entry_id": [f"heard/{e}" for e in heard]})],
-            how="diagonal",
-        )
+        known = pl.DataFrame({"emitter": heard, "role": "heard", "entry_id": [f"heard/{emitter}" for emitter in heard]})
+        return pl.concat([evidence, known], how="diagonal").with_columns(pl.col(pl.UInt64).fill_null(0))
 
     def _with_money(self, entries: pl.DataFrame) -> pl.DataFrame:
         """Reversals take back the money that was posted, which the ledger knows where memory does not."""
@@ -136,33 +153,42 @@ class CountOnce:
         if self._older is None or not unknown.any():
             return entries
         known = self._older.entries(entries.filter(unknown)["stands_for"]).unique("entry_id").rename({"entry_id": "stands_for"})
-        joined = entries.join(known.select("stands_for", *_MONEY), on="stands_for", how="left", suffix="_posted", maintain_order="left")
-        missing = pl.Series(unknown) & pl.col("cost_state_posted").is_not_null()
+        joined = entries.join(
+            known.select("stands_for", *_MONEY), on="stands_for", how="left", suffix="_posted", maintain_order="left"
+        )
+        missing = unknown & joined["cost_state_posted"].is_not_null()
         money = [
-            pl.when(missing).then(-pl.col(f"{name}_posted") if name in MEASURES else pl.col(f"{name}_posted")).otherwise(name).alias(name) for name in _MONEY
+            pl.when(missing)
+            .then(-pl.col(f"{name}_posted") if name in MEASURES else pl.col(f"{name}_posted"))
+            .otherwise(name)
+            .alias(name)
+            for name in _MONEY
         ]
         return joined.with_columns(money).select(entries.columns)
 
-    def _late(self, new: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        """Records of what may have begun before memory does: only those can belong to evidence that is no longer here."""
+    def _recall(self, new: Rows, now: datetime) -> None:
+        """Put back into memory what the ledger knows of records that may have begun before memory does.
+
+        Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran.
+        """
         horizon = self._memory.horizon
         if self._older is None or horizon is None:
-            return new.clear()
-        return new.filter((pl.col("role") != "link") & (pl.col("started") < horizon + _SKEW))
+            return
+        late = self._memory.evidence[new].filter((pl.col("role") != "link") & (pl.col("started") < horizon + _SKEW_MICROS))
+        if not late.height:
+            return
+        found = self._older.find(late, since=now - self._counting.remember, horizon=horizon)
+        if not found.height:
+            return
+        evidence, posted, past = recalled(found, late)
+        before = self._memory.evidence.height
+        self._memory.add(evidence)
+        for entries in (past, posted):
+            # Records that were here already are known with what was posted for them.
+            rows = self._memory.rows_of(entries["base_id"])
+            self._memory.remember(entries.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= before)))
 
-    def _recall(self, late: pl.DataFrame, now: datetime) -> None:
-        """Put back into memory what the ledger knows of these."""
-        assert self._older is not None  # noqa: S101
-        found = self._older.find(late, since=now - self._counting.remember)
-        if found.height:
-            self._memory.recall(*recalled(found, late))
 
-    def _sums(self, evidence: pl.DataFrame) -> pl.DataFrame:
-        waits = (pl.col("role") == "metric") | (pl.col("role").is_in(["agent", "span"]) & pl.col("said").fill_null(False))
-        return evidence.filter(waits).select("entry_id", "arrived")
-
-
-_MONEY = tuple(c.name for c in GROUPS["money"] if c.name not in ("flags", "reported_cost_usd"))
-
-#: By how much the clocks of emitters may differ from this one's.
-_SKEW = 60_000_000
+def _sums(evidence: pl.DataFrame) -> pl.DataFrame:
+    waits = (pl.col("role") == "metric") | (pl.col("role").is_in(["agent", "span"]) & pl.col("said").fill_null(False))
+    return evidence.filter(waits).select("entry_id", "arrived")

@@ -62,29 +62,28 @@ class Groups:
 
 def by_ids(evidence: pl.DataFrame, leaves: Flags, groups: Groups) -> None:
     """Records with one provider's response id or request id."""
-    weak = pl.col("id").str.contains(_WEAK_ID)
-    keys = (
-        pl.concat(
-            [
-                evidence.select(
-                    pl.int_range(pl.len()).alias("row"),
-                    pl.lit(kind).alias("kind"),
-                    pl.col(kind).alias("id"),
-                    pl.col("trace_id"),
-                ).filter(pl.Series(leaves))
-                for kind in ("response_id", "request_id")
-            ]
+    for kind, key, rule in (
+        ("response_id", "response_key", "same_response_id"),
+        ("request_id", "request_key", "same_request_id"),
+    ):
+        keys = evidence[key].to_numpy()
+        rows = np.flatnonzero(leaves & (keys != 0))
+        _, inverse, counts = np.unique(keys[rows], return_inverse=True, return_counts=True)
+        rows = rows[counts[inverse] > 1]
+        if not len(rows):
+            continue
+        shared = evidence[rows].select(
+            pl.Series("row", rows),
+            pl.col(kind).alias("id"),
+            pl.when(pl.col(kind).str.contains(_WEAK_ID))
+            .then(pl.coalesce("trace_id", pl.Series("row", rows).cast(pl.String)))
+            .otherwise(pl.lit(""))
+            .alias("within"),
         )
-        .drop_nulls("id")
-        .with_columns(
-            pl.when(weak).then(pl.coalesce("trace_id", pl.col("row").cast(pl.String))).otherwise(pl.lit("")).alias("within")
+        firsts = shared.with_columns(pl.col("row").min().over("id", "within").alias("first")).filter(
+            pl.col("first") != pl.col("row")
         )
-        .with_columns(pl.col("row").min().over("kind", "id", "within").alias("first"))
-        .filter(pl.col("first") != pl.col("row"))
-    )
-    for kind, rule in (("response_id", "same_response_id"), ("request_id", "same_request_id")):
-        ours = keys.filter(pl.col("kind") == kind)
-        groups.join(ours["first"].to_numpy(), ours["row"].to_numpy(), rule)
+        groups.join(firsts["first"].to_numpy(), firsts["row"].to_numpy(), rule)
 
 
 def by_span(evidence: pl.DataFrame, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:

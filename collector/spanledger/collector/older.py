@@ -13,8 +13,8 @@ import polars as pl
 
 from spanledger.collector import identity
 from spanledger.collector.dialects import DIALECTS
-from spanledger.collector.memory import KEPT
-from spanledger.collector.postings import HISTORY, POSTED
+from spanledger.collector.evidence_files import WRITTEN
+from spanledger.collector.memory import KEPT, as_kept
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import COLUMNS, frame_of
 
@@ -29,12 +29,16 @@ class LedgerEvidence:
     def __init__(self, data: str | Path, *, storage_options: Mapping[str, str] | None = None) -> None:
         self._data, self._options = data, storage_options
 
-    def find(self, late: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
-        """Entries occurred since then, around the time of these records, that share a trace, an id, or service and input with one."""
+    def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
+        """Entries occurred since then, around the time of these records, that share a trace, an id, or service and input with one.
+
+        What ended before `horizon` (microseconds) may also lie inside something longer; what ended later can only contain it.
+        """
         first, last = late["started"].min(), late["ended"].max()
         if first is None or last is None:
             return pl.DataFrame(schema=COLUMNS)
-        begin = max(since, _moment(cast(int, first)) - LONGEST_CALL)
+        delayed = bool((late["ended"] < horizon).any())
+        begin = max(since, _moment(cast(int, first)) - (LONGEST_CALL if delayed else _SLACK))
         end = _moment(cast(int, last)) + _SLACK
         statement = """
             select * from entries
@@ -43,7 +47,9 @@ class LedgerEvidence:
                    or request_id in (select request_id from late)
                    or (input_tokens, coalesce(service, '')) in (select (input_tokens, coalesce(service, '')) from late where said))
         """
-        wanted = late.select("trace_id", "response_id", "request_id", "input_tokens", "service", pl.col("said").fill_null(False)).to_arrow()
+        wanted = late.select(
+            "trace_id", "response_id", "request_id", "input_tokens", "service", pl.col("said").fill_null(False)
+        ).to_arrow()
         with connect(self._data, storage_options=self._options) as connection:
             connection.register("late", wanted)
             found = connection.sql(
@@ -60,15 +66,15 @@ class LedgerEvidence:
 
 
 def recalled(entries: pl.DataFrame, late: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Entries as the evidence they came from, the calls among them that still stand, and how often each record was posted."""
+    """Entries as the evidence they came from, the calls among them that still stand, and all their other postings (`WRITTEN`)."""
     undone = entries.filter(pl.col("kind") == "reversal").select(pl.col("stands_for").alias("entry_id"))
     told = entries.filter(pl.col("kind").is_in(["call", "duplicate"])).unique("entry_id")
     whole = (pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null()
     of_span = identity.of_spans(told["trace_id"].fill_null(""), told["span_id"].fill_null(""))
     told = told.with_columns(pl.when(whole).then(of_span).otherwise("entry_id").alias("base_id"))
-    standing = told.filter(pl.col("kind") == "call").join(undone, on="entry_id", how="anti")
-    history = told.group_by("base_id").agg(pl.len().cast(pl.Int64).alias("version"))
-    return _as_evidence(told, late), standing.select(list(POSTED)), history.select(list(HISTORY))
+    stands = told["entry_id"].is_in(undone["entry_id"].implode()).not_() & (told["kind"] == "call")
+    past = as_kept(told.filter(~stands), WRITTEN).with_columns(pl.lit("duplicate").alias("kind"))
+    return _as_evidence(told, late), as_kept(told.filter(stands), WRITTEN), past
 
 
 def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
@@ -98,7 +104,10 @@ def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
             pl.when(duplicate).then("claimed_input_tokens").otherwise("input_tokens").alias("input_tokens"),
             pl.when(duplicate).then("claimed_output_tokens").otherwise("output_tokens").alias("output_tokens"),
             pl.when(duplicate).then("claimed_cost_usd").otherwise("reported_cost_usd").alias("reported_cost_usd"),
-            pl.sum_horizontal(pl.col(name).is_not_null() for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "response_id"))
+            pl.sum_horizontal(
+                pl.col(name).is_not_null()
+                for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "response_id")
+            )
             .cast(pl.Int64)
             .alias("detail"),
             pl.lit(False).alias("cumulative"),
@@ -108,7 +117,9 @@ def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
         .drop("entry_id")
         .rename({"base_id": "entry_id"})
         .with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in ("kind", "reason", "rule", "stands_for"))
-        .select((pl.col(name) if name in (*COLUMNS, *_MADE) else pl.lit(None)).cast(kind).alias(name) for name, kind in KEPT.items())
+        .select(
+            (pl.col(name) if name in (*COLUMNS, *_MADE) else pl.lit(None)).cast(kind).alias(name) for name, kind in KEPT.items()
+        )
     )
 
 

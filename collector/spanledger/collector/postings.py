@@ -1,8 +1,10 @@
 """The entries that bring the ledger from what was posted to what the evidence now means: additive, never an edit."""
 
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector import identity
@@ -11,39 +13,38 @@ from spanledger.collector.resolve import CONTENT, Verdicts
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import MEASURES
 
-#: What was posted for a record: as a call that still stands (`COLUMNS`), under its own id `base_id`.
-POSTED = {**COLUMNS, "base_id": COLUMNS["entry_id"]}
-#: How often a record was posted under any id; the first time it has its own.
-HISTORY = {"base_id": pl.String, "version": pl.Int64}
+Rows = npt.NDArray[np.int64]
+
+#: An entry without money, with `at`: the row of the evidence it is posted for.
+POSTING: dict[str, Any] = {**COLUMNS, "at": pl.Int64}
 
 _ROLES_TOLD = ("leaf", "repeat", "never", "agent", "span")
+_RULE_NAMES = pl.Series("rule", list(RULES), dtype=pl.String)
 
 
-def postings(
-    evidence: pl.DataFrame, verdicts: Verdicts, posted: pl.DataFrame, history: pl.DataFrame, now: datetime
-) -> pl.DataFrame:
-    """Entries without money (reversals with it), with `base_id`; `posted` and `history` need only hold the rows of this evidence."""
-    places = pl.DataFrame(
-        {"base_id": evidence["entry_id"], "row": np.arange(evidence.height), "label": verdicts.label}
-    ).with_columns(pl.Series("rule_code", verdicts.rule), pl.Series("stands", verdicts.stands))
-    standing = posted.join(places.select("base_id", "label", "rule_code"), on="base_id", how="inner")
-    wanted = verdicts.calls.with_columns(pl.Series("label", verdicts.label[verdicts.calls["row"].to_numpy()]))
+def postings(evidence: pl.DataFrame, verdicts: Verdicts, posted: pl.DataFrame, version: Rows, now: datetime) -> pl.DataFrame:
+    """Entries by `POSTING`; reversals with the money of what they take back.
+
+    `posted` are the calls that stand in the ledger for rows of this evidence, which its column `at` names; `version[i]`
+    says how often row i was posted.
+    """
+    label, rule = pl.Series("label", verdicts.label), pl.Series("rule_code", verdicts.rule)
+    standing = posted.with_columns(label[posted["at"]], rule[posted["at"]])
+    wanted = verdicts.calls.rename({"row": "at"}).with_columns(label[verdicts.calls["row"]])
     kept = _unchanged(standing, wanted)
-    fresh = wanted.join(kept.select("label"), on="label", how="anti")
-    fresh = _versioned(fresh.rename({"entry_id": "base_id"}), history)
-    undone = standing.join(kept.select("entry_id"), on="entry_id", how="anti")
-    stand_for = pl.concat([kept.select("label", "entry_id"), fresh.select("label", "entry_id")]).unique(
-        "label", keep="first", maintain_order=True
-    )
-    calls = fresh.with_columns(pl.lit("call").alias("kind"))
-    reversals = _reversals(undone, stand_for)
-    told = places.filter(~pl.col("stands") & ~pl.col("rule_code").is_in([RULE["waits"], RULE["metric"]]))
-    told = told.join(history.select("base_id"), on="base_id", how="anti").join(posted.select("base_id"), on="base_id", how="anti")
-    duplicates = _duplicates(evidence, told, stand_for)
-    frames = [frame for frame in (reversals, calls, duplicates) if frame.height]
-    if not frames:
-        return pl.DataFrame(schema=POSTED)
-    return pl.concat([_shaped(frame, now) for frame in frames])
+    fresh = wanted if not kept.height else wanted.join(kept.select("label"), on="label", how="anti")
+    fresh = _versioned(fresh, version)
+    undone = standing if not kept.height else standing.join(kept.select("entry_id"), on="entry_id", how="anti")
+    stand_for = pl.concat([kept.select("label", "entry_id"), fresh.select("label", "entry_id")]).unique("label", keep="first")
+    quiet = np.isin(verdicts.rule, [RULE["waits"], RULE["metric"]])
+    unposted = np.flatnonzero(~verdicts.stands & ~quiet & (version == 0))
+    frames = [
+        _reversals(undone, stand_for),
+        fresh.with_columns(pl.lit("call").alias("kind")),
+        _duplicates(evidence, unposted, label, rule, stand_for),
+    ]
+    shaped = [_shaped(frame, now) for frame in frames if frame.height]
+    return pl.concat(shaped) if shaped else pl.DataFrame(schema=POSTING)
 
 
 def _unchanged(standing: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
@@ -57,11 +58,13 @@ def _unchanged(standing: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
     return pairs.filter(same).sort("entry_id").unique("label", keep="first", maintain_order=True).select(standing.columns)
 
 
-def _versioned(fresh: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+def _versioned(fresh: pl.DataFrame, version: Rows) -> pl.DataFrame:
     """Entry ids: the record's own the first time it is posted, then one derived from it."""
-    version = fresh.select("base_id").join(history, on="base_id", how="left", maintain_order="left")["version"].fill_null(0)
-    again = identity.derived(fresh["base_id"], "call", version)
-    return fresh.with_columns(pl.when(version > 0).then(again).otherwise("base_id").alias("entry_id"))
+    times = version[fresh["at"].to_numpy()]
+    if not times.any():
+        return fresh
+    again = identity.derived(fresh["entry_id"], "call", pl.Series(times))
+    return fresh.with_columns(pl.when(pl.Series(times) > 0).then(again).otherwise("entry_id").alias("entry_id"))
 
 
 def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
@@ -69,7 +72,7 @@ def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
     if not undone.height:
         return undone
     undone = undone.join(stand_for.rename({"entry_id": "now_stands"}), on="label", how="left", maintain_order="left")
-    rule = pl.Series("rule", list(RULES), dtype=pl.String)[undone["rule_code"]]
+    rule = _RULE_NAMES[undone["rule_code"]]
     negated = [(-pl.col(name)).alias(name) for name in MEASURES]
     meters = pl.col("other_meters").list.eval(
         pl.struct(pl.element().struct.field("key"), (-pl.element().struct.field("value")).alias("value"))
@@ -89,33 +92,32 @@ def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _duplicates(evidence: pl.DataFrame, told: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
+def _duplicates(evidence: pl.DataFrame, rows: Rows, label: pl.Series, rule: pl.Series, stand_for: pl.DataFrame) -> pl.DataFrame:
     """What claimed to be a call and is none: no measures, its claims beside."""
-    rows = evidence[told["row"]].with_columns(told["label"], told["rule_code"])
-    said = pl.col("said").fill_null(False)
-    rows = rows.filter(pl.col("role").is_in(list(_ROLES_TOLD)) & (said | (pl.col("role") == "leaf")))
-    if not rows.height:
-        return rows
-    rows = rows.join(stand_for.rename({"entry_id": "now_stands"}), on="label", how="left", maintain_order="left")
-    rule = pl.Series("rule", list(RULES), dtype=pl.String)[rows["rule_code"]]
-    claims = rows.with_columns(
+    role = evidence["role"]
+    told = role.is_in(list(_ROLES_TOLD)) & (evidence["said"].fill_null(False) | (role == "leaf"))
+    rows = rows[told.fill_null(False).to_numpy()[rows]]
+    if not len(rows):
+        return evidence.clear()
+    at = pl.Series("at", rows)
+    repeated = evidence[rows].with_columns(at, label[at], _RULE_NAMES[rule[at]].alias("rule"))
+    repeated = repeated.join(stand_for.rename({"entry_id": "stands_for"}), on="label", how="left", maintain_order="left")
+    claims = repeated.with_columns(
         pl.col("input_tokens").alias("claimed_input_tokens"),
         pl.col("output_tokens").alias("claimed_output_tokens"),
         pl.col("reported_cost_usd").alias("claimed_cost_usd"),
-        pl.col("entry_id").alias("base_id"),
-        pl.col("now_stands").alias("stands_for"),
-        rule.alias("rule"),
         pl.lit("duplicate").alias("kind"),
     )
+    nothing = [pl.lit(None, dtype=COLUMNS[name]).alias(name) for name in MEASURES if name != "calls"]
     return claims.with_columns(
-        *(pl.lit(None, dtype=COLUMNS[name]).alias(name) for name in MEASURES if name != "calls"),
-        pl.lit([], dtype=COLUMNS["other_meters"]).alias("other_meters"),
-        pl.lit(0, dtype=pl.Int64).alias("calls"),
+        *nothing, pl.lit([], dtype=COLUMNS["other_meters"]).alias("other_meters"), pl.lit(0, dtype=pl.Int64).alias("calls")
     )
 
 
 def _shaped(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return frame.with_columns(pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at")).select(
-        (pl.col(name) if name in frame.columns or name == "recorded_at" else pl.lit(None)).cast(kind).alias(name)
-        for name, kind in POSTED.items()
+    frame = frame.with_columns(
+        pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
+    )
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name) for name, kind in POSTING.items()
     )

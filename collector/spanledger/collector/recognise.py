@@ -104,7 +104,15 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
 
 
 def _linked(links: pl.DataFrame) -> pl.DataFrame:
-    return links.select(pl.lit("link").alias("role"), pl.lit("traces").alias("signal"), "trace_id", "span_id", "parent_span_id")
+    ids = identity.of_spans(links["trace_id"].fill_null(""), links["span_id"].fill_null(""))
+    return links.select(
+        ids.alias("entry_id"),
+        pl.lit("link").alias("role"),
+        pl.lit("traces").alias("signal"),
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+    )
 
 
 def _spoken(frame: pl.DataFrame) -> pl.DataFrame:

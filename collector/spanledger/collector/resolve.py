@@ -56,7 +56,7 @@ def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True)
     leaves = role == "leaf"
     barrier = (role == "agent") | (role == "tool")
     said = evidence["said"].fill_null(False).to_numpy()
-    ancestry = Ancestry.of(evidence)
+    ancestry = Ancestry.of(evidence["span_key"].to_numpy(), evidence["parent_key"].to_numpy())
     groups = Groups.of(rows)
     by_ids(evidence, leaves, groups)
     by_span(evidence, leaves, ancestry, groups)
@@ -106,17 +106,16 @@ def _told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
         .then("series")
         .alias("run")
     )
-    frame = evidence.with_columns(run)
-    if frame["run"].null_count() == frame.height:
+    runs = evidence.select(
+        pl.int_range(pl.len()).alias("place"), run, "ended", "started", "entry_id", "role", "flags", *_TOTALS
+    ).filter(pl.col("run").is_not_null())  # fmt: skip
+    if runs.is_empty():
         return evidence
-    frame = frame.with_row_index("place")
-    runs = frame.filter(pl.col("run").is_not_null()).sort("run", "ended", "started", "entry_id")
+    runs = runs.sort("run", "ended", "started", "entry_id")
     before = {name: pl.col(name).shift(1).over("run") for name in _TOTALS}
     # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
-    grew = pl.all_horizontal(
-        (pl.col(name) >= before[name]).fill_null(True) for name in ("input_tokens", "output_tokens", "calls")
-    )
-    follows = grew & pl.any_horizontal(before[name].is_not_null() for name in ("input_tokens", "output_tokens"))
+    grew = pl.all_horizontal((pl.col(name) >= before[name]).fill_null(True) for name in _TOTALS if name != "reported_cost_usd")
+    follows = grew & pl.any_horizontal(before[name].is_not_null() for name in _TOTALS)
     runs = runs.with_columns(follows.alias("follows")).with_columns(
         *(pl.when("follows").then(pl.col(name) - before[name].fill_null(0)).otherwise(name).alias(name) for name in _TOTALS),
         pl.when(pl.col("follows") & (pl.col("role") == "leaf"))
@@ -124,16 +123,16 @@ def _told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
         .otherwise("flags")
         .alias("flags"),
     )
-    runs = runs.with_columns(
-        pl.when(
-            (pl.col("role") == "metric")
-            & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in _TOTALS)
-        )
-        .then(pl.lit("span"))
-        .otherwise("role")
-        .alias("role")
+    # A series that stood still made no call.
+    still = (pl.col("role") == "metric") & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in _TOTALS)
+    runs = runs.with_columns(pl.when(still).then(pl.lit("span")).otherwise("role").alias("role")).sort("place")
+    changed = np.zeros(evidence.height, dtype=bool)
+    changed[runs["place"].to_numpy()] = True
+    index = np.where(changed, np.cumsum(changed) - 1, 0)
+    return evidence.with_columns(
+        runs[name].cast(evidence[name].dtype).gather(pl.Series(index)).zip_with(pl.Series(changed), evidence[name]).alias(name)
+        for name in (*_TOTALS, "role", "flags")
     )
-    return pl.concat([frame.filter(pl.col("run").is_null()), runs.select(frame.columns)]).sort("place").drop("place", "run")
 
 
 def _representatives(evidence: pl.DataFrame, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:
@@ -287,9 +286,15 @@ def _metrics(
     # What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it.
     moments = (
         evidence[points]
-        .select(pl.Series("row", points), "series", "ended", pl.col("said").fill_null(False), pl.col("calls").fill_null(0), "entry_id")
+        .select(
+            pl.Series("row", points), "series", "ended", pl.col("said").fill_null(False), pl.col("calls").fill_null(0), "entry_id"
+        )
         .with_columns(
-            pl.col("row").sort_by(["said", "calls", "entry_id"], descending=[True, True, False]).first().over("series", "ended").alias("speaker"),
+            pl.col("row")
+            .sort_by(["said", "calls", "entry_id"], descending=[True, True, False])
+            .first()
+            .over("series", "ended")
+            .alias("speaker"),
             (pl.col("said") | (pl.col("calls") > 0)).any().over("series", "ended").alias("counts"),
         )
     )
@@ -429,8 +434,6 @@ def _corrected(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
         .drop_nulls("response_id")
         .select("response_id", pl.col("error_type").alias("why"))
     )
-    if corrections.is_empty():
-        return calls
     calls = calls.join(corrections.unique("response_id"), on="response_id", how="left", maintain_order="left")
     hit = pl.col("why").is_not_null()
     counts = [name for name in MERGED if name.endswith("_tokens")]
