@@ -7,11 +7,12 @@ export RUST_LOG ?= error
 BIN := .venv/bin
 INSTALLED := .venv/installed
 OLDEST := .venv-oldest
+CLIENTS := .venv-clients
 WORKERS ?= 2
 QUIETLY := --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: up demo test check lint types layers test-oldest bench soak fix lock clean help
+.PHONY: up demo test check lint types layers test-oldest test-clients test-matrix bench soak fix lock clean help
 
 up: $(INSTALLED)                  ## run the collector and the dashboard; Ctrl-C stops both
 	@exec $(BIN)/spanledger up $(ARGS)
@@ -38,6 +39,12 @@ layers: $(INSTALLED)              ## packages point downwards; the light part st
 test-oldest: $(OLDEST)/installed  ## the suite with the oldest versions that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -n $(WORKERS)
 
+test-clients: $(CLIENTS)/installed ## every client that is metered, in its newest version, against the provider stand-in
+	PYTHONPATH=instrumentation:collector $(CLIENTS)/bin/python -m pytest -n $(WORKERS) tests/clients
+
+test-matrix: $(INSTALLED)         ## each client in its oldest and its newest version, in an environment of its own each
+	$(BIN)/python -m tests.clients.matrix $(ARGS)
+
 bench: $(INSTALLED)               ## measure intake and the overhead of instrumentation; figures go to docs/performance.md
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/overhead.py
@@ -49,14 +56,16 @@ fix: $(INSTALLED)                 ## format, and mend what ruff can mend safely
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(INSTALLED)                ## remake requirements.lock and requirements-oldest.lock from pyproject.toml
+lock: $(INSTALLED)                ## remake the three lock files from pyproject.toml
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev \
 	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.lock
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --all-extras --group dev --upgrade --resolution lowest-direct \
 	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements-oldest.lock
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --group clients \
+	    --generate-hashes --no-annotate --no-header pyproject.toml -o requirements-clients.lock
 
 clean:                            ## remove the environments and caches; the ledger stays
-	rm -rf .venv $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv $(OLDEST) $(CLIENTS) .venv-matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 help:                             ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,4 +90,9 @@ $(OLDEST)/installed: requirements-oldest.lock pyproject.toml
 	@test -x $(OLDEST)/bin/python || python3.11 -m venv $(OLDEST)
 	@$(OLDEST)/bin/python -m pip install $(QUIETLY) --require-hashes -r requirements-oldest.lock
 	@$(OLDEST)/bin/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(CLIENTS)/installed: requirements-clients.lock | $(INSTALLED)
+	@test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install $(QUIETLY) --require-hashes -r requirements-clients.lock
 	@touch $@

@@ -11,7 +11,7 @@ from tests.clients.styles import CACHED, INPUT, MESSAGES, PROMPT, Spans, Style, 
 
 pytest.importorskip("mistralai")
 # Version 2 moved it.
-MOVED = importlib.util.find_spec("mistralai.client") is not None
+MOVED = importlib.util.find_spec("mistralai.client.basesdk") is not None
 Mistral: Any = importlib.import_module("mistralai.client" if MOVED else "mistralai").Mistral
 
 MODEL = "mistral-large-latest"

@@ -117,6 +117,6 @@ PROVIDER = Provider(
         RequestLayer(module="aiobotocore.client", owner="AioBaseClient", method="_make_api_call", style="async"),
     ),
     ask=ask,
-    tested=("1.34.116", "1.43.117"),
+    tested=("1.40.61", "1.43.117"),
     watch=watch,
 )

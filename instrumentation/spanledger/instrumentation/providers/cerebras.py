@@ -9,5 +9,5 @@ PROVIDER = Provider(
     client="cerebras-cloud-sdk",
     layers=layers("cerebras.cloud.sdk._base_client"),
     ask=asking(OPERATIONS, lambda client: "cerebras", sampling),
-    tested=("1.0.0", "1.91.0"),
+    tested=("1.15.0", "1.91.0"),
 )

@@ -80,6 +80,6 @@ PROVIDER = Provider(
         RequestLayer(module=_MODULE, owner="AsyncHttpClient", method="stream", style="async_context"),
     ),
     ask=ask,
-    tested=("5.11.0", "7.3.1"),
+    tested=("5.13.0", "7.3.1"),
     watch=watch,
 )

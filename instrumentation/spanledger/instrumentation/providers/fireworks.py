@@ -6,7 +6,7 @@ from spanledger.instrumentation.stainless import asking, layers, sampling
 
 PROVIDER = Provider(
     name="fireworks",
-    client="fireworks",
+    client="fireworks-ai",
     layers=layers("fireworks._base_client"),
     ask=asking(OPERATIONS, lambda client: "fireworks", sampling),
     tested=("1.2.0", "1.2.30"),

@@ -122,6 +122,6 @@ PROVIDER = Provider(
         RequestLayer(module="google.genai._api_client", owner="BaseApiClient", method="_async_request", style="async"),
     ),
     ask=ask,
-    tested=("1.0.0", "3.6.1"),
+    tested=("1.16.1", "3.6.1"),
     watch=watch,
 )

@@ -9,5 +9,5 @@ PROVIDER = Provider(
     client="groq",
     layers=layers("groq._base_client"),
     ask=asking(OPERATIONS, lambda client: "groq", sampling),
-    tested=("0.4.0", "1.7.0"),
+    tested=("0.13.1", "1.7.0"),
 )

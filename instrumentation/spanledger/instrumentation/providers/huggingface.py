@@ -128,6 +128,6 @@ PROVIDER = Provider(
         ),
     ),
     ask=ask,
-    tested=("0.29.0", "2.4.0"),
+    tested=("0.28.0", "2.4.0"),
     watch=watch,
 )

@@ -58,5 +58,5 @@ PROVIDER = Provider(
         RequestLayer(module="ollama._client", owner="AsyncClient", method="_request", style="async"),
     ),
     ask=ask,
-    tested=("0.4.0", "0.6.3"),
+    tested=("0.4.4", "0.6.3"),
 )
