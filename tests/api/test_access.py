@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, Issuer, is_loopback, permit
 from spanledger.api.app import create_app
 from spanledger.api.problem import Problem
-from spanledger.collector.config import ConfigError
+from spanledger.collector.config import ConfigError, load
+from spanledger.collector.settings import Api, Extensions, Settings
 from spanledger.control.keys import ROLES, Keys
 from spanledger.ledger.frame import conform
 from tests.api.running import Running, running
@@ -156,15 +157,8 @@ def test_other_machines_are_not_served_without_a_key(collector: Running, tmp_pat
     class Wide:
         control = control(tmp_path)
         limits = collector.collector.limits
-        endpoint, host = "0.0.0.0:4380", "0.0.0.0"
-
-        @property
-        def config(self) -> Any:
-            return self
-
-        @property
-        def api(self) -> Any:
-            return self
+        config = load(None, {}, data=tmp_path)
+        config = config.model_copy(update={"settings": Settings(extensions=Extensions(api=Api(endpoint="0.0.0.0:4380")))})
 
     with pytest.raises(ConfigError, match=r"extensions.api.endpoint.*spanledger keys create"):
         create_app(Wide())  # type: ignore[arg-type]

@@ -194,6 +194,7 @@ def authorise(request: Request) -> None:
     route: Any = request.scope.get("route")
     endpoint = (request.method, getattr(route, "path", request.url.path))
     request.state.caller = permit(request.app.state.access, endpoint, request.headers)
+    request.state.who = request.state.caller.name
 
 
 def permit(access: Access, endpoint: tuple[str, str], headers: Mapping[str, str]) -> Caller:

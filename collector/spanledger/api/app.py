@@ -12,6 +12,7 @@ from spanledger.api.access import Access, Issuer, authorise, is_loopback
 from spanledger.api.checks import Checks
 from spanledger.api.problem import answer_problems
 from spanledger.collector.config import ConfigError
+from spanledger.collector.settings import Api as ApiSettings
 from spanledger.control.keys import Keys
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def create_app(collector: "Collector") -> FastAPI:
     """
     api = collector.config.api
     held = Keys(collector.control)
-    access = Access(held, issuer=_issuer(api), requests_per_second=getattr(api, "requests_per_second", 0))
+    access = Access(held, issuer=_issuer(api), requests_per_second=api.requests_per_second)
     if access.open_to_all and not is_loopback(api.host):
         raise ConfigError(
             f"extensions.api.endpoint: {api.endpoint} can be reached from other machines and there is no key; "
@@ -73,6 +74,5 @@ def create_app(collector: "Collector") -> FastAPI:
     return app
 
 
-def _issuer(api: Any) -> Issuer | None:
-    given = getattr(api, "jwt", None)
-    return None if given is None else Issuer(**given.model_dump())
+def _issuer(api: ApiSettings) -> Issuer | None:
+    return None if api.jwt is None else Issuer(**api.jwt.model_dump())

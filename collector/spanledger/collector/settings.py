@@ -229,10 +229,22 @@ class Exporters(Block):
     otlp: OtlpExporter | None = None
 
 
+class Jwt(Block):
+    """extensions.api.jwt: an OpenID Connect issuer whose tokens the API takes beside its own keys"""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    roles_claim: str = "roles"
+    tenant_claim: str = "tenant"
+
+
 class Api(Listener):
     """extensions.api"""
 
     endpoint: Address = "127.0.0.1:4380"
+    requests_per_second: Annotated[int | float, Field(ge=0)] = 0  # of one key or token; 0 is no bound
+    jwt: Jwt | None = None
 
 
 class FileStorage(Block):

@@ -121,13 +121,17 @@ class Limits:
             self._repair.missed(entries)
 
     def rebuild(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """At the start: count all limits anew from the ledger, or bring shared counters up to date with it."""
+        """Count all limits anew from the ledger; bring shared counters up to date with it.
+
+        At the start, and after something else than the collector's loop has posted.
+        """
         with self._step:
             if self._covering.learns:
                 self._learned.rebuild(connection)
             if self._repair is None:
                 self.count_all(connection)
                 return
+            self._repair.look_back()
             try:
                 self._repair.step()
             except CountersAway as away:

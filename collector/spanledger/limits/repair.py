@@ -41,6 +41,11 @@ class Repair:
         since = oldest if isinstance(oldest, datetime) else self._limits.now() - LOOK_BACK
         self._missed_since = min(since, self._missed_since or since)
 
+    def look_back(self) -> None:
+        """Something else than this collector's loop may have posted lately."""
+        since = self._limits.now() - LOOK_BACK
+        self._missed_since = min(since, self._missed_since or since)
+
     def step(self) -> None:
         """Do what needs doing now. Raises `CountersAway` when nothing can be done."""
         state = self._counters.state()
