@@ -1,0 +1,67 @@
+"""`spanledger pause`: refuse all checks of a subject, see who is paused, let them go on."""
+
+import json as as_text
+from typing import Annotated, Any
+
+import typer
+
+from spanledger.cli.options import DEFAULT_DATA, Data
+
+app = typer.Typer(
+    name="pause", help="Pause a subject, see who is paused, resume. Needs a running collector.", no_args_is_help=True
+)
+
+Json = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
+
+
+@app.command("list")
+def list_(data: Data = DEFAULT_DATA, json: Json = False) -> None:
+    """Who is paused."""
+    from spanledger.cli.api_client import ApiClient
+    from spanledger.cli.table import show
+
+    found = ApiClient(data).call("GET", "/api/pauses")[1]["pauses"]
+    if json:
+        typer.echo(as_text.dumps(found, indent=2))
+        return
+    rows = [[p["id"], _whom(p), p["since"], p["until"] or "until resumed", p["reason"]] for p in found]
+    show(["pause", "whom", "since", "until", "reason"], rows, empty="nobody is paused")
+
+
+@app.command()
+def add(
+    subject: Annotated[list[str], typer.Argument(metavar="DIM=VALUE...", help="tenant=acme agent=crawler; abc* is a prefix.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever is refused reads it.")],
+    until: Annotated[str | None, typer.Option("--until", metavar="MOMENT", help="ISO 8601. [default: until resumed]")] = None,
+    data: Data = DEFAULT_DATA,
+    json: Json = False,
+) -> None:
+    """Refuse all checks of a subject."""
+    from spanledger.cli.api_client import ApiClient
+    from spanledger.cli.say import fail
+
+    selectors: dict[str, list[str]] = {}
+    for pair in subject:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            fail(f"{pair!r} is not DIM=VALUE", code=2)
+        selectors.setdefault(name, []).append(value)
+    made = ApiClient(data).call("POST", "/api/pauses", {"selectors": selectors, "reason": reason, "until": until})[1]
+    typer.echo(as_text.dumps(made, indent=2) if json else f"paused {_whom(made)} ({made['id']})")
+
+
+@app.command()
+def resume(
+    pause: Annotated[str, typer.Argument(metavar="PAUSE", help="The pause's id, as `spanledger pause list` shows it.")],
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; it stands in the audit.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Let a paused subject go on."""
+    from spanledger.cli.api_client import ApiClient
+
+    ApiClient(data).call("DELETE", f"/api/pauses/{pause}", reason=reason)
+    typer.echo("resumed")
+
+
+def _whom(pause: dict[str, Any]) -> str:
+    return " ".join(f"{name}={'|'.join(values)}" for name, values in pause["selectors"].items()) or "everyone"

@@ -1,0 +1,99 @@
+"""`spanledger limits`, `check`, `pause` and `keys`, on a real collector."""
+
+import json
+from collections.abc import Generator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from spanledger.cli.commands import app
+from spanledger.ledger.frame import conform
+from tests.api.running import Running, running
+from tests.limits.made import Clock, entries, entry
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    with running(tmp_path_factory.mktemp("data")) as up:
+        now = Clock(datetime.now(UTC))
+        up.collector.ledger.post(
+            conform(entries(*(entry(now, tenant="acme", user="u", cost_usd="0.40") for _ in range(4)))), None
+        )
+        yield up
+
+
+@pytest.fixture
+def run(collector: Running, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("SPANLEDGER_API", collector.url)
+
+    def of(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, list(words))
+        assert result.exit_code == code, result.output
+        return result
+
+    return of
+
+
+def test_a_limit_is_added_seen_changed_tried_and_removed(run: Any) -> None:
+    words = ["limits", "add", "acme", "--amount", "2", "--select", "tenant=acme", "--per", "user", "--zone", "Europe/Berlin"]
+    assert "acme" in run(*words, "--set", "grace=0.1", "--reason", "new customer").stdout
+    assert "$1.60" in run("limits", "list").stdout
+    shown = json.loads(run("limits", "show", "acme", "--json").stdout)
+    assert (shown["grace"], shown["window"]["zone"], shown["used"]) == ("0.1", "Europe/Berlin", "1.6")
+    assert "tenant=acme user=u" in run("limits", "show", "acme").stdout
+    assert "$1.60" in run("limits", "usage", "tenant=acme", "user=u").stdout
+    assert "2 refused" in run("limits", "backtest", "acme", "--amount", "1").stdout
+    assert json.loads(run("limits", "backtest", "acme", "--json").stdout)["refused"] == 0
+    assert "changed" in run("limits", "change", "acme", "--amount", "1.00").stdout
+    assert "refuse" in run("check", "tenant=acme", "user=u", "model=gpt-4o", "provider=openai", code=3).stdout
+    assert "top_up" in run("limits", "top-up", "acme", "5", "--for", "user=u", "--reason", "paid").stdout
+    assert "warn" in run("check", "tenant=acme", "user=u", "--max-output-tokens", "10").stdout
+    assert "forgot 1.6" in run("limits", "reset", "acme", "--for", "user=u", "--reason", "our bug").stdout
+    assert "removed acme" in run("limits", "remove", "acme").stdout
+    assert "no limits" in run("limits", "list").stdout
+
+
+def test_a_subject_is_paused_and_resumed(run: Any) -> None:
+    made = json.loads(run("pause", "add", "tenant=acme", "agent=crawl*", "--reason", "runaway", "--json").stdout)
+    assert "runaway" in run("check", "tenant=acme", "agent=crawler", code=3).stdout
+    assert "runaway" in run("pause", "list").stdout
+    run("pause", "resume", made["id"])
+    assert "nobody" in run("pause", "list").stdout
+    assert json.loads(run("check", "tenant=acme", "tag.a=b", "--json").stdout)["verdict"] == "allow"
+
+
+def test_what_is_wrong_is_said_in_one_line(run: Any) -> None:
+    assert "amount" in run("limits", "add", "x", "--amount", "-1", code=2).stderr
+    assert "there is no limit 'nothing'" in run("limits", "show", "nothing", code=2).stderr
+    assert "not DIM=VALUE" in run("check", "acme", code=2).stderr
+
+
+def test_without_a_collector_it_says_how_to_start_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.delenv("SPANLEDGER_API", raising=False)
+    result = CliRunner().invoke(app, ["limits", "list", "--data", str(tmp_path_factory.mktemp("none"))])
+    assert result.exit_code == 1
+    assert "spanledger up" in result.stderr
+
+
+def test_the_first_key_needs_no_key(tmp_path_factory: pytest.TempPathFactory) -> None:
+    data = ["--data", str(tmp_path_factory.mktemp("keys"))]
+
+    def of(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, ["keys", *words, *data])
+        assert result.exit_code == code, result.output
+        return result
+
+    assert "no keys" in of("list").stdout
+    secret = of("create", "first", "--role", "admin").stdout.strip()
+    assert secret.startswith("slk_")
+    [key] = json.loads(of("list", "--json").stdout)
+    assert (key["prefix"], key["roles"]) == (secret[:12], ["admin"])
+    assert secret not in of("list").stdout
+    assert "revoked first" in of("revoke", key["id"], "--reason", "lost").stdout
+    assert "closed" in of("list").stdout
+    assert "roles" in of("create", "x", "--role", "emperor", code=2).stderr
+    of("revoke", "nothing", code=2)
