@@ -42,7 +42,10 @@ def test_a_crash_between_the_post_and_the_journals_drop_doubles_nothing(tmp_path
     request, ids = calls(7)
 
     def never_drop(collector: Collector) -> None:
-        collector.journal.drop = lambda upto: None  # type: ignore[method-assign]
+        def drop(upto: int, *, reader: str = "ledger") -> None:
+            return
+
+        collector.journal.drop = drop  # type: ignore[method-assign]
 
     first = collected(tmp_path, request, before=never_drop)
     assert first.ledger.mark() == 1

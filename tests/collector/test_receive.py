@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
+from spanledger.ledger.connect import connect
 from tests.collector.made import Running, call_span, calls, eventually_stored, running
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -74,6 +75,15 @@ def test_json_delivers_and_is_answered_in_json(collector: Running) -> None:
     answer = post(collector, json.dumps(body).encode(), content_type="application/json; charset=utf-8")
     assert (answer.status_code, answer.json(), answer.headers["content-type"]) == (200, {}, "application/json")
     assert eventually_stored(collector.data, [span_id]) == [span_id]
+
+
+def test_a_call_is_visible_to_sql_soon_after_it_was_acknowledged(collector: Running) -> None:
+    body, ids = calls(2)
+    assert post(collector, body).status_code == 200
+    assert sorted(eventually_stored(collector.data, ids)) == sorted(ids)
+    with connect(collector.data) as connection:
+        rows = connection.execute("select input_tokens, cost_state from calls where span_id in (?, ?)", ids).fetchall()
+    assert rows == [(1000, "priced")] * 2
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/otlp/v1/traces", "/v1/traces/", "/v1/traces?x=1"])

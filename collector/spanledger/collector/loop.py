@@ -169,6 +169,8 @@ class Loop:
             entries = self._entries(batch)
         except Exception as error:
             self._count_once = self._steps.fresh_count_once(self._marked)
+            if isinstance(error, OSError | MemoryError):
+                raise  # a full disk is no body's fault: the whole batch is tried again
             if len(bodies) > 1:
                 middle = len(bodies) // 2
                 self._finish(self._read(bodies[:middle]))
