@@ -23,12 +23,23 @@ WHO = {
     "cloud.region": "eu-west-1",
     "server.address": "127.0.0.1",
 }
-CONVERSED = {**WHO, "gen_ai.response.finish_reasons": ("end_turn",), "gen_ai.response.service_tier": "default"}
-CONVERSED_USAGE = {
-    **WRITTEN,
-    "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 15,
-    "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 5,
-}
+CONVERSED: dict[str, Any] = {**WHO, "gen_ai.response.finish_reasons": ("end_turn",)}
+
+
+def _known(shape: str) -> set[str]:
+    """What the installed client knows of an answer; it leaves out what it does not know."""
+    model = boto3.Session(region_name="eu-west-1").client("bedrock-runtime").meta.service_model
+    return set(model.shape_for(shape).members)
+
+
+CONVERSED_USAGE: dict[str, Any] = dict(WRITTEN)
+if "cacheDetails" in _known("TokenUsage"):
+    CONVERSED_USAGE |= {
+        "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 15,
+        "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 5,
+    }
+if "serviceTier" in _known("ConverseResponse"):
+    CONVERSED["gen_ai.response.service_tier"] = "default"
 
 
 def options(url: str) -> dict[str, Any]:

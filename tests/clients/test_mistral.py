@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.clients.styles import CACHED, INPUT, MESSAGES, PROMPT, Spans, Style, gathered, raised, waited
+from tests.clients.styles import CACHED, INPUT, MESSAGES, PROMPT, Spans, Style, gathered, raised, said, usage, waited
 
 pytest.importorskip("mistralai")
 # Version 2 moved it.
-MOVED = importlib.util.find_spec("mistralai.client.basesdk") is not None
+MOVED = bool(getattr(importlib.util.find_spec("mistralai.client"), "submodule_search_locations", None))
 Mistral: Any = importlib.import_module("mistralai.client" if MOVED else "mistralai").Mistral
 
 MODEL = "mistral-large-latest"
@@ -158,3 +158,23 @@ def test_lists_of_models_are_no_calls(url: str, spans: Spans) -> None:
     with Mistral(api_key="any", server_url=url + "/mistral") as client:
         raised(lambda: client.models.list())
     assert spans.all() == []
+
+
+@pytest.mark.skipif(not MOVED, reason="the SDK had no spans of its own")
+def test_the_sdks_own_spans_are_silent_while_metered_and_come_back_after(
+    url: str, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spanledger.instrumentation import uninstrument
+
+    monkeypatch.setenv("MISTRAL_SDK_TELEMETRY", "global")
+    plain, stream = STYLES[0].use, STYLES[1].use
+    plain(url)
+    assert said(spans.one())["gen_ai.provider.name"] == "mistral_ai"
+    spans.clear()
+    stream(url)
+    assert usage(spans.one()) == CACHED
+    uninstrument()
+    spans.clear()
+    plain(url)
+    assert len(spans.all()) == 1
+    assert (spans.one().instrumentation_scope or spans.one()).name != "spanledger.instrumentation"

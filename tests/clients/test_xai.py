@@ -3,6 +3,7 @@
 import datetime
 import gc
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ WHO = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "x_ai", "gen_ai.
 WHOLE = {**WHO, "gen_ai.response.model": "grok-4-0709", "gen_ai.response.finish_reasons": ("REASON_STOP",)}
 STREAMED = {**WHOLE, "gen_ai.request.stream": True}
 COST = COST_TICKS * 1e-10
-USED = {**REASONED, "spanledger.meter.searches": 2, "gen_ai.usage.cost": COST}
+USED: dict[str, Any] = {**REASONED, "spanledger.meter.searches": 2}
+if "cost_in_usd_ticks" in import_module("xai_sdk.proto").usage_pb2.SamplingUsage.DESCRIPTOR.fields_by_name:
+    USED["gen_ai.usage.cost"] = COST
 
 
 @pytest.fixture(scope="module")

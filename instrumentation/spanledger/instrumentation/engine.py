@@ -12,7 +12,7 @@ from spanledger.instrumentation import attribution, harmless, patching, results
 from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call, forget_open_calls
 from spanledger.instrumentation.errors import LimitExceeded
-from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.provider import Provider, RequestLayer
 from spanledger.instrumentation.providers import PROVIDERS
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.tracing import Tracing
@@ -222,13 +222,19 @@ def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..
     return metered
 
 
-def silence(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A client's own starting of a span: it gives none for a request that is metered here."""
+def silence(layer: RequestLayer) -> patching.Wrap:
+    """A client's own starting of a span: there is none for a request that is metered here."""
+    if layer.style == "tracer":
+        return QuietTracer
+    instead = layer.instead or _nothing
 
-    def quiet(*args: Any, **kwargs: Any) -> Any:
-        return None if silent.get() else original(*args, **kwargs)
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def quiet(*args: Any, **kwargs: Any) -> Any:
+            return instead(*args, **kwargs) if silent.get() else original(*args, **kwargs)
 
-    return quiet
+        return quiet
+
+    return wrap
 
 
 def _guard(settings: Settings) -> "Guard | None":
@@ -316,7 +322,7 @@ def enter(provider: Provider, call: Call | None) -> Callable[[], None]:
     return leave
 
 
-def _nothing() -> None:
+def _nothing(*_: Any, **__: Any) -> None:
     pass
 
 
@@ -344,7 +350,7 @@ def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
             of = provider if layer.ask is None else dataclasses.replace(provider, ask=layer.ask)
             targets.setdefault(layer.module, []).append((layer, _bound(meters[layer.style], of)))
         for layer in provider.silence:
-            targets.setdefault(layer.module, []).append((layer, silence if layer.style == "sync" else QuietTracer))
+            targets.setdefault(layer.module, []).append((layer, silence(layer)))
     return targets
 
 

@@ -21,7 +21,8 @@ class RequestLayer:
     """The one method every request of a client passes: `owner.method` in `module`.
 
     A client that has no such method has one layer a method, each with an `ask` of its own. The style "tracer" is for
-    `silence` alone: `method` names a tracer that the module keeps.
+    `silence` alone: `method` names a tracer that the module keeps. `instead` is what a silenced function does, where to
+    give None is not enough.
     """
 
     module: str
@@ -29,13 +30,14 @@ class RequestLayer:
     method: str
     style: Style
     ask: Ask | None = None
+    instead: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One client library. `tested` are the oldest and newest versions that the suite has run with.
 
-    `silence` names functions of the client that start spans of its own; they give None while we meter the call.
+    `silence` names functions of the client that start spans of its own; they give nothing while we meter the call.
     `watch` is for results of a kind that no other client has; None leaves them to `results.watch`.
     """
 

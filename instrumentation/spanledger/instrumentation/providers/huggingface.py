@@ -105,7 +105,9 @@ def watch(call: Call, result: Any) -> Any:
         call.end()
         return None
 
-    def see(line: str) -> None:
+    def see(line: str | bytes) -> None:
+        # Bytes before version 1.
+        line = line.decode() if isinstance(line, bytes) else line
         if line.startswith("data:") and (said := line[5:].strip()) != "[DONE]":
             event = json.loads(said)
             if type(event) is dict:

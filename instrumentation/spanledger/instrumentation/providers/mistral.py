@@ -77,6 +77,10 @@ def _layers(module: str) -> tuple[RequestLayer, ...]:
     )
 
 
+def _no_span(tracing_enabled: bool, tracer: Any, span: Any, operation_id: str, request: Any) -> tuple[Any, Any]:
+    return request, span
+
+
 PROVIDER = Provider(
     name="mistral",
     client="mistralai",
@@ -88,5 +92,15 @@ PROVIDER = Provider(
         *_layers("mistralai.basesdk"),
     ),
     ask=ask,
+    # The SDK emits a span of its own around the same request when MISTRAL_SDK_TELEMETRY asks for it.
+    silence=(
+        RequestLayer(
+            module="mistralai.client._hooks.tracing",
+            owner="",
+            method="get_traced_request_and_span",
+            style="sync",
+            instead=_no_span,
+        ),
+    ),
     tested=("1.5.0", "3.7.0"),
 )
