@@ -125,7 +125,12 @@ class Collector:
             self._opened.append("control")
             self.prices = open_prices(self.control, self.data, config.settings.processors.prices.made())
             self.limits = Limits(
-                self.control, self.prices, history=lambda: connect(config.ledger), folder=self.data, metrics=self.registry
+                self.control,
+                self.prices,
+                history=lambda: connect(config.ledger),
+                folder=self.data,
+                counters=config.settings.extensions.counters.url,
+                metrics=self.registry,
             )
             self._opened.append("limits")
             self.limits.configure(config.settings.extensions.limits)
