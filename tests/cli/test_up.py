@@ -35,7 +35,7 @@ def test_up_prints_the_addresses_and_the_line_and_stops_cleanly(tmp_path: Path) 
         host, _, port = url_of(up.out, "OTLP/gRPC").partition(":")
         socket.create_connection((host, int(port)), timeout=30).close()
         # The ports are not the default ones: the application must be told.
-        assert f"OTEL_EXPORTER_OTLP_ENDPOINT=http://{url_of(up.out, 'OTLP/HTTP')}" in up.out
+        assert f"OTEL_EXPORTER_OTLP_ENDPOINT={url_of(up.out, 'OTLP/HTTP')}" in up.out
         children = children_of(up.process.pid) if sys.platform == "linux" else []
         assert up.told(signal.SIGINT) == 0, up.err
         assert [child for child in children if alive(child)] == []
