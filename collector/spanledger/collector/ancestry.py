@@ -15,7 +15,7 @@ DEEPEST = 64
 
 @dataclass(slots=True)
 class Ancestry:
-    """`parent[i]` is the row of i's parent, -1 where there is none or it is not known; `dangling` where it is named but not known."""
+    """`parent[i]` is the row of i's parent, -1 for none or one that is not known; `dangling[i]`: it is named but not known."""
 
     parent: Ints
     dangling: Flags

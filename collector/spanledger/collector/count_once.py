@@ -32,7 +32,7 @@ class Older(Protocol):
     """Evidence that memory has let go of, looked up in the ledger."""
 
     def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
-        """Entries (`COLUMNS`) that occurred since then and share a trace, response id, request id or fingerprint with these records."""
+        """Entries (`COLUMNS`) that occurred since then and share a trace, an id or a fingerprint with these records."""
         ...
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
@@ -91,8 +91,7 @@ class CountOnce:
     def due(self, *, now: datetime) -> pl.DataFrame:
         """Entries that only the passing of time decides: an aggregate below which nothing was counted, a metric alone."""
         ripe = moment(now) - int(self._counting.quiet.total_seconds() * 1e6)
-        first = self._waiting["arrived"].min()
-        if first is None or int(first) > ripe:  # type: ignore[call-overload]
+        if not (self._waiting["arrived"] <= ripe).any():
             return pl.DataFrame(schema=COLUMNS)
         ids = self._waiting.filter(pl.col("arrived") <= ripe)["entry_id"]
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)

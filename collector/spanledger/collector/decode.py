@@ -24,11 +24,28 @@ __all__ = ["Rejected", "Telemetry", "Undecodable", "decode"]
 
 #: Columns of `Telemetry.records`. Times are nanoseconds since 1970 as sent; ids are hex, null when empty.
 RECORDS: dict[str, Any] = {
-    "signal": pl.String, "body": pl.Int64, "resource": pl.Int64, "scope": pl.Int64,
-    "trace_id": pl.String, "span_id": pl.String, "parent_span_id": pl.String, "name": pl.String, "text": pl.String,
-    "kind": pl.Int32, "start": pl.UInt64, "end": pl.UInt64, "observed": pl.UInt64, "status": pl.Int32, "exception": pl.String, "digest": pl.String,
-    "value": pl.Float64, "points": pl.Float64, "temporality": pl.Int32, "monotonic": pl.Boolean, "unit": pl.String,
-}  # fmt: skip
+    "signal": pl.String,
+    "body": pl.Int64,
+    "resource": pl.Int64,
+    "scope": pl.Int64,
+    "trace_id": pl.String,
+    "span_id": pl.String,
+    "parent_span_id": pl.String,
+    "name": pl.String,
+    "text": pl.String,
+    "kind": pl.Int32,
+    "start": pl.UInt64,
+    "end": pl.UInt64,
+    "observed": pl.UInt64,
+    "status": pl.Int32,
+    "exception": pl.String,
+    "digest": pl.String,
+    "value": pl.Float64,
+    "points": pl.Float64,
+    "temporality": pl.Int32,
+    "monotonic": pl.Boolean,
+    "unit": pl.String,
+}
 
 #: Columns of `Telemetry.attributes` and `.resources`: `row` is the record's or resource's, `key` indexes `Telemetry.keys`.
 ATTRIBUTES: dict[str, Any] = {
@@ -72,7 +89,7 @@ def decode(bodies: Sequence[Received]) -> Telemetry:
         telemetry.rejected += rejected
         telemetry.seen += len(envelope.records)
         about_models = _about_models(envelope)
-        kept.append((cast(Signal, signal), _chosen(envelope, about_models)))
+        kept.append((signal, _chosen(envelope, about_models)))
         if signal == "traces" and about_models.any() and not about_models.all():
             links.append(_links(envelope.records.filter(pa.array(~about_models))))
     if not any(len(envelope.records) for _, envelope in kept):

@@ -137,7 +137,7 @@ def _langfuse(found: Mapping[str, Any]) -> dict[str, Any]:
         if _is_count(v) and k in ("cache_creation_input_tokens", "input_cache_creation", "input_cache_write")
     )
     reasoning = sum(v for k, v in found.items() if _is_count(v) and k in ("output_reasoning_tokens", "output_reasoning"))
-    inputs = [v for k, v in found.items() if _is_count(v) and (k.startswith("input") or k.startswith("cache_"))]
+    inputs = [v for k, v in found.items() if _is_count(v) and k.startswith(("input", "cache_"))]
     outputs = [v for k, v in found.items() if _is_count(v) and k.startswith("output")]
     counts: dict[str, Any] = {"input": sum(inputs) if inputs else None, "output": sum(outputs) if outputs else None}
     # A detail of 0 is not told apart from one that is not given.

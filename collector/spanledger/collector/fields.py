@@ -45,8 +45,9 @@ class Fields:
 def dialects_of(telemetry: Telemetry) -> tuple[Ints, Flags]:
     """Index into DIALECTS for each record, and whether it was proved at all; by scope first, then by marker."""
     records, attributes = telemetry.records, telemetry.attributes
-    by_scope = np.array([-1 if (found := dialect_of_scope(*scope)) is None else found for scope in telemetry.scopes] or [-1])
-    found = by_scope[records["scope"].to_numpy()].astype(np.int64) if records.height else np.empty(0, dtype=np.int64)
+    of_scopes = [dialect_of_scope(*scope) for scope in telemetry.scopes]
+    by_scope = np.array([-1 if of_scope is None else of_scope for of_scope in of_scopes] or [-1], dtype=np.int64)
+    found = by_scope[records["scope"].to_numpy()] if records.height else np.empty(0, dtype=np.int64)
     last = len(DIALECTS) - 1
     markers = marker_dialects()
     of_key = np.array([markers.get(key, last + 1) for key in telemetry.keys] or [last + 1])
@@ -112,9 +113,9 @@ def _read(
     cut[row[values.cut]] = True
     # The winner of each (record, field) is written last.
     order = np.argsort(-rank[fits], kind="stable")
-    at = np.flatnonzero(fits)[order]
+    written = np.flatnonzero(fits)[order]
     winner = np.full((len(FIELDS), rows), len(chosen), dtype=np.int64)
-    winner[field[at], row[at]] = at
+    winner[field[written], row[written]] = written
     numbers = np.append(values.numbers, np.nan)
     texts = pl.concat([values.texts, pl.Series("texts", [None], dtype=pl.String)])
     columns: list[pl.Series] = []

@@ -25,8 +25,18 @@ _MOST_BUCKETS = 64
 
 #: The rules by which a record is taken for a repetition of another, or for no call; 0 is none.
 RULES = (
-    "", "same_response_id", "same_request_id", "same_span", "leaf_in_leaf", "fingerprint", "repeat", "never_billed", "aggregate", "metric", "waits",
-)  # fmt: skip
+    "",
+    "same_response_id",
+    "same_request_id",
+    "same_span",
+    "leaf_in_leaf",
+    "fingerprint",
+    "repeat",
+    "never_billed",
+    "aggregate",
+    "metric",
+    "waits",
+)
 RULE = {name: code for code, name in enumerate(RULES)}
 
 

@@ -141,7 +141,10 @@ def _metric(metric: dict[str, Any]) -> bytes:
 
 
 def _number_point(point: dict[str, Any]) -> NumberDataPoint:
-    times = {"start_time_unix_nano": _whole(point.get("startTimeUnixNano")), "time_unix_nano": _whole(point.get("timeUnixNano"))}
+    times: dict[str, Any] = {
+        "start_time_unix_nano": _whole(point.get("startTimeUnixNano")),
+        "time_unix_nano": _whole(point.get("timeUnixNano")),
+    }
     if point.get("asInt") is not None:
         return NumberDataPoint(attributes=_attributes(point), as_int=_whole(point["asInt"]), **times)
     return NumberDataPoint(attributes=_attributes(point), as_double=_real(point.get("asDouble", 0)), **times)

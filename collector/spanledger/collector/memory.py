@@ -112,7 +112,7 @@ class Memory:
         """Mark calls of emitters with several voices, of the same input and at about the same time as one of these."""
         narrow = self.evidence.select("emitter_key", "input_tokens", "started", "ended")
         ours = narrow[wanted]
-        first, last = int(ours["started"].min()) - SLACK_MICROS, int(ours["ended"].max()) + SLACK_MICROS  # type: ignore[call-overload]
+        first, last = ours["started"].to_numpy().min() - SLACK_MICROS, ours["ended"].to_numpy().max() + SLACK_MICROS
         around = ((narrow["started"] <= last) & (narrow["ended"] >= first)).fill_null(False).to_numpy()
         candidates = np.flatnonzero(talking & around)
         hits = _prints(narrow[candidates], candidates).join(
@@ -167,8 +167,8 @@ class Memory:
         kept = self.evidence.select(keep.alias("k"))["k"].to_numpy()
         if kept.all():
             return
-        gone = self.evidence["arrived"].filter(pl.Series(~kept)).max()
-        self.horizon = max(int(gone), self.horizon or 0)  # type: ignore[call-overload]
+        gone = self.evidence["arrived"].to_numpy()[~kept].max()
+        self.horizon = max(int(gone), self.horizon or 0)
         self.evidence = self.evidence.filter(pl.Series(kept)).rechunk()
         self.version, self.standing = self.version[kept], self.standing[kept]
         here = np.flatnonzero(self.standing >= 0)
@@ -199,9 +199,14 @@ def keyed(evidence: pl.DataFrame) -> pl.DataFrame:
         return pl.when(there).then(hashed).otherwise(pl.lit(0, dtype=pl.UInt64)).alias(name)
 
     return evidence.with_columns(
-        key("entry_key", "entry_id"), key("trace_key", "trace_id"), key("span_key", "trace_id", own), key("parent_key", "trace_id", above),
-        key("response_key", "response_id"), key("request_key", "request_id"), key("emitter_key", "emitter"),
-    )  # fmt: skip
+        key("entry_key", "entry_id"),
+        key("trace_key", "trace_id"),
+        key("span_key", "trace_id", own),
+        key("parent_key", "trace_id", above),
+        key("response_key", "response_id"),
+        key("request_key", "request_id"),
+        key("emitter_key", "emitter"),
+    )
 
 
 def as_kept(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:

@@ -25,9 +25,10 @@ _PROVIDERS: Mapping[str, tuple[str, ...]] = {
 _CANONICAL = {alias: name for name, aliases in _PROVIDERS.items() for alias in aliases}
 
 #: Frameworks and gateways that put their own name where the provider's belongs.
-_NOT_PROVIDERS = frozenset(
-    "strands-agents microsoft.agent_framework langchain langgraph crewai spring_ai github litellm ag2 autogen llamaindex llama_index haystack".split()
-)
+_NOT_PROVIDERS = frozenset((
+    "strands-agents", "microsoft.agent_framework", "langchain", "langgraph", "crewai", "spring_ai", "github",
+    "litellm", "ag2", "autogen", "llamaindex", "llama_index", "haystack",
+))  # fmt: skip
 
 _HOSTS: tuple[tuple[str, str], ...] = (
     (r"\.openai\.azure\.com|\.cognitiveservices\.azure\.com", "azure.ai.openai"),
@@ -64,9 +65,10 @@ _MODELS: tuple[tuple[str, str], ...] = (
 )
 
 #: Those who answer in OpenAI's form, where cached input is inside the input.
-_LIKE_OPENAI = frozenset(
-    "openai azure.ai.openai azure.ai.inference mistral_ai deepseek groq x_ai perplexity moonshot_ai openrouter together fireworks cerebras".split()
-)
+_LIKE_OPENAI = frozenset((
+    "openai", "azure.ai.openai", "azure.ai.inference", "mistral_ai", "deepseek", "groq", "x_ai", "perplexity",
+    "moonshot_ai", "openrouter", "together", "fireworks", "cerebras",
+))  # fmt: skip
 
 
 @lru_cache(maxsize=65_536)

@@ -30,7 +30,7 @@ class LedgerEvidence:
         self._data, self._options = data, storage_options
 
     def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
-        """Entries occurred since then, around the time of these records, that share a trace, an id, or service and input with one.
+        """Entries around the time of these records that share a trace, an id, or service and input with one.
 
         What ended before `horizon` (microseconds) may also lie inside something longer; what ended later can only contain it.
         """
@@ -45,7 +45,8 @@ class LedgerEvidence:
             where day between $first and $last and occurred_at between $begin and $end
               and (trace_id in (select trace_id from late) or response_id in (select response_id from late)
                    or request_id in (select request_id from late)
-                   or (input_tokens, coalesce(service, '')) in (select (input_tokens, coalesce(service, '')) from late where said))
+                   or (input_tokens, coalesce(service, '')) in (select (input_tokens, coalesce(service, ''))
+                                                                from late where said))
         """
         wanted = late.select(
             "trace_id", "response_id", "request_id", "input_tokens", "service", pl.col("said").fill_null(False)

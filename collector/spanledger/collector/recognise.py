@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 
 from spanledger.collector import identity, names, roles
@@ -15,8 +14,10 @@ from spanledger.collector.attribution import Attribution
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import WHO
-from spanledger.collector.embedded import cost_in, model_in
+from spanledger.collector.embedded import cost_in
 from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources
+from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
+from spanledger.collector.payee import paid
 from spanledger.collector.points import metric_records
 from spanledger.collector.usage import FLAGS, normalise
 from spanledger.ledger.frame import COLUMNS
@@ -25,22 +26,26 @@ from spanledger.ledger.frame import COLUMNS
 EARLIEST = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
 LATEST_SKEW = timedelta(days=1)
 
-#: Attributes with prompts, answers or whole requests in them: never kept.
-_CONTENT = (
-    r"message|prompt|completion|content|\binput\b|\boutput\b|input\.value|output\.value|instructions|definitions|arguments|result|embedding"
-    r"|llm_request|llm_response|request_data|response_data|raw|json_schema|invocation_parameters|usage_object|\btools?\b|documents|schema|response$"
-    r"|choices|hidden_params|model_request_parameters|user_api_key|stack|traceback"
-)
-LONGEST_REST = 256
 
 #: What evidence holds beside the columns of an entry.
 EXTRA: dict[str, Any] = {
-    "role": pl.String, "name": pl.String, "family": pl.String, "emitter": pl.String, "started": pl.Int64, "ended": pl.Int64, "said": pl.Boolean,
-    "detail": pl.Int64, "rank": pl.Int64, "status": pl.Int64, "cumulative": pl.Boolean, "synthetic": pl.Boolean, "series": pl.String,
+    "role": pl.String,
+    "name": pl.String,
+    "family": pl.String,
+    "emitter": pl.String,
+    "started": pl.Int64,
+    "ended": pl.Int64,
+    "said": pl.Boolean,
+    "detail": pl.Int64,
+    "rank": pl.Int64,
+    "status": pl.Int64,
+    "cumulative": pl.Boolean,
+    "synthetic": pl.Boolean,
+    "series": pl.String,
     **{f"resource_{who}": pl.String for who in WHO},
-}  # fmt: skip
+}
 
-EVIDENCE: dict[str, Any] = {**{name: kind for name, kind in COLUMNS.items()}, **EXTRA}
+EVIDENCE: dict[str, Any] = {**COLUMNS, **EXTRA}
 
 
 def recognise(telemetry: Telemetry, attribution: Attribution | None = None) -> pl.DataFrame:
@@ -67,7 +72,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None) -> p
     evidence = _columns(_finished(_spoken(frame), telemetry, fields, attribution))
     measured = metric_records(frame, telemetry)
     if not measured.is_empty():
-        measured = _finished(_outcomes(normalise(_providers(measured))), telemetry, fields, attribution)
+        measured = _finished(_outcomes(normalise(paid(measured))), telemetry, fields, attribution)
         evidence = pl.concat([evidence, _columns(measured)])
     return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], how="diagonal_relaxed")
 
@@ -89,7 +94,7 @@ _SERVICE = {
 
 def _service(telemetry: Telemetry) -> pl.DataFrame:
     """Service, environment and emitter of each resource; few enough to be read one by one."""
-    count = int(telemetry.records["resource"].max()) + 1  # type: ignore[call-overload]
+    count = _count(telemetry.records["resource"])
     found: list[dict[str, str]] = [{} for _ in range(count)]
     for row, key, text in telemetry.resources.select("row", "key", "text").iter_rows():
         if row < count and text:
@@ -98,9 +103,13 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
         name: [next((attributes[key] for key in keys if key in attributes), None) for attributes in found]
         for name, keys in _SERVICE.items()
     }
-    frame = pl.DataFrame(columns, schema={name: pl.String for name in columns})
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     emitter = pl.concat_str([pl.col(name).fill_null("") for name in ("namespace", "service", "instance")], separator="/")
     return frame.select("service", "environment", emitter.alias("emitter"))
+
+
+def _count(indexes: pl.Series) -> int:
+    return int(indexes.to_numpy().max()) + 1
 
 
 def _linked(links: pl.DataFrame) -> pl.DataFrame:
@@ -126,48 +135,12 @@ def _spoken(frame: pl.DataFrame) -> pl.DataFrame:
         .str.slice(0, LONGEST_REST)
         .alias("name")
     )
-    return _roles(_outcomes(normalise(_providers(roles.classify(frame)))))
+    return _roles(_outcomes(normalise(paid(roles.classify(frame)))))
 
 
 def _finished(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
     frame = _ranked(_identified(_times(frame)))
-    return _rest(_tags(frame, telemetry, attribution), telemetry, fields)
-
-
-def _providers(frame: pl.DataFrame) -> pl.DataFrame:
-    """Who is paid, for which model, of which family."""
-    # Azure AI Inference writes its operation where the requested model belongs.
-    asked = pl.when(pl.col("request_model").ne_missing(pl.col("operation"))).then("request_model")
-    nameless = frame["response_model"].is_null() & frame["request_model"].is_null() & frame["model_hint"].is_not_null()
-    hint = names.mapped(
-        frame["model_hint"].zip_with(nameless, pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)), model_in
-    )
-    frame = frame.with_columns(
-        asked.alias("requested_model"),
-        hint.alias("hinted"),
-        names.mapped(frame["provider"], names.provider).alias("named"),
-        names.mapped(frame["server_address"], names.provider_at).alias("answering"),
-        names.mapped(frame["server_address"], names.region_at).alias("hosted"),
-        pl.Series("usual", [d.provider or None for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
-    )
-    frame = frame.with_columns(
-        names.mapped(
-            frame.select(pl.coalesce("response_model", "requested_model", "hinted").alias("m"))["m"], names.unprefixed
-        ).alias("model"),
-        pl.coalesce("requested_model", "hinted").alias("requested_model"),
-        pl.coalesce("region", "hosted", "resource_region").alias("region"),
-    )
-    by_model = names.mapped(frame["model"], names.provider_of_model)
-    named, answering = pl.col("named"), pl.col("answering")
-    frame = frame.with_columns(
-        pl.when(answering.is_not_null() & (named.is_null() | named.is_in(["openai", "anthropic", "gcp.gen_ai"])))
-        .then(answering)
-        .otherwise(pl.coalesce(named, "usual", by_model))
-        .alias("provider")
-    )
-    distinct = frame.select("provider", "model").unique()
-    families = distinct.with_columns(pl.Series("family", [names.family(pair) for pair in distinct.iter_rows()], dtype=pl.String))
-    return frame.join(families, on=["provider", "model"], how="left", nulls_equal=True, maintain_order="left")
+    return with_rest(with_tags(frame, telemetry, attribution), telemetry, fields)
 
 
 def _outcomes(frame: pl.DataFrame) -> pl.DataFrame:
@@ -298,67 +271,6 @@ def _flagged(frame: pl.DataFrame) -> pl.Series:
     return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(pl.Series(inverse))
 
 
-def _tags(frame: pl.DataFrame, telemetry: Telemetry, attribution: Attribution) -> pl.DataFrame:
-    of_key = pl.Series("tag", [attribution.tag(key) for key in telemetry.keys], dtype=pl.String)
-    empty = pl.Series("tags", [[]], dtype=COLUMNS["tags"])
-    if of_key.null_count() == of_key.len():
-        return frame.with_columns(empty.new_from_index(0, frame.height))
-    wanted = of_key.is_not_null()[telemetry.attributes["key"]]
-    tagged = telemetry.attributes.filter(wanted)
-    value = pl.coalesce("text", pl.col("whole").cast(pl.String), pl.col("real").cast(pl.String), pl.col("flag").cast(pl.String))
-    lists = (
-        tagged.select(
-            pl.col("row").alias("at"),
-            of_key[tagged["key"]].alias("key"),
-            value.str.strip_chars('"').str.slice(0, 256).alias("value"),
-        )
-        .drop_nulls("value")
-        .unique(["at", "key"], keep="first", maintain_order=True)
-        .group_by("at")
-        .agg(pl.struct("key", "value").sort_by("key").alias("tags"))
-    )
-    return frame.join(lists, on="at", how="left", maintain_order="left").with_columns(
-        pl.col("tags").fill_null(pl.lit(empty).first())
-    )
-
-
-def _rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.DataFrame:
-    """What no field took, as a JSON object, for calls only and without content."""
-    content = pl.Series([bool(name) for name in telemetry.keys], dtype=pl.Boolean) & ~pl.Series(
-        "k", telemetry.keys, dtype=pl.String
-    ).str.contains(_CONTENT)
-    calls = np.zeros(telemetry.records.height, dtype=bool)
-    calls[frame.filter(pl.col("role") == "leaf")["at"].to_numpy()] = True
-    attributes = telemetry.attributes
-    wanted = ~fields.used & content.to_numpy()[attributes["key"].to_numpy()] & calls[attributes["row"].to_numpy()]
-    if not wanted.any():
-        return frame.with_columns(pl.lit(None, dtype=pl.String).alias("attributes"))
-    quoted = pl.Series("key", [orjson.dumps(key[:LONGEST_REST]).decode() for key in telemetry.keys], dtype=pl.String)
-    rest = attributes.filter(pl.Series(wanted)).filter(
-        pl.col("text").is_null() | (pl.col("text").str.len_bytes() <= LONGEST_REST)
-    )
-    text = (
-        pl.col("text")
-        .str.replace_all("\\", "\\\\", literal=True)
-        .str.replace_all('"', '\\"', literal=True)
-        .str.replace_all(r"[\x00-\x1f\x7f]", " ")
-    )
-    value = pl.coalesce(
-        pl.lit('"') + text + pl.lit('"'),
-        pl.col("whole").cast(pl.String),
-        pl.when(pl.col("real").is_finite()).then(pl.col("real").cast(pl.String)),
-        pl.when(pl.col("flag")).then(pl.lit("true")).when(~pl.col("flag")).then(pl.lit("false")),
-    )
-    objects = (
-        rest.select(pl.col("row").alias("at"), pl.concat_str([quoted[rest["key"]], pl.lit(": "), value]).alias("pair"))
-        .drop_nulls("pair")
-        .group_by("at", maintain_order=True)
-        .agg(pl.col("pair").head(64))
-        .select("at", pl.concat_str([pl.lit("{"), pl.col("pair").list.join(", "), pl.lit("}")]).alias("attributes"))
-    )
-    return frame.join(objects, on="at", how="left", maintain_order="left")
-
-
 def _columns(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame in the columns of `EVIDENCE`."""
     cost = pl.coalesce("cost", "cost_micros", names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64))
@@ -419,7 +331,7 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         "flags": _flagged(frame),
     }
     given |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
-    known = {name: given.get(name, pl.col(name) if name in frame.columns else pl.lit(None)) for name in EVIDENCE}
+    known: dict[str, Any] = {name: given.get(name, pl.col(name) if name in frame.columns else pl.lit(None)) for name in EVIDENCE}
     return frame.select(
         (pl.lit(value) if isinstance(value, pl.Series) else value).cast(EVIDENCE[name], strict=False).alias(name)
         for name, value in known.items()

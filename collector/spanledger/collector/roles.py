@@ -10,25 +10,53 @@ from spanledger.collector.dialects.dialect import Role
 
 #: `gen_ai.operation.name` and what stands in its place in older emitters.
 OPERATIONS: Mapping[str, Role] = {
-    "chat": "leaf", "generate_content": "leaf", "text_completion": "leaf", "embeddings": "leaf", "llm_call": "leaf", "rerank": "leaf",
-    "image_generation": "leaf", "image_edit": "leaf", "speech": "leaf", "text_to_speech": "leaf", "speech_to_text": "leaf",
-    "transcription": "leaf", "translation": "leaf", "video_generation": "leaf", "moderation": "leaf", "responses": "leaf",
-    "invoke_agent": "agent", "invoke_workflow": "span", "execute_tool": "tool",
-    "fetch_response": "never", "count_tokens": "never", "create_batch": "never",
-}  # fmt: skip
+    "chat": "leaf",
+    "generate_content": "leaf",
+    "text_completion": "leaf",
+    "embeddings": "leaf",
+    "llm_call": "leaf",
+    "rerank": "leaf",
+    "image_generation": "leaf",
+    "image_edit": "leaf",
+    "speech": "leaf",
+    "text_to_speech": "leaf",
+    "speech_to_text": "leaf",
+    "transcription": "leaf",
+    "translation": "leaf",
+    "video_generation": "leaf",
+    "moderation": "leaf",
+    "responses": "leaf",
+    "invoke_agent": "agent",
+    "invoke_workflow": "span",
+    "execute_tool": "tool",
+    "fetch_response": "never",
+    "count_tokens": "never",
+    "create_batch": "never",
+}
 
 #: Names of log events that any emitter of the conventions may use.
 EVENTS: Mapping[str, Role] = {
     "gen_ai.client.inference.operation.details": "leaf",
-    "gen_ai.choice": "never", "gen_ai.user.message": "never", "gen_ai.system.message": "never", "gen_ai.assistant.message": "never",
+    "gen_ai.choice": "never",
+    "gen_ai.user.message": "never",
+    "gen_ai.system.message": "never",
+    "gen_ai.assistant.message": "never",
     "gen_ai.tool.message": "never",
-}  # fmt: skip
+}
 
 #: What the dialects' own classes are called as operations.
 _CALLED: Mapping[str, str] = {
-    "LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank", "generation": "chat", "embedding": "embeddings", "CHAT_MODEL": "chat",
-    "chat": "chat", "completion": "text_completion", "rerank": "rerank", "llm": "chat",
-}  # fmt: skip
+    "LLM": "chat",
+    "EMBEDDING": "embeddings",
+    "RERANKER": "rerank",
+    "generation": "chat",
+    "embedding": "embeddings",
+    "CHAT_MODEL": "chat",
+    "chat": "chat",
+    "completion": "text_completion",
+    "rerank": "rerank",
+    "llm": "chat",
+}
 
 #: Events that are failures by their name.
 FAILURES = frozenset(("api_error", "claude_code.api_error", "gemini_cli.api_error", "codex.sse_event/response.failed"))

@@ -24,9 +24,32 @@ def _prefixes() -> list[str]:
     """The shortest beginnings of attribute names by which a record about a model is found."""
     names = {name for row in (SHARED, ATTRIBUTION, *(d.aliases for d in DIALECTS)) for names in row.values() for name in names}
     names |= {marker for dialect in DIALECTS for marker in dialect.markers}
-    wide = ("gen_ai.", "llm.", "ai.usage", "ai.response", "ai.model", "ai.telemetry", "ai.operationId", "langfuse.", "mlflow.", "traceloop.",
-            "langsmith.", "litellm", "anthropic.", "cursor.", "codex.", "claude_code", "gemini_cli", "copilot", "spanledger.", "strands.",
-            "embedding.", "openinference.", "ag2.", "opencode.")  # fmt: skip
+    wide = (
+        "gen_ai.",
+        "llm.",
+        "ai.usage",
+        "ai.response",
+        "ai.model",
+        "ai.telemetry",
+        "ai.operationId",
+        "langfuse.",
+        "mlflow.",
+        "traceloop.",
+        "langsmith.",
+        "litellm",
+        "anthropic.",
+        "cursor.",
+        "codex.",
+        "claude_code",
+        "gemini_cli",
+        "copilot",
+        "spanledger.",
+        "strands.",
+        "embedding.",
+        "openinference.",
+        "ag2.",
+        "opencode.",
+    )
     return [*wide, *sorted(n for n in names if not _TOO_COMMON.match(n) and not n.startswith(wide))]
 
 

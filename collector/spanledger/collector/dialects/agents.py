@@ -90,16 +90,24 @@ CLAUDE_CODE = Dialect(
     # `gen_ai.response.id` holds the request's id here.
     not_read=("response_id",),
     names={
-        "claude_code.llm_request": "leaf", "claude_code.api_request": "leaf", "api_request": "leaf", "claude_code.api_error": "leaf",
-        "api_error": "leaf", "assistant_response": "repeat", "claude_code.assistant_response": "repeat", "claude_code.interaction": "agent",
-        "claude_code.tool": "tool", "claude_code.tool.execution": "tool", "claude_code.tool.blocked_on_user": "tool",
+        "claude_code.llm_request": "leaf",
+        "claude_code.api_request": "leaf",
+        "api_request": "leaf",
+        "claude_code.api_error": "leaf",
+        "api_error": "leaf",
+        "assistant_response": "repeat",
+        "claude_code.assistant_response": "repeat",
+        "claude_code.interaction": "agent",
+        "claude_code.tool": "tool",
+        "claude_code.tool.execution": "tool",
+        "claude_code.tool.blocked_on_user": "tool",
     },
     cache={"*": "apart"},
     reasoning={"*": "in"},
     loses=("reasoning",),
     provider="anthropic",
     authority=("logs", "traces", "metrics"),
-)  # fmt: skip
+)
 
 CODEX = Dialect(
     name="codex",

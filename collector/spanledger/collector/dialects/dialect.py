@@ -30,7 +30,7 @@ def _nothing() -> Mapping[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One row of the table. The first dialect whose scope matches reads a record; if none does, the first whose marker it carries."""
+    """One row of the table. The first dialect whose scope matches reads a record, else the first whose marker it carries."""
 
     name: str
     #: instrumentation scopes: exact, or a prefix with a trailing `*`

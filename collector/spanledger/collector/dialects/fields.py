@@ -25,7 +25,8 @@ AMOUNTS: Mapping[str, float] = {
 
 TEXTS = (
     "provider", "request_model", "response_model", "model_hint", "operation", "class", "subclass", "event",
-    "response_id", "request_id", "event_id", "hold_id", "service_tier", "server_address", "region", "finish_reason", "error_type", "error_text",
+    "response_id", "request_id", "event_id", "hold_id", "service_tier", "server_address", "region", "finish_reason",
+    "error_type", "error_text",
     "streamed", "cache_hit", "batch", "cut_short", "estimated",
     "tenant", "project", "user", "agent", "session",
     "raw", "raw_cost",
@@ -49,7 +50,9 @@ SHARED: Mapping[str, tuple[str, ...]] = {
         "gen_ai.response.model", "llm.response.model_name", "llm.model_name", "ai.response.model",
         "langfuse.observation.model.name", "mlflow.llm.model", "cursor.model.name",
     ),
-    "model_hint": ("llm.invocation_parameters", "embedding.invocation_parameters", "traceloop.association.properties.ls_model_name"),
+    "model_hint": (
+        "llm.invocation_parameters", "embedding.invocation_parameters", "traceloop.association.properties.ls_model_name",
+    ),
     "operation": ("gen_ai.operation.name",),
     "event": ("event.name",),
     "response_id": ("gen_ai.response.id", "ai.response.id", "cursor.usage_event.id"),
@@ -58,7 +61,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "hold_id": ("spanledger.hold.id",),
     "input": (
         "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt", "ai.usage.inputTokens",
-        "ai.usage.promptTokens", "ai.usage.tokens", "llm.usage.prompt_tokens", "input_token_count", "cursor.api.request.input_tokens",
+        "ai.usage.promptTokens", "ai.usage.tokens", "llm.usage.prompt_tokens", "input_token_count",
+        "cursor.api.request.input_tokens",
     ),
     "output": (
         "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion", "ai.usage.outputTokens",
@@ -66,14 +70,17 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     ),
     "cache_read": (
         "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.input_tokens.cached",
-        "gen_ai.usage.input_tokens.cache_read", "gen_ai.usage.details.cache_read_tokens", "gen_ai.usage.details.cached_content_tokens",
+        "gen_ai.usage.input_tokens.cache_read", "gen_ai.usage.details.cache_read_tokens",
+        "gen_ai.usage.details.cached_content_tokens",
         "llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input",
         "ai.usage.inputTokenDetails.cacheReadTokens", "ai.usage.cachedInputTokens", "cache_read_tokens", "cached_token_count",
         "cached_content_token_count", "cursor.api.request.cache_read_tokens",
     ),
     "cache_write": (
-        "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens",
-        "gen_ai.usage.cache_write_input_tokens", "gen_ai.usage.input_tokens.cache_write", "gen_ai.usage.details.cache_write_tokens",
+        "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.cache_write_input_tokens", "gen_ai.usage.input_tokens.cache_write",
+        "gen_ai.usage.details.cache_write_tokens",
         "llm.token_count.prompt_details.cache_write", "ai.usage.inputTokenDetails.cacheWriteTokens", "cache_creation_tokens",
         "cache_write_token_count", "cursor.api.request.cache_creation_tokens",
     ),
@@ -93,7 +100,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
         "reasoning_token_count", "thoughts_token_count",
     ),
     "total": (
-        "gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total", "ai.usage.totalTokens", "ag2.usage.total_tokens",
+        "gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total", "ai.usage.totalTokens",
+        "ag2.usage.total_tokens",
         "codex.usage.total_tokens", "total_token_count",
     ),
     "extra_input": ("anthropic.usage.compaction.input_tokens",),
@@ -103,7 +111,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
         "gen_ai.usage.input_audio_tokens",
     ),
     "output_audio": (
-        "gen_ai.usage.audio.output_tokens", "llm.token_count.completion_details.audio", "gen_ai.usage.details.output_audio_tokens",
+        "gen_ai.usage.audio.output_tokens", "llm.token_count.completion_details.audio",
+        "gen_ai.usage.details.output_audio_tokens",
         "gen_ai.usage.output_audio_tokens", "gen_ai.usage.details.audio_tokens",
     ),
     "cache_read_audio": ("gen_ai.usage.audio.cache_read.input_tokens",),
@@ -120,7 +129,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "attempt": ("spanledger.attempt", "attempt"),
     "status": ("http.response.status_code", "status_code"),
     "cost": (
-        "operation.cost", "gen_ai.cost.total_cost", "litellm.cost.total", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total",
+        "operation.cost", "gen_ai.cost.total_cost", "litellm.cost.total", "gen_ai.usage.cost", "gen_ai.usage.total_cost",
+        "llm.cost.total",
         "cost_usd", "opencode.llm.cost.total",
     ),
     "cost_micros": ("cost_usd_micros", "codex.turn.cost_microusd"),
@@ -163,7 +173,8 @@ ATTRIBUTION: Mapping[str, tuple[str, ...]] = {
     ),
     "user": (
         "spanledger.user", "user.id", "enduser.id", "user.email", "user.account_uuid", "llm.user", "gen_ai.request.user",
-        "litellm.end_user.id", "metadata.user_api_key_user_id", "metadata.user_api_key_end_user_id", "ai.telemetry.metadata.userId",
+        "litellm.end_user.id", "metadata.user_api_key_user_id", "metadata.user_api_key_end_user_id",
+        "ai.telemetry.metadata.userId",
         "traceloop.association.properties.user_id", "langsmith.metadata.user_id", "mlflow.trace.user", "cursor.user.id",
     ),
     "agent": (

@@ -7,23 +7,43 @@ from spanledger.collector.dialects.dialect import Dialect
 OPENLLMETRY = Dialect(
     name="openllmetry",
     scopes=(
-        "opentelemetry.instrumentation.openai.*", "opentelemetry.instrumentation.openai", "opentelemetry.instrumentation.anthropic",
-        "opentelemetry.instrumentation.langchain", "opentelemetry.instrumentation.crewai", "opentelemetry.instrumentation.openai_agents",
-        "opentelemetry.instrumentation.cohere", "opentelemetry.instrumentation.groq", "opentelemetry.instrumentation.mistralai",
-        "opentelemetry.instrumentation.ollama", "opentelemetry.instrumentation.replicate", "opentelemetry.instrumentation.together",
-        "opentelemetry.instrumentation.watsonx", "opentelemetry.instrumentation.alephalpha", "opentelemetry.instrumentation.sagemaker",
-        "opentelemetry.instrumentation.llamaindex", "opentelemetry.instrumentation.haystack", "opentelemetry.instrumentation.transformers",
-        "opentelemetry.instrumentation.writer", "opentelemetry.instrumentation.agno", "traceloop*",
+        "opentelemetry.instrumentation.openai.*",
+        "opentelemetry.instrumentation.openai",
+        "opentelemetry.instrumentation.anthropic",
+        "opentelemetry.instrumentation.langchain",
+        "opentelemetry.instrumentation.crewai",
+        "opentelemetry.instrumentation.openai_agents",
+        "opentelemetry.instrumentation.cohere",
+        "opentelemetry.instrumentation.groq",
+        "opentelemetry.instrumentation.mistralai",
+        "opentelemetry.instrumentation.ollama",
+        "opentelemetry.instrumentation.replicate",
+        "opentelemetry.instrumentation.together",
+        "opentelemetry.instrumentation.watsonx",
+        "opentelemetry.instrumentation.alephalpha",
+        "opentelemetry.instrumentation.sagemaker",
+        "opentelemetry.instrumentation.llamaindex",
+        "opentelemetry.instrumentation.haystack",
+        "opentelemetry.instrumentation.transformers",
+        "opentelemetry.instrumentation.writer",
+        "opentelemetry.instrumentation.agno",
+        "traceloop*",
     ),
     markers=("llm.request.type", "traceloop.span.kind"),
     aliases={"class": ("llm.request.type",), "subclass": ("traceloop.span.kind",)},
     classes={
-        "chat": "leaf", "completion": "leaf", "embedding": "leaf", "rerank": "leaf",
-        "/agent": "agent", "/tool": "tool", "/workflow": "span", "/task": "span",
+        "chat": "leaf",
+        "completion": "leaf",
+        "embedding": "leaf",
+        "rerank": "leaf",
+        "/agent": "agent",
+        "/tool": "tool",
+        "/workflow": "span",
+        "/task": "span",
     },
     cache={"openai": "in", "anthropic": "in", "google": "in", "*": "unsure"},
     reasoning={"*": "in"},
-)  # fmt: skip
+)
 
 #: Its Bedrock instrumentor leaves the cache out of the input, and its total too.
 OPENLLMETRY_BEDROCK = replace(
@@ -66,9 +86,13 @@ VERCEL = Dialect(
 
 #: From version 6 on everything is inside; the details under `inputTokenDetails` tell it from its elders.
 VERCEL_6 = replace(
-    VERCEL, name="vercel-ai-6", scopes=(), markers=("ai.usage.inputTokenDetails.noCacheTokens", "ai.usage.outputTokenDetails.textTokens"),
-    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"}, reasoning={"*": "in"},
-)  # fmt: skip
+    VERCEL,
+    name="vercel-ai-6",
+    scopes=(),
+    markers=("ai.usage.inputTokenDetails.noCacheTokens", "ai.usage.outputTokenDetails.textTokens"),
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
+    reasoning={"*": "in"},
+)
 
 #: Version 7 through `@ai-sdk/otel`.
 VERCEL_OTEL = Dialect(
@@ -163,7 +187,10 @@ MLFLOW = Dialect(
     scopes=("mlflow.*", "mlflow"),
     markers=("mlflow.spanType",),
     aliases={
-        "class": ("mlflow.spanType",), "raw": ("mlflow.chat.tokenUsage",), "raw_cost": ("mlflow.llm.cost",), "provider": ("mlflow.llm.provider",),
+        "class": ("mlflow.spanType",),
+        "raw": ("mlflow.chat.tokenUsage",),
+        "raw_cost": ("mlflow.llm.cost",),
+        "provider": ("mlflow.llm.provider",),
         "response_model": ("mlflow.llm.model",),
     },
     classes={"CHAT_MODEL": "leaf", "LLM": "leaf", "EMBEDDING": "leaf", "AGENT": "agent", "TOOL": "tool", "*": "span"},
@@ -173,7 +200,7 @@ MLFLOW = Dialect(
     embedded_first=True,
     json_values=True,
     loses=("reasoning",),
-)  # fmt: skip
+)
 
 #: `gen_ai.usage.input_tokens.cached` and its like.
 SENTRY = Dialect(
@@ -185,6 +212,20 @@ SENTRY = Dialect(
 )
 
 ROWS = (
-    OPENLLMETRY_BEDROCK, OPENLLMETRY_GOOGLE, OPENLLMETRY, OPENINFERENCE, VERCEL_6, VERCEL, VERCEL_OTEL, PYDANTIC_AI, LOGFIRE_OLD, LOGFIRE,
-    OPENLIT, LITELLM, LANGFUSE, LANGSMITH, MLFLOW, SENTRY,
-)  # fmt: skip
+    OPENLLMETRY_BEDROCK,
+    OPENLLMETRY_GOOGLE,
+    OPENLLMETRY,
+    OPENINFERENCE,
+    VERCEL_6,
+    VERCEL,
+    VERCEL_OTEL,
+    PYDANTIC_AI,
+    LOGFIRE_OLD,
+    LOGFIRE,
+    OPENLIT,
+    LITELLM,
+    LANGFUSE,
+    LANGSMITH,
+    MLFLOW,
+    SENTRY,
+)

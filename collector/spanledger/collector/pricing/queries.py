@@ -23,7 +23,7 @@ def rows(connection: duckdb.DuckDBPyConnection, query: Query, **values: Any) -> 
 
 def frame(connection: duckdb.DuckDBPyConnection, query: Query, **values: Any) -> pl.DataFrame:
     """The rows of a statement over entries, as the steps of the collector have them."""
-    return frame_of(connection.execute(_text(query), values).to_arrow_table())
+    return frame_of(connection.sql(_text(query), params=values).to_arrow_table())
 
 
 @cache
