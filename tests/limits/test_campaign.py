@@ -1,0 +1,151 @@
+"""A hard limit of $5.00 against many clients, two collectors and one Redis; also while client, collector or Redis is killed."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.limits import campaign
+from tests.limits.campaign import LIMIT, CollectorProcess, Tally, clients, request
+from tests.limits.redis_server import RedisServer
+
+EXACT = {"max_output_tokens": 1000, "wait_ms": 2000, "lease_seconds": 60}
+
+
+class Field:
+    """Two collectors and a Redis, ready."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "redis").mkdir()
+        self.redis = RedisServer(folder / "redis")
+        self.collectors = [CollectorProcess(folder, name, self.redis.url) for name in ("one", "two")]
+        for collector in self.collectors:
+            collector.start()
+
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        return [(c.api, c.otlp) for c in self.collectors]
+
+    def limit(self, **fields: Any) -> str:
+        status, made = asyncio.run(request(self.collectors[0].api, "POST", "/api/limits", {**LIMIT, **fields}))
+        assert status == 201, made
+        time.sleep(2.5)  # the other collector follows
+        return str(made["id"])
+
+    def stand(self, limit_id: str) -> tuple[Decimal, Decimal]:
+        _, shown = asyncio.run(request(self.collectors[1].api, "GET", f"/api/limits/{limit_id}"))
+        return Decimal(shown["used"]), Decimal(shown["held"])
+
+    def settled(self, limit_id: str, seconds: float = 60) -> Decimal:
+        """What is used once nothing is held any more."""
+        deadline = time.monotonic() + seconds
+        while (stands := self.stand(limit_id))[1] != 0:
+            assert time.monotonic() < deadline, stands
+            time.sleep(0.3)
+        return stands[0]
+
+    def spent(self) -> Decimal:
+        return sum((c.spent() for c in self.collectors), Decimal(0))
+
+    def close(self) -> None:
+        for collector in self.collectors:
+            collector.stop()
+        self.redis.kill()
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Generator[Field]:
+    made = Field(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_exactly_the_500_affordable_calls_of_200_clients_pass(two: Field) -> None:
+    limit_id = two.limit()
+    tally = asyncio.run(clients(two.addresses, 200, seconds=120, asks=EXACT, settles=False))
+    assert two.settled(limit_id) == Decimal("5.00")
+    assert tally.passed == 500
+    assert two.spent() == Decimal("5.00")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("asks", "fields"),
+    [
+        ({"max_output_tokens": 10_000}, {}),
+        ({}, {}),
+        ({"max_output_tokens": 10_000}, {"hold": "learned", "overshoot": "0.25"}),
+        ({}, {"hold": "learned", "overshoot": "0.25"}),
+    ],
+    ids=["ten times too large", "no size", "ten times too large, learned", "no size, learned"],
+)
+def test_holds_that_are_too_large_starve_nobody_and_the_bound_is_kept(
+    two: Field, asks: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    limit_id = two.limit(**fields)
+    tally = asyncio.run(
+        clients(two.addresses, 200, seconds=90, asks={**asks, "wait_ms": 2000, "lease_seconds": 60}, settles=True)
+    )
+    used = two.settled(limit_id)
+    assert used <= Decimal("5.00") + Decimal(fields.get("overshoot", 0))
+    assert tally.passed >= 475
+    assert two.spent() == used
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", ["client", "collector", "redis"])
+def test_a_kill_in_the_middle_lets_nothing_through_and_nobody_starve(two: Field, victim: str) -> None:
+    limit_id = two.limit()
+    asks = {**EXACT, "lease_seconds": 8}
+    doomed: list[subprocess.Popen[str]] = []
+
+    def kill() -> None:
+        if victim == "client":
+            told = {"collectors": two.addresses, "count": 30, "asks": asks, "think": 3}
+            doomed.append(
+                subprocess.Popen([sys.executable, "-m", campaign.__name__, json.dumps(told)], stdout=subprocess.PIPE, text=True)
+            )
+            assert doomed[0].stdout is not None
+            doomed[0].stdout.readline()
+            time.sleep(1)
+            doomed[0].kill()
+            doomed[0].wait()
+            doomed[0].stdout.close()
+            return
+        target: Any = two.redis if victim == "redis" else two.collectors[0]
+        time.sleep(1)
+        target.kill()
+        time.sleep(1)
+        target.start()
+
+    tally = _while(kill, lambda: asyncio.run(clients(two.addresses, 60, seconds=120, asks=asks, settles=True, think=0.2)))
+    used = two.settled(limit_id)
+    spent = two.spent()
+    assert used == spent
+    assert spent <= Decimal("5.00")
+    # What a killed client had been let through and did not call is free again after its lease.
+    assert spent >= Decimal("4.99")
+    assert tally.passed >= 460
+
+
+def _while(kill: Callable[[], None], run: Callable[[], Tally]) -> Tally:
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        return run()
+    finally:
+        killer.join()
