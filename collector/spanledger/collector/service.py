@@ -27,9 +27,11 @@ from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.tls import TlsFiles
-from spanledger.collector.settings import Listener, OtlpExporter, Tls
+from spanledger.collector.senders import Senders
+from spanledger.collector.settings import Grpc, Http, OtlpExporter, Tls, is_loopback
 from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
+from spanledger.control.keys import Keys
 from spanledger.ledger.connect import connect
 from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.table import Ledger, LedgerError
@@ -55,6 +57,8 @@ class Collector:
     prices: Prices
     control: Control
     limits: Limits
+    keys: Keys
+    senders: Senders
     journal: Journal
     loop: Loop
     maintenance: Maintenance
@@ -91,6 +95,8 @@ class Collector:
             self._accept.close()
         await asyncio.gather(*(receiver.stop(GRACE_SECONDS) for receiver in self._receivers))
         self._receivers.clear()
+        if "limits" in self._opened:
+            await self.limits.leave()
         await asyncio.to_thread(self._close)
 
     def ready(self) -> str | None:
@@ -123,6 +129,8 @@ class Collector:
             self.ledger = Ledger.open(config.ledger)
             self.control = Control.open(config.control)
             self._opened.append("control")
+            self.keys = Keys(self.control)
+            self.senders = Senders(self.keys)
             self.prices = open_prices(self.control, self.data, config.settings.processors.prices.made())
             self.limits = Limits(
                 self.control,
@@ -156,6 +164,7 @@ class Collector:
             attribution=attribution,
             counting=config.settings.processors.count_once.made(),
             evidence=self.data / "evidence",
+            senders=self.senders,
         )
         self.loop = Loop(self.journal, self.ledger, steps)
         replayed = self.loop.replay()
@@ -187,6 +196,7 @@ class Collector:
             body_limit=otlp.max_body_size,
             signals=tuple(settings.service.pipelines),
             in_flight_bytes=otlp.max_bytes_in_flight,
+            key_id=self.senders.key_id,
         )
         self.registry.register(
             CollectorFigures(
@@ -216,11 +226,12 @@ class Collector:
             tls=_tls(grpc.tls),
         )
         over_http = HttpReceiver(self._accept, host=http.host, port=http.port, bounds=bounds, tls=_tls(http.tls))
-        listening: dict[str, tuple[Listener, GrpcReceiver | HttpReceiver]] = {
+        listening: dict[str, tuple[Grpc | Http, GrpcReceiver | HttpReceiver]] = {
             "grpc": (grpc, over_grpc),
             "http": (http, over_http),
         }
         for name, (listener, receiver) in listening.items():
+            self._check_open(name, listener)
             try:
                 await receiver.start()
             except ssl.SSLError as error:
@@ -235,6 +246,16 @@ class Collector:
             self._receivers.append(receiver)
             shown = f"[{listener.host}]" if ":" in listener.host else listener.host
             self.addresses[name] = f"{shown}:{receiver.port}"
+
+    def _check_open(self, name: str, listener: Grpc | Http) -> None:
+        """Whoever reaches a port may write into the ledger: beyond this machine that must be meant."""
+        shown_to_all = not is_loopback(listener.host) and not self.keys.any_active()
+        asks_for_certificates = listener.tls is not None and listener.tls.client_ca_file is not None
+        if shown_to_all and not asks_for_certificates and self.config.settings.receivers.otlp.without_keys == "loopback":
+            raise ConfigError(
+                f"receivers.otlp.protocols.{name}.endpoint: {listener.endpoint} is open to other machines and there is no key; "
+                "make one with `spanledger keys create`, set tls.client_ca_file, or say receivers.otlp.without_keys: everywhere"
+            )
 
     def _close(self) -> None:
         opened, self._opened = self._opened, []

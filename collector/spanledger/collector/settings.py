@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -28,6 +29,14 @@ def _address(text: str) -> str:
     if not colon or not port.isdigit() or int(port) > 65535 or not host:
         raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:4317 or [::1]:4317")
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -119,6 +128,7 @@ class Otlp(Block):
     protocols: Protocols = Protocols()
     max_body_size: Bytes = 64 * _MIB
     max_bytes_in_flight: Bytes = 256 * _MIB
+    without_keys: Literal["loopback", "everywhere"] = "loopback"
 
 
 class Receivers(Block):

@@ -13,6 +13,7 @@ from spanledger.collector.decode import Telemetry, decode
 from spanledger.collector.older import LedgerEvidence
 from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
+from spanledger.collector.senders import Senders
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from spanledger.limits import Limits
@@ -25,11 +26,19 @@ class RealSteps:
     """Joins the parts that `Collector` owns."""
 
     def __init__(
-        self, *, ledger: Ledger, prices: Prices, limits: Limits, attribution: Attribution, counting: Counting, evidence: Path
+        self,
+        *,
+        ledger: Ledger,
+        prices: Prices,
+        limits: Limits,
+        attribution: Attribution,
+        counting: Counting,
+        evidence: Path,
+        senders: Senders,
     ) -> None:
         """`evidence` is the folder in which the counter keeps what a restart needs."""
         self._ledger, self._prices, self._limits, self._attribution = ledger, prices, limits, attribution
-        self._counting, self._evidence = counting, evidence
+        self._counting, self._evidence, self._senders = counting, evidence, senders
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns."""
@@ -37,7 +46,7 @@ class RealSteps:
 
     def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
         """Columns to evidence."""
-        return recognise(telemetry, self._attribution)
+        return self._senders.with_bound_tenants(recognise(telemetry, self._attribution))
 
     def fresh_count_once(self, mark: int) -> CountOnce:
         """A counter that knows what the ledger knows up to `mark`."""
