@@ -22,7 +22,8 @@ COUNTERS = {
     "input_tokens": "input_tokens", "cache_read_tokens": "cache_read_tokens", "cache_write_tokens": "cache_write_tokens",
     "cache_write_5m_tokens": "cache_write_5m_tokens", "cache_write_1h_tokens": "cache_write_1h_tokens",
     "input_audio_tokens": "input_audio_tokens", "cache_read_audio_tokens": "cache_audio_read_tokens",
-    "input_image_tokens": "input_image_tokens", "cache_read_image_tokens": "cache_image_read_tokens", "input_video_tokens": "input_video_tokens",
+    "input_image_tokens": "input_image_tokens", "cache_read_image_tokens": "cache_image_read_tokens",
+    "input_video_tokens": "input_video_tokens",
     "output_tokens": "output_tokens", "reasoning_tokens": "output_reasoning_tokens",
     "output_audio_tokens": "output_audio_tokens", "output_image_tokens": "output_image_tokens",
     "characters": "input_characters", "pages": "input_document_pages", "searches": "web_searches",
@@ -58,7 +59,8 @@ def _usage(chance: random.Random, size: int) -> dict[str, int]:
     return {
         "input_tokens": size, "cache_read_tokens": read, "cache_write_tokens": write, "cache_write_1h_tokens": hour,
         "cache_write_5m_tokens": write - hour, "input_audio_tokens": audio + audio_read, "cache_read_audio_tokens": audio_read,
-        "input_image_tokens": image + image_read, "cache_read_image_tokens": image_read, "input_video_tokens": video, "output_tokens": out, "reasoning_tokens": reasoning,
+        "input_image_tokens": image + image_read, "cache_read_image_tokens": image_read,
+        "input_video_tokens": video, "output_tokens": out, "reasoning_tokens": reasoning,
         "output_audio_tokens": spoken, "output_image_tokens": drawn, "characters": chance.randrange(10_000),
         "pages": chance.randrange(100), "searches": chance.randrange(20),
     }  # fmt: skip
@@ -84,7 +86,7 @@ def _theirs(
 )
 @given(
     seed=st.integers(0, 2**32),
-    start=st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    start=st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC)),
     tier=st.sampled_from(["standard", "batch", "flex", "priority", "fast"]),
 )
 def test_every_model_costs_what_the_library_says(

@@ -37,9 +37,12 @@ KNOWN = [
     ("gcp.gen_ai", "gemini/gemini-2.5-flash", "google/gemini-2.5-flash", "alias"),
     ("gcp.vertex_ai", "publishers/google/models/gemini-2.5-flash", "google/gemini-2.5-flash", "alias"),
     ("vertex_ai", "vertex_ai/gemini-2.5-flash", "google/gemini-2.5-flash", "alias"),
-    ("gcp.vertex_ai", "projects/p1/locations/us-central1/publishers/google/models/gemini-2.5-flash", "google/gemini-2.5-flash", "alias"),
-    ("aws.bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws/regional.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
-    ("aws.bedrock", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws/global.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
+    ("gcp.vertex_ai", "projects/p1/locations/us-central1/publishers/google/models/gemini-2.5-flash",
+     "google/gemini-2.5-flash", "alias"),
+    ("aws.bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+     "aws/regional.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
+    ("aws.bedrock", "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
+     "aws/global.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
     ("aws.bedrock", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
      "aws/regional.anthropic.claude-sonnet-4-5-20250929-v1:0", None),
     ("bedrock_converse", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", "aws/amazon.nova-lite-v1:0", None),
@@ -116,7 +119,7 @@ def test_strange_names_do_not_grow_memory_without_end(prices: Prices) -> None:
     from spanledger.prices.keys import MOST_NAMES
 
     fresh = Prices(prices.layers.books)
-    for start in range(0, 3):
+    for start in range(3):
         strange = pl.DataFrame(
             {
                 "provider": ["openai"] * 20_000,
