@@ -11,6 +11,7 @@ from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
+from opentelemetry.trace import NoOpTracer, Tracer
 
 from spanledger.collector.count_once import CountOnce
 from spanledger.collector.decode import Telemetry
@@ -89,6 +90,7 @@ class Loop:
         self._marked = self.position
         self._count_once = steps.fresh_count_once(self.position)
         self._looked_at = 0.0
+        self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="spanledger-read")
         self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
@@ -121,7 +123,10 @@ class Loop:
                 ahead = None
                 if batch is not None:
                     ahead = self._reader.submit(self._next, batch.mark)
-                    self._finish(batch)
+                    with self.tracer.start_as_current_span(
+                        "spanledger.batch", attributes={"spanledger.bodies": len(batch.bodies)}
+                    ):
+                        self._finish(batch)
                 self._every_second()
             except _GivenUp:
                 return

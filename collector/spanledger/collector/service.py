@@ -20,6 +20,7 @@ from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
+from spanledger.collector.own_telemetry import OwnTelemetry, wanted
 from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassThrough
 from spanledger.collector.pricing import open_prices
 from spanledger.collector.receive.accept import Accept
@@ -63,9 +64,12 @@ class Collector:
     loop: Loop
     maintenance: Maintenance
     pass_through: PassThrough | None = None
+    own_telemetry: OwnTelemetry | None = None
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
+        """`environ` says where the collector's own telemetry goes, in the standard `OTEL_*` variables; None sends none."""
         self.config = config
+        self._environ = environ or {}
         self.data = config.data
         self.registry = CollectorRegistry()
         self.addresses: dict[str, str] = {}
@@ -83,6 +87,9 @@ class Collector:
         try:
             await asyncio.to_thread(self._open)
             await self._listen()
+            if wanted(self._environ, self.addresses.values()):
+                self.own_telemetry = OwnTelemetry(self._environ, self.registry)
+                self.loop.tracer = self.own_telemetry.tracer
         except BaseException:
             await self.stop()
             raise
@@ -266,6 +273,9 @@ class Collector:
         if self.pass_through is not None:
             self.pass_through.stop()
             self.pass_through = None
+        if self.own_telemetry is not None:
+            self.own_telemetry.stop()
+            self.own_telemetry = None
         if "journal" in opened:
             self.journal.close()
         if "limits" in opened:
