@@ -32,12 +32,13 @@ def _known(shape: str) -> set[str]:
     return set(model.shape_for(shape).members)
 
 
-CONVERSED_USAGE: dict[str, Any] = dict(WRITTEN)
-if "cacheDetails" in _known("TokenUsage"):
-    CONVERSED_USAGE |= {
-        "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 15,
-        "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 5,
-    }
+#: Streams are read from their bytes, so that all is seen which the server says.
+STREAMED_USAGE = {
+    **WRITTEN,
+    "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 15,
+    "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 5,
+}
+CONVERSED_USAGE = STREAMED_USAGE if "cacheDetails" in _known("TokenUsage") else WRITTEN
 if "serviceTier" in _known("ConverseResponse"):
     CONVERSED["gen_ai.response.service_tier"] = "default"
 
@@ -129,7 +130,7 @@ def failing(status: int) -> Callable[[Any], Any]:
     return lambda c: raised(lambda: converse(c, f"fail-{status}"))
 
 
-STREAMED = {**CONVERSED, "gen_ai.request.stream": True}
+STREAMED = {**CONVERSED, "gen_ai.request.stream": True, "gen_ai.response.service_tier": "default"}
 STYLES = [
     Style(
         name="converse",
@@ -137,7 +138,7 @@ STYLES = [
         said={**CONVERSED, "gen_ai.request.max_tokens": 900, "gen_ai.request.temperature": 0.5},
         usage=CONVERSED_USAGE,
     ),
-    Style(name="converse stream", use=use(stream), said=STREAMED, usage=CONVERSED_USAGE),
+    Style(name="converse stream", use=use(stream), said=STREAMED, usage=STREAMED_USAGE),
     Style(name="invoke", use=use(invoke), said=WHO, usage=WRITTEN),
     Style(name="invoke stream", use=use(invoke_stream), said={**WHO, "gen_ai.request.stream": True}, usage=WRITTEN),
     Style(
@@ -149,7 +150,7 @@ STYLES = [
     Style(name="closed early", use=use(closed), said={**WHO, **CUT}, usage=None),
     Style(name="dropped", use=use(dropped), said={**WHO, **CUT}, usage=None),
     Style(name="async converse", use=wait(async_converse), said=CONVERSED, usage=CONVERSED_USAGE),
-    Style(name="async converse stream", use=wait(async_stream), said=STREAMED, usage=CONVERSED_USAGE),
+    Style(name="async converse stream", use=wait(async_stream), said=STREAMED, usage=STREAMED_USAGE),
     Style(name="async invoke", use=wait(async_invoke), said=WHO, usage=WRITTEN),
     Style(name="async invoke stream", use=wait(async_invoke_stream), said=WHO, usage=WRITTEN),
     Style(name="async closed early", use=wait(async_dropped), said={**WHO, **CUT}, usage=None),
