@@ -143,7 +143,7 @@ class CountOnce:
         heard = [emitter for emitter in metered if emitter in self._memory.heard]
         if not heard:
             return evidence
-        known = pl.DataFrame({"emitter": heard, "role": "heard", "entry_id": [f"heard/{emitter}" for emitter in heard]})
+        known = pl.DataFrame({"emitter": heard, "role": "heard", "signal": "metrics", "entry_id": [f"heard/{emitter}" for emitter in heard]})
         return pl.concat([evidence, known], how="diagonal").with_columns(pl.col(pl.UInt64).fill_null(0))
 
     def _with_money(self, entries: pl.DataFrame) -> pl.DataFrame:

@@ -98,7 +98,7 @@ def by_ids(evidence: pl.DataFrame, leaves: Flags, groups: Groups) -> None:
 
 def by_span(evidence: pl.DataFrame, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:
     """A log record that was written inside the very span that describes its call."""
-    logs = np.flatnonzero(leaves & (evidence["signal"] == "logs").to_numpy())
+    logs = np.flatnonzero(leaves & (evidence["signal"] == "logs").fill_null(False).to_numpy())
     above = ancestry.up(logs)
     hit = (above >= 0) & leaves[above]
     groups.join(above[hit], logs[hit], "same_span")

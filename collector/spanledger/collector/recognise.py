@@ -172,18 +172,18 @@ def _outcomes(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_NEEDS_USAGE = pl.Series("needs", [d.needs_usage for d in DIALECTS])
+_ANSWERS = [pl.Series(name, [name in d.answers for d in DIALECTS]) for name in ("response_model", "response_id", "finish_reason")]
 _CUMULATIVE = pl.Series("cumulative", [d.cumulative for d in DIALECTS])
 
 
 def _roles(frame: pl.DataFrame) -> pl.DataFrame:
     """Roles with what the record says taken into account: a leaf that answers nothing is no call."""
     said = pl.col("input").is_not_null() | pl.col("output").is_not_null()
-    responded = pl.any_horizontal(pl.col("response_model", "response_id", "finish_reason").is_not_null())
+    responded = pl.any_horizontal(pl.col(proof.name).is_not_null() & proof[frame["dialect"]] for proof in _ANSWERS)
     leaf = pl.col("role") == "leaf"
-    nothing = leaf & ~said & ~pl.col("failed") & (pl.col("needs") | ~responded)
+    nothing = leaf & ~said & ~pl.col("failed") & ~responded
     hit = pl.col("cache_hit").str.to_lowercase() == "true"
-    frame = frame.with_columns(_NEEDS_USAGE[frame["dialect"]], _CUMULATIVE[frame["dialect"]]).with_columns(
+    frame = frame.with_columns(_CUMULATIVE[frame["dialect"]]).with_columns(
         said.alias("said"),
         pl.when(leaf & hit.fill_null(False))
         .then(pl.lit("never"))

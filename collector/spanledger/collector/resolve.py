@@ -104,7 +104,7 @@ def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True)
     rule[leaves & apart[label]] = RULE["leaf_in_leaf"]
 
     _repeats(evidence, role, label, best, by, rule)
-    summed = said & ((role == "agent") | (role == "span")) & (evidence["signal"] != "metrics").to_numpy()
+    summed = said & ((role == "agent") | (role == "span")) & (evidence["signal"] != "metrics").fill_null(False).to_numpy()
     aggregates(evidence, summed, leaves, settled, ancestry, stands, by, rule)
     metrics(evidence, role, leaves, settled, stands, by, rule)
     label = np.where(by >= 0, label[np.maximum(by, 0)], label)

@@ -47,8 +47,8 @@ class Dialect:
     names: Mapping[str, Role] = field(default_factory=lambda: MappingProxyType({}))
     #: the dialect's own classifying attribute (field `class`, `subclass` after a slash) → role; `*` for any other value
     classes: Mapping[str, Role] = field(default_factory=lambda: MappingProxyType({}))
-    #: a leaf needs usage or an error to be a call: this emitter's other response attributes prove nothing
-    needs_usage: bool = False
+    #: fields that show that a leaf without usage was answered, and so was a call; none if only usage or an error does
+    answers: tuple[str, ...] = ("response_model", "response_id", "finish_reason")
     #: cached input by family; `*` for every family that is not named
     cache: Mapping[str, Cache] = field(default_factory=lambda: MappingProxyType({}))
     reasoning: Mapping[str, Reasoning] = field(default_factory=lambda: MappingProxyType({}))

@@ -64,6 +64,8 @@ OPENINFERENCE = Dialect(
     markers=("openinference.span.kind",),
     aliases={"class": ("openinference.span.kind",)},
     classes={"LLM": "leaf", "EMBEDDING": "leaf", "RERANKER": "leaf", "AGENT": "agent", "TOOL": "tool", "*": "span"},
+    # `llm.model_name` is there before anything was asked (LlamaIndex's `_prepare_chat_with_tools`).
+    answers=("response_id", "finish_reason"),
     cache={"*": "in"},
     reasoning={"*": "in"},
 )
@@ -101,7 +103,7 @@ VERCEL_OTEL = Dialect(
     cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
     reasoning={"*": "in"},
     loses=("reasoning",),
-    needs_usage=True,
+    answers=(),
 )
 
 PYDANTIC_AI = Dialect(
@@ -121,7 +123,7 @@ LOGFIRE = Dialect(
     cache={"openai": "in", "anthropic": "in", "google": "in", "*": "in"},
     reasoning={"*": "in"},
     embedded_first=True,
-    needs_usage=True,
+    answers=(),
 )
 
 #: Before pydantic/logfire#1812 (March 2026) Anthropic's input came without the cache.
