@@ -69,10 +69,9 @@ def differences(entries: pl.DataFrame, expected: Sequence[tuple[dict[str, Any], 
     for call, lost in expected:
         if "ALL usage" in " ".join(lost) or (call["status"] == "error" and "the failed call" in " ".join(lost)):
             continue
-        # The fullest first, so that a call whose details are lost does not take the place of one that has them.
         fitting = [c for c in calls if fits(c, call, lost)]
         if fitting:
-            calls.remove(min(fitting, key=lambda c: sum(c[f] or 0 for f in _FIELDS)) if lost else fitting[0])
+            calls.remove(max(fitting, key=lambda c: sum(c[f] or 0 for f in _FIELDS)))
         else:
             wrong.append(f"missing: {call}")
     return wrong + [f"not charged: {c['dialect']} {c['model']} {[c[f] for f in _FIELDS]}" for c in calls]
