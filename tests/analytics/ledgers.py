@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from spanledger.analytics.query import define_macros
 from spanledger.ledger.frame import COLUMNS, conform
+from spanledger.ledger.rollup import VIEWS, slotted
 from spanledger.ledger.table import Ledger
 
 NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)  # a Wednesday
@@ -64,6 +65,8 @@ def in_memory(entries: Iterable[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
     connection.execute("set timezone = 'UTC'")
     connection.register("entries", table(entries))
     connection.execute("create view corrections as from entries where kind in ('reversal', 'adjustment')")
+    for name, grain in VIEWS.items():
+        connection.execute(f"create view {name} as {slotted('select * from entries', grain)}")
     define_macros(connection)
     return connection
 

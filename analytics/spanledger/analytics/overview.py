@@ -11,6 +11,9 @@ from spanledger.analytics.projection import HISTORY, Day, Projection, daily_aver
 from spanledger.analytics.query import run
 from spanledger.analytics.selection import Selection
 from spanledger.analytics.spend import Totals, totals
+from spanledger.ledger.rollup import SLOT_MINUTES
+
+_QUARTER = timedelta(minutes=SLOT_MINUTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,8 @@ class Overview:
     """Days and months are UTC. Averages and the projection are null while there is no full day to go by.
 
     `daily_average_usd` is over the last 28 full days at most; `usual_by_now_usd` is what a day like today has usually
-    cost by this time. Unpriced calls add nothing to any sum: `today.coverage` and `month.coverage` say how much that is.
+    cost by this time, to the quarter of an hour. Unpriced calls add nothing to any sum: `today.coverage` and
+    `month.coverage` say how much that is.
     """
 
     now: datetime
@@ -62,6 +66,8 @@ def _history(
 ) -> list[Day]:
     since = midnight - timedelta(days=HISTORY)
     selection = Selection(since=since, until=midnight, filters=filters)
-    rows = run(connection, "daily_spend", time_of_day=now - midnight, **selection.bound).to_pylist()
+    # The roll-up knows quarters of an hour: what usually comes is asked from the last full one on.
+    time_of_day = (now - midnight) // _QUARTER * _QUARTER
+    rows = run(connection, "daily_spend", selection.source(), time_of_day=time_of_day, **selection.bound).to_pylist()
     days = [Day(day=row["day"], cost_usd=row["cost_usd"], later_cost_usd=row["later_cost_usd"]) for row in rows]
     return full_days(days, since=since.date(), today=midnight.date())

@@ -21,7 +21,10 @@ Query = Literal[
 ]
 
 #: The macros the queries stand on; a connection gets them in this order.
-Macro = Literal["wanted", "selected"]
+Macro = Literal["wanted", "quarter_of", "quarter_after", "selected", "summed", "summed_coarse"]
+
+#: What a query reads: entries one by one, or their sums where those know all that is asked for.
+Source = Literal["selected", "summed", "summed_coarse"]
 
 QUERIES: tuple[Query, ...] = get_args(Query)
 MACROS: tuple[Macro, ...] = get_args(Macro)
@@ -39,6 +42,12 @@ def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(text_of(name))
 
 
-def run(connection: duckdb.DuckDBPyConnection, name: Query, **values: Any) -> pa.Table:
-    """The rows of a query. `values` are exactly the names that its text binds."""
-    return connection.sql(text_of(name), params=values).to_arrow_table()
+def run(connection: duckdb.DuckDBPyConnection, name: Query, source: Source = "selected", **values: Any) -> pa.Table:
+    """The rows of a query. `values` are exactly the names that its text binds.
+
+    `source` takes the place of `selected` in it: only sums and their dimensions can be had from another.
+    """
+    text = text_of(name)
+    if source != "selected":
+        text = text.replace("from selected(", f"from {source}(")
+    return connection.sql(text, params=values).to_arrow_table()

@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb
 
+from spanledger.analytics.query import Source
+from spanledger.ledger.rollup import DIMENSIONS_OF
 from spanledger.ledger.schema import DIMENSIONS
 
 TAG = "tag."
@@ -50,3 +52,10 @@ class Selection:
         wanted = {name: list(values) for name, values in self.filters.items()}
         filters = duckdb.Value({"key": list(wanted), "value": list(wanted.values())}, _FILTERS)
         return {"since": self.since, "until": self.until, "filters": filters}
+
+    def source(self, dimension: str | None = None) -> Source:
+        """Where sums over this selection, by a dimension, are had from: the smallest that knows all that they ask for."""
+        asked = {*self.filters, *(() if dimension is None else (dimension,))}
+        if asked <= set(DIMENSIONS_OF["coarse"]):
+            return "summed_coarse"
+        return "summed" if asked <= set(DIMENSIONS_OF["fine"]) else "selected"

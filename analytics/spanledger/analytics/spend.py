@@ -39,7 +39,7 @@ class Totals:
 
 def totals(connection: duckdb.DuckDBPyConnection, selection: Selection) -> Totals:
     """The sums over a selection."""
-    return Totals(**run(connection, "totals", **selection.bound).to_pylist()[0])
+    return Totals(**run(connection, "totals", selection.source(), **selection.bound).to_pylist()[0])
 
 
 def spend_by(connection: duckdb.DuckDBPyConnection, dimension: str, selection: Selection, *, top: int = 50) -> pa.Table:
@@ -49,7 +49,8 @@ def spend_by(connection: duckdb.DuckDBPyConnection, dimension: str, selection: S
     the rows add up to `totals`.
     Raises `ValueError` for an unknown dimension.
     """
-    return run(connection, "spend_by", dimension=check_dimension(dimension), top=top, **selection.bound)
+    name = check_dimension(dimension)
+    return run(connection, "spend_by", selection.source(name), dimension=name, top=top, **selection.bound)
 
 
 def spend_over_time(
@@ -65,4 +66,5 @@ def spend_over_time(
     Steps without entries have no row. Raises `ValueError` for an unknown dimension.
     """
     name = None if dimension is None else check_dimension(dimension)
-    return run(connection, "spend_over_time", step=step, dimension=name, top=top, **selection.bound)
+    source = selection.source(name)
+    return run(connection, "spend_over_time", source, step=step, dimension=name, top=top, **selection.bound)

@@ -71,11 +71,15 @@ def _levelling(files: list[File]) -> list[Group]:
     for file in files:
         if file.rows < FULL_ROWS:
             levels[_level(file.rows)].append(file)
-    for level in sorted(levels):
-        if len(levels[level]) >= FAN:
-            together = [file for lower in sorted(levels) if lower <= level for file in levels[lower]]
-            return [Group(tuple(portion), False) for portion in _portions(together) if len(portion) > 1]
-    return []
+    together: list[File] = []
+    below: list[File] = []
+    for level in range(max(levels, default=-1) + 1):
+        below += levels[level]
+        # What is put together below may itself fill this level, like a carry.
+        carried = bool(together) and _level(sum(file.rows for file in together)) == level
+        if len(levels[level]) + carried >= FAN:
+            together = list(below)
+    return [Group(tuple(portion), False) for portion in _portions(together) if len(portion) > 1]
 
 
 def _level(rows: int) -> int:

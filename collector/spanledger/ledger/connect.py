@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -91,8 +91,7 @@ def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None
         f"create or replace view corrections as select * from ({correcting}) where kind in ('reversal', 'adjustment')"  # noqa: S608
     )
     connection.execute((resources("spanledger.ledger") / "sql" / "calls.sql").read_text())
-    for grain in get_args(rollup.Grain):
-        name = "rollup" if grain == "fine" else "rollup_coarse"
+    for name, grain in rollup.VIEWS.items():
         summed = rollup.view(grain, folder, uris, lambda left: reading([uris[path] for path in left], lacking, by_name=by_name))
         connection.execute(f"create or replace view {name} as {summed}")
     connection.commit()

@@ -9,12 +9,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import duckdb
+import pyarrow.parquet as pq
 
 from spanledger.ledger import rollup
 from spanledger.ledger.compaction import File
 from spanledger.ledger.connect import reading
 from spanledger.ledger.files import fsync_file, fsync_folder
 from spanledger.ledger.rollup import Grain, Manifest, Segment, quoted
+from spanledger.ledger.schema import MEASURES
 from spanledger.ledger.table import Ledger
 from spanledger.ledger.version import missing_columns
 
@@ -22,7 +24,7 @@ from spanledger.ledger.version import missing_columns
 WORTH_ROWS = 4_096
 #: Segments of one month that make it worth putting them together.
 FAN = 4
-_MEMORY = "256MB"
+_MEMORY = "384MB"
 
 
 def roll_up(ledger: Ledger, files: Iterable[File]) -> int:
@@ -34,7 +36,7 @@ def roll_up(ledger: Ledger, files: Iterable[File]) -> int:
     if local is None:
         return 0
     live = {file.path: file for file in files}
-    manifest = rollup.read_manifest(local)
+    manifest = rollup.sound(local, rollup.read_manifest(local))
     known = manifest.sources
     by_month: defaultdict[str, list[str]] = defaultdict(list)
     for path, file in live.items():
@@ -55,14 +57,15 @@ def _with(ledger: Ledger, local: Path, manifest: Manifest, month: str, new: list
     stale = sum(source not in live for segment in old for source in segment.sources)
     joined = old if len(old) + 1 >= FAN or stale > FAN else []
     sources = [source for segment in joined for source in segment.sources if source in live] + new
-    segment = Segment(name=f"{month}-{uuid4().hex}", month=month, sources=tuple(sources))
+    segment = Segment(name=f"{month}-{uuid4().hex}", month=month, sources=tuple(sources), sizes={})
     (local / rollup.FOLDER).mkdir(exist_ok=True)
     number = {source: at for at, source in enumerate(sources)}
     with duckdb.connect() as connection:
         _bounded(connection, local)
-        _write(connection, local, segment, "fine", _fine(ledger, local, joined, new, number))
-        fine = quoted(str(local / segment.file("fine")))
-        _write(connection, local, segment, "coarse", rollup.of_sources("coarse", f"from read_parquet({fine})"))
+        _gather(connection, ledger, local, joined, new, number)
+        _write(connection, local, segment, "fine", "from sums")
+        unused = {name for name in MEASURES if connection.execute(f'select count("{name}") from sums').fetchone() == (0,)}  # noqa: S608
+        _write(connection, local, segment, "coarse", rollup.of_sources("coarse", "from sums", unused))
     fsync_folder(local / rollup.FOLDER)
     changed = Manifest((*(one for one in manifest.segments if one not in joined), segment))
     rollup.write_manifest(local, changed)
@@ -70,24 +73,45 @@ def _with(ledger: Ledger, local: Path, manifest: Manifest, month: str, new: list
     return changed
 
 
-def _fine(ledger: Ledger, local: Path, joined: list[Segment], new: list[str], number: dict[str, int]) -> str:
-    """A select of the sums by source: those that are known, under their new number, and those of new files."""
-    parts = []
+def _gather(
+    connection: duckdb.DuckDBPyConnection,
+    ledger: Ledger,
+    local: Path,
+    joined: list[Segment],
+    new: list[str],
+    number: dict[str, int],
+) -> None:
+    """Fill the table `sums` with the fine sums by source: those that are known, under their new number, and of new files."""
+    types = {"source": "integer", **rollup.columns("fine")}
+    connection.execute(f"create table sums ({', '.join(f'{chr(34)}{name}{chr(34)} {kind}' for name, kind in types.items())})")
     for segment in joined:
         kept = {at: number[source] for at, source in enumerate(segment.sources) if source in number}
         if kept:
             renumbered = "map {" + ", ".join(f"{old}: {at}" for old, at in kept.items()) + "}"
             path = quoted(str(local / segment.file("fine")))
-            parts.append(
-                f"select * replace ({renumbered}[source]::integer as source) from read_parquet({path}) "  # noqa: S608
+            connection.execute(
+                f"insert into sums by name select * replace ({renumbered}[source]::integer as source) from read_parquet({path}) "  # noqa: S608
                 f"where source in ({', '.join(map(str, kept))})"
             )
     lacking = missing_columns(ledger.table)
     for path in new:
         rows = reading([str(local / path)], lacking, by_name=True)
         numbered = f"from (select {number[path]}::integer as source, * from ({rollup.slotted(rows)}))"  # noqa: S608
-        parts.append(rollup.of_sources("fine", numbered))
-    return " union all ".join(parts)
+        connection.execute("insert into sums by name " + rollup.of_sources("fine", numbered, _unused(local / path)))
+
+
+def _unused(path: Path) -> set[str]:
+    """Measures of which a file has none: leaving them out of the sums takes a third of the memory."""
+    footer = pq.read_metadata(path)
+    used = set()
+    for group in range(footer.num_row_groups):
+        rows = footer.row_group(group)
+        for at in range(rows.num_columns):
+            column = rows.column(at)
+            known = column.statistics is not None and column.statistics.has_null_count
+            if not known or column.statistics.null_count < column.num_values:
+                used.add(column.path_in_schema)
+    return set(MEASURES) - used
 
 
 def _write(connection: duckdb.DuckDBPyConnection, local: Path, segment: Segment, grain: Grain, rows: str) -> None:
@@ -98,6 +122,7 @@ def _write(connection: duckdb.DuckDBPyConnection, local: Path, segment: Segment,
         "(format parquet, compression zstd, row_group_size 61440)"
     )
     fsync_file(path)
+    segment.sizes[grain] = path.stat().st_size
 
 
 def _bounded(connection: duckdb.DuckDBPyConnection, local: Path) -> None:

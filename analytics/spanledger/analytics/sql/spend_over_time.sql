@@ -5,7 +5,8 @@
 with
     by_step as (
         select
-            date_trunc($step, occurred_at)                             as since,
+            -- Without its time zone, which is UTC, truncating takes a tenth of the time.
+            make_timestamptz(epoch_us(date_trunc($step, make_timestamp(epoch_us(occurred_at))))) as since,
             key,
             sum(calls)                                                 as calls,
             coalesce(sum(calls) filter (where cost_state = 'unpriced'), 0) as unpriced,

@@ -1,0 +1,147 @@
+"""What maintenance does to a ledger that is written all the time: few files, a short log, and every entry as it was."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spanledger.ledger import log
+from spanledger.ledger.compaction import File, plan
+from spanledger.ledger.connect import connect
+from spanledger.ledger.maintenance import Maintenance, files_of
+from spanledger.ledger.pins import Pin, least
+from spanledger.ledger.table import Ledger
+from tests.ledger.made import entries, entry
+
+#: Before the real clock's now, by which the files are dated, a day counts as quiet; so time here begins a year ahead.
+START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=365)
+
+
+class Clock:
+    """A clock that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_a_week_of_one_call_a_second_stays_in_few_files_and_rewrites_an_entry_a_few_times() -> None:
+    files: dict[str, File] = {}
+    most = written = 0
+    for minute in range(0, 7 * 24 * 60, 2):
+        now = START + timedelta(minutes=minute)
+        # A round is every five seconds; that all of two minutes' commits wait for one makes it worse.
+        files |= {f"{minute}-{n}": File(f"{minute}-{n}", now.date(), 1, 20_000, now) for n in range(120)}
+        most = max(most, len(files))
+        for number, group in enumerate(plan(files.values(), now)):
+            rows = sum(file.rows for file in group.files)
+            written += rows
+            for file in group.files:
+                del files[file.path]
+            path = f"{minute}/{number}"
+            files[path] = File(path, group.files[0].day, rows, rows * 60, now, ordered=group.finally_)
+    calls = 7 * 24 * 3600
+    assert sum(file.rows for file in files.values()) == calls
+    assert most < 200
+    assert len([file for file in files.values() if file.day < now.date()]) == 6
+    assert written / calls < 8
+
+
+def test_a_ledger_that_is_written_and_maintained_has_few_files_and_few_log_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "CHECKPOINT_COMMITS", 10)
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    maintenance = Maintenance(ledger, clock=clock, grace_seconds=0)
+    posts = 70
+    for number in range(posts):
+        clock.now = START + timedelta(hours=7 * 24 * number / posts)
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=clock.now)), mark=number + 1)
+        if number % 10 == 0:
+            maintenance.round()
+    maintenance.round()
+    parquet = list((tmp_path / "entries").glob("day=*/*.parquet"))
+    assert len(ledger.files()) == len(parquet) < 30
+    assert len([path for path in (tmp_path / "entries" / "_delta_log").iterdir() if path.suffix == ".json"]) < 30
+    again = Ledger.open(tmp_path / "entries")
+    assert again.mark() == posts
+    assert again.post(entries(entry("f" * 32)), mark=posts) is False
+    assert connect(tmp_path).execute("select count(*), count(distinct entry_id) from entries").fetchone() == (posts, posts)
+
+
+def test_a_closed_day_is_one_file_in_the_order_of_tenants_and_time(tmp_path: Path) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    for number in range(12):
+        row = entry(f"{number:032x}", tenant=f"t{number % 3}", occurred_at=START + timedelta(minutes=50 - number))
+        ledger.post(entries(row), mark=number + 1)
+    clock.now = START + timedelta(days=1, hours=2)
+    Maintenance(ledger, clock=clock, grace_seconds=0).round()
+    [path] = ledger.files()
+    rows = connect(tmp_path).execute("select tenant, occurred_at from read_parquet($path)", {"path": path}).fetchall()
+    assert rows == sorted(rows)
+    assert len(rows) == 12
+
+
+def test_days_past_their_retention_are_dropped_whole_and_no_other(tmp_path: Path) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    for ago in range(5):
+        ledger.post(entries(entry(f"{ago:032x}", occurred_at=START - timedelta(days=ago))), mark=ago + 1)
+    clock.now = START + timedelta(hours=1)
+    Maintenance(ledger, retention=timedelta(days=2), clock=clock, grace_seconds=0).round()
+    assert sorted({file.day for file in files_of(ledger)}) == [_day(2), _day(1), _day(0)]
+    assert not list((tmp_path / "entries").glob(f"day={_day(3)}/*"))
+    assert ledger.mark() == 5
+
+
+def test_a_reader_in_the_midst_of_it_keeps_its_files_until_it_moves_on(tmp_path: Path) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    for number in range(9):
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=START)), mark=number + 1)
+    reader = connect(tmp_path)
+    maintenance = Maintenance(ledger, clock=clock, grace_seconds=0)
+    maintenance.round()
+    maintenance.round()
+    assert maintenance.progress.compactions == 1
+    assert maintenance.progress.removed == 0
+    assert reader.execute("select count(*) from entries").fetchone() == (9,)
+    reader.close()
+    del reader
+    maintenance.round()
+    assert maintenance.progress.removed == 9
+    assert least(tmp_path / "entries") is None
+
+
+def test_the_oldest_version_that_any_reader_holds_is_known(tmp_path: Path) -> None:
+    Ledger.open(tmp_path)
+    assert least(tmp_path) is None
+    pins = [Pin(tmp_path) for _ in range(3)]
+    for pin, version in zip(pins, (70, 30, 50), strict=True):
+        pin.move(version)
+    assert least(tmp_path) == 30
+    pins[1].move(60)
+    assert least(tmp_path) == 50
+    pins[2].close()
+    assert least(tmp_path) == 60
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_maintained(tmp_path: Path) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    for number in range(24):
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=START - timedelta(days=number % 2))), mark=number + 1)
+    whole, cut = (Path(path) for path in ledger.files()[:2])
+    cut.write_bytes(cut.read_bytes()[:100])
+    same_size = whole.stat().st_size
+    whole.write_bytes(b"\0" * same_size)
+    maintenance = Maintenance(ledger, clock=clock, grace_seconds=0)
+    for _ in range(3):
+        maintenance.round()
+    assert maintenance.progress.damaged
+    assert cut.name in maintenance.progress.damaged[0]
+    assert len(ledger.files()) < 6
+    assert {cut.name, whole.name} <= {Path(path).name for path in ledger.files()}
+
+
+def _day(ago: int) -> date:
+    return (START - timedelta(days=ago)).date()
