@@ -139,8 +139,6 @@ class Access:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         if not token:
-            if self.open_to_all:
-                return LOCAL
             raise _unknown("a key is needed: Authorization: Bearer slk_…")
         key = self._keys.verify(token)
         if key is not None:
@@ -200,8 +198,10 @@ def authorise(request: Request) -> None:
 def permit(access: Access, endpoint: tuple[str, str], headers: Mapping[str, str]) -> Caller:
     """The caller, if it may use an endpoint. Raises `Problem` 401 or 403."""
     role = ROLE_OF.get(endpoint)
+    if role is not None and access.open_to_all:
+        return LOCAL
     if role == PUBLIC:
-        return LOCAL if access.open_to_all else Caller("public", frozenset())
+        return Caller("public", frozenset())
     caller = access.caller(headers)
     if role is None or not caller.may(role):
         raise Problem(403, f"{caller.name} has not the role {role or 'for this'}", name="forbidden")
