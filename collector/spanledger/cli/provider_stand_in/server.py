@@ -126,6 +126,8 @@ class StandIn:
         head = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, 'Status')}\r\n"
         writer.write((head + "".join(f"{n}: {v}\r\n" for n, v in headers.items()) + "\r\n").encode("latin-1") + answer.content)
         for chunk in answer.chunks or ():
+            if writer.transport.is_closing():
+                return False
             writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             if self.pause_seconds:
                 await writer.drain()
