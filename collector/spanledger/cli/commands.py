@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spanledger.cli import check, check_config, dashboard, doctor, journal, keys, limits, pause, serve, sql, up
+from spanledger.cli import check, check_config, dashboard, doctor, inspect, journal, keys, limits, pause, serve, sql, up
 from spanledger.cli.demo import command as demo
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(limits.app, name="limits", short_help="See, add, change and try li
 app.command("check", short_help="Ask whether a call may go ahead.")(check.check)
 app.add_typer(pause.app, name="pause", short_help="Pause a subject, resume it.")
 app.add_typer(keys.app, name="keys", short_help="Make and revoke API keys.")
+app.command("inspect", short_help="Say what telemetry was taken for, and why.")(inspect.inspect)
 app.command("doctor", short_help="Say what is wrong with an installation.")(doctor.doctor)
 app.command("serve", short_help="Run the collector and its API alone.")(serve.serve)
 app.command("dashboard", short_help="Show the dashboard alone.")(dashboard.dashboard)

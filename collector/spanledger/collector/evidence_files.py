@@ -53,6 +53,15 @@ class EvidenceFiles:
                 logger.warning("a file of recent evidence cannot be read and is dropped: %s: %s", path, error)
                 path.unlink(missing_ok=True)
 
+    def peek(self, memory: Memory) -> None:
+        """Put into memory whatever is there, and change nothing: for a reader beside the collector."""
+        for _, _, kind, path in self._files():
+            if kind == "evidence":
+                try:
+                    memory.add(as_kept(pl.read_ipc(path.read_bytes()), KEPT))
+                except (pl.exceptions.PolarsError, OSError, ValueError, TypeError):
+                    continue  # merged away, or not yet whole
+
     def _remember(self, memory: Memory, written: pl.DataFrame) -> None:
         """Reversals name the call they take back, which need not be the record's first."""
         rows = memory.rows_of(written["base_id"])
