@@ -28,7 +28,7 @@ def at(tmp_path: Path) -> Iterator[At]:
 def test_nothing_changes_while_the_prices_are_the_same(at: At) -> None:
     at.post([{}, {"model": "unheard-of"}, {"outcome": "error", "input_tokens": None, "output_tokens": None}])
     found = at.desk.rerate(ALL, who="me")
-    assert (found.calls, found.changed, found.difference_usd) == (3, 0, 0)
+    assert (found.calls, found.changed, found.difference_usd) == (3, 0, Decimal(0))
 
 
 def test_a_preview_posts_nothing(at: At) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from spanledger.prices.cell import UNBOUNDED, Box, Cell
@@ -45,13 +46,21 @@ def _rates(cost: Mapping[str, Any]) -> dict[str, Fraction]:
 
 
 def _cells(cost: Mapping[str, Any]) -> Iterable[Cell]:
+    """Above a size all tokens are charged at its rates; what it does not say stays as it was."""
     rates = _rates(cost)
     free = not any(rates.values())
-    long = cost.get("context_over_200k")
-    upto = 200_000 if isinstance(long, Mapping) else UNBOUNDED
-    yield Cell(box=Box(upto=upto), free=free).at_rates(rates)
-    if isinstance(long, Mapping):
-        yield Cell(box=Box(over=upto)).at_rates({**rates, **_rates(long)})
+    sizes = {-1: rates} | {size: {**rates, **_rates(long)} for size, long in _tiers(cost)}
+    for over, upto in pairwise([*sorted(sizes), UNBOUNDED]):
+        yield Cell(box=Box(over=over, upto=upto), free=free).at_rates(sizes[over])
+
+
+def _tiers(cost: Mapping[str, Any]) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    for tier in cost.get("tiers") or ():
+        of = tier.get("tier") or {}
+        if of.get("type") == "context" and (size := whole(of.get("size"))) is not None:
+            yield size, tier
+    if not cost.get("tiers") and isinstance(cost.get("context_over_200k"), Mapping):
+        yield 200_000, cost["context_over_200k"]
 
 
 def _abilities(model: Mapping[str, Any]) -> Iterable[str]:

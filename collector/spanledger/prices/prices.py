@@ -18,7 +18,7 @@ from spanledger.prices.rows import asked, named
 from spanledger.prices.rule import Belongs, Rule
 from spanledger.prices.settings import Settings
 from spanledger.prices.site import site_rules
-from spanledger.prices.snapshot import Snapshot
+from spanledger.prices.snapshot import installed
 from spanledger.prices.stated import MONEY, Charged, stated
 from spanledger.prices.tiers import tier_of
 from spanledger.prices.usage import usage
@@ -53,7 +53,7 @@ class Prices:
         self.settings = settings or Settings()
         #: The corrections that ship with Spanledger, below the given rules.
         self._site = tuple(site_rules()) if site else ()
-        self._state = _compiled(tuple(books) if books is not None else (Snapshot(),), (*self._site, *rules))
+        self._state = _compiled(tuple(books) if books is not None else (installed(),), (*self._site, *rules))
 
     @property
     def revision(self) -> str:

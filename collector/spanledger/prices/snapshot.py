@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import pairwise
 
@@ -120,6 +120,12 @@ class Snapshot:
         if provider not in self._clauses:
             self._clauses[provider] = Clauses(self._by_id[provider].models)
         return self._clauses[provider]
+
+
+@cache
+def installed() -> Snapshot:
+    """The data set that the installed library bundles, read once in a process."""
+    return Snapshot()
 
 
 def _compiled(provider: str, model: genai.ModelInfo, tier: str) -> Iterable[Cell]:

@@ -10,7 +10,7 @@ from spanledger.control.tables import price_books
 from spanledger.prices.book import Book
 from spanledger.prices.book_file import NotABook, book_of
 from spanledger.prices.difference import Difference, difference
-from spanledger.prices.snapshot import Snapshot
+from spanledger.prices.snapshot import installed
 
 FOLDER = "price-books"
 
@@ -40,7 +40,7 @@ class PriceBooks:
         rows = self.control.rows(price_books, price_books.c.in_use.is_(True))
         books = [self._read(row) for row in sorted(rows, key=lambda row: ORDER.index(row["name"]))]
         if not any(book.name == "genai-prices" for book in books):
-            books.insert(0, Snapshot())
+            books.insert(0, installed())
         return books
 
     def rows(self) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ class PriceDesk:
 
     def __init__(
         self, control: Control, data: Path, prices: Prices, *,
-        read: Callable[[], duckdb.DuckDBPyConnection], post: Callable[[pa.Table], None],
+        read: Callable[[], duckdb.DuckDBPyConnection], post: Callable[[pa.Table], object],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         """`read` connects to the ledger; `post` posts entries and brings the counters up to date with them."""
