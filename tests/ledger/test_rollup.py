@@ -3,6 +3,7 @@
 import tempfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -93,7 +94,7 @@ def test_a_month_of_days_lies_in_few_segments_and_replaced_ones_are_deleted(tmp_
     for day in range(9):
         at = first + timedelta(days=day)
         ledger.post(entries(entry(f"{day:032x}", occurred_at=at)), mark=day + 1)
-        Maintenance(ledger, clock=lambda at=at: at + timedelta(days=2), grace_seconds=0).round()
+        Maintenance(ledger, clock=partial(at.__add__, timedelta(days=2)), grace_seconds=0).round()
     maintenance = Maintenance(ledger, clock=lambda: first + timedelta(days=30), grace_seconds=0)
     maintenance.round()
     manifest = rollup.read_manifest(tmp_path / "entries")

@@ -1,0 +1,70 @@
+"""A ledger of which something is missing or cut: said clearly, and the rest is served."""
+
+from pathlib import Path
+
+import pytest
+
+from spanledger.ledger.connect import connect
+from spanledger.ledger.repair import repair
+from spanledger.ledger.table import Ledger, LedgerError
+from spanledger.ledger.torn import torn_entries
+from tests.ledger.made import entries, entry
+
+
+def _ledger(folder: Path, posts: int = 3) -> Ledger:
+    ledger = Ledger.open(folder / "entries")
+    for number in range(posts):
+        ledger.post(entries(entry(f"{number:032x}")), mark=number + 1)
+    return ledger
+
+
+@pytest.mark.parametrize("damage", ["missing", "was cut"])
+def test_a_file_that_is_missing_or_cut_is_named_and_the_rest_is_served(tmp_path: Path, damage: str) -> None:
+    ledger = _ledger(tmp_path)
+    path = Path(ledger.files()[0])
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(LedgerError, match=f"{path.name} with 1 entry of 2026-03-05 .*{damage}.*spanledger repair"):
+        connect(tmp_path)
+    assert connect(tmp_path, damaged="leave out").execute("select count(*) from entries").fetchone() == (2,)
+    ledger.post(entries(entry("a" * 32)), mark=4)
+    assert connect(tmp_path, damaged="leave out").execute("select count(*), sum(entries) from rollup").fetchone() == (3, 3)
+
+
+def test_repair_takes_a_damaged_file_out_of_the_table_says_what_is_lost_and_keeps_what_is_left_of_it(tmp_path: Path) -> None:
+    ledger = _ledger(tmp_path)
+    path = Path(ledger.files()[0])
+    path.write_bytes(path.read_bytes()[:50])
+    [lost] = repair(tmp_path / "entries")
+    assert (lost.path, lost.entries) == (f"{path.parent.name}/{path.name}", 1)
+    assert (tmp_path / "entries" / "_damaged" / path.name).stat().st_size == 50
+    assert connect(tmp_path).execute("select count(*) from entries").fetchone() == (2,)
+    assert repair(tmp_path / "entries") == []
+    assert Ledger.open(tmp_path / "entries").mark() == 3
+
+
+@pytest.mark.parametrize("left", [0, 10, 0.5, -3])
+def test_a_half_written_last_log_entry_is_set_aside_and_its_batch_is_posted_again(tmp_path: Path, left: float) -> None:
+    ledger = _ledger(tmp_path)
+    last = tmp_path / "entries" / "_delta_log" / f"{ledger.version():020}.json"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: int(len(whole) * left) if 0 < left < 1 else int(left)])
+    if left:
+        with pytest.raises(LedgerError, match=f"{last.name} is half-written"):
+            connect(tmp_path)
+    again = Ledger.open(tmp_path / "entries")
+    assert [path.name for path in torn_entries(tmp_path / "entries")] == [f"{last.name}.half-written"]
+    assert again.mark() == 2
+    assert again.post(entries(entry(f"{2:032x}")), mark=3) is True
+    assert connect(tmp_path).execute("select count(*), count(distinct entry_id) from entries").fetchone() == (3, 3)
+
+
+def test_a_half_written_log_entry_in_the_midst_of_others_is_named_and_left_alone(tmp_path: Path) -> None:
+    _ledger(tmp_path)
+    torn = tmp_path / "entries" / "_delta_log" / f"{2:020}.json"
+    torn.write_bytes(torn.read_bytes()[:30])
+    with pytest.raises(LedgerError, match=f"{torn.name} is half-written"):
+        Ledger.open(tmp_path / "entries")
+    assert torn.exists()

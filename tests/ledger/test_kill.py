@@ -1,0 +1,55 @@
+"""`kill -9` in the midst of posting, compaction, roll-up, checkpoints, deletion and retention."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spanledger.ledger.connect import connect
+from spanledger.ledger.table import Ledger
+from tests.ledger import posting
+from tests.ledger.sums import assert_equal
+
+
+def _rounds(folder: Path, kills: int, longest_seconds: float) -> int:
+    """Kill a process so many times, reading all the while; the mark that it got to."""
+    chance, mark = random.Random(kills), 0
+    for _ in range(kills):
+        with subprocess.Popen([sys.executable, posting.__file__, str(folder)], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "on\n"
+            until = time.monotonic() + chance.uniform(0.0, longest_seconds)
+            while time.monotonic() < until:
+                with connect(folder) as reader:
+                    count, last = reader.execute("select count(*), max(entry_id) from entries").fetchone()  # type: ignore[misc]
+                    assert_equal(reader)
+                assert count <= int(last or "0", 16)
+            child.kill()
+        reached = Ledger.open(folder).mark()
+        assert reached >= mark
+        mark = reached
+        _assert_exactly_once(folder, mark)
+    return mark
+
+
+def _assert_exactly_once(folder: Path, mark: int) -> None:
+    with connect(folder) as connection:
+        found = [int(row[0], 16) for row in connection.execute("select entry_id from entries order by all").fetchall()]
+        # Of the days that are kept, all; of those before, whatever maintenance has not come to yet, but whole days.
+        first = min(found, default=mark + 1)
+        assert first == 1 or first % posting.A_DAY == 0
+        assert found == list(range(first, mark + 1))
+        assert_equal(connection)
+
+
+def test_a_ledger_survives_being_killed_at_any_moment(tmp_path: Path) -> None:
+    assert _rounds(tmp_path / "entries", kills=4, longest_seconds=1.5) > 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_ledger_survives_being_killed_at_two_hundred_moments(tmp_path: Path) -> None:
+    assert _rounds(tmp_path / "entries", kills=200, longest_seconds=3) > 3 * posting.A_DAY
