@@ -44,7 +44,7 @@ def _where(model: str, url: str) -> dict[str, Any]:
         "mistral": "/mistral/v1",
         "groq": "/groq/openai/v1",
         "deepseek": "/deepseek",
-        "anthropic": "",
+        "anthropic": "/v1/messages",
         "ollama": "",
         "ollama_chat": "",
         "cohere_chat": "/v2/chat",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer, Asked, Operation
+from spanledger.instrumentation.harvest import Harvest
 from spanledger.instrumentation.provider import Provider, RequestLayer
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, layers, sampling
@@ -122,7 +123,24 @@ def _default(client: Any) -> str:
     return getattr(client, "_gen_ai_provider_name", "anthropic")
 
 
-_ask = asking(OPERATIONS, _default, _extra)
+def _read_result(line: Any, answer: Answer) -> None:
+    read_message(field(field(line, "result"), "message"), answer)
+    answer.say("spanledger.batch", True)
+
+
+def _succeeded(line: Any) -> str | None:
+    result = field(line, "result")
+    return str(field(field(result, "message"), "id")) if field(result, "type") == "succeeded" else None
+
+
+_RESULTS = Harvest(operation=Operation(name="chat", read=_read_result), told=_succeeded, each=True)
+
+
+def _fetched(path: str) -> Harvest | None:
+    return _RESULTS if path.endswith("/results") and "/batches/" in path else None
+
+
+_ask = asking(OPERATIONS, _default, _extra, fetched=_fetched)
 
 
 def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:

@@ -130,6 +130,6 @@ PROVIDER = Provider(
         ),
     ),
     ask=ask,
-    tested=("0.28.0", "2.4.0"),
+    tested=("0.36.0", "2.4.0"),
     watch=watch,
 )

@@ -5,22 +5,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from spanledger.instrumentation.answer import Asked, Operation, nothing
+from spanledger.instrumentation.bodies import reader_for
+from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.hosts import address_of, provider_of
 from spanledger.instrumentation.provider import Provider, RequestLayer
 from spanledger.instrumentation.providers import anthropic, cohere, google_genai, ollama, openai
+from spanledger.instrumentation.results import watch_response
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import sampling
+from spanledger.instrumentation.streams import watch_body
 from spanledger.instrumentation.wires.bedrock import read_converse, read_converse_event, read_invoke_event
 
-#: By the end of the path: the format of whoever answers there. The longer endings stand first.
-OPERATIONS: Mapping[str, Operation] = {
+_BEDROCK: Mapping[str, Operation] = {
     "/converse": Operation(name="chat", read=read_converse, counts_tokens=True),
     "/converse-stream": Operation(name="chat", read=nothing, read_event=read_converse_event, counts_tokens=True),
     "/invoke-with-response-stream": Operation(name="chat", read=nothing, read_event=read_invoke_event, counts_tokens=True),
-    **anthropic.OPERATIONS,
-    **{f"/{path}": operation for path, operation in cohere.OPERATIONS.items()},
-    **ollama.OPERATIONS,
-    **openai.OPERATIONS,
+}
+
+#: By the end of the path: the format of whoever answers there, and who that is if nothing else says it. The longer
+#: endings stand first.
+OPERATIONS: Mapping[str, tuple[Operation, str]] = {
+    ending: (operation, provider)
+    for operations, provider in (
+        (_BEDROCK, "aws.bedrock"),
+        (anthropic.OPERATIONS, "anthropic"),
+        ({f"/{path}": operation for path, operation in cohere.OPERATIONS.items()}, "cohere"),
+        (ollama.OPERATIONS, "ollama"),
+        (openai.OPERATIONS, "litellm"),
+    )
+    for ending, operation in operations.items()
 }
 
 #: LiteLLM's names where OpenTelemetry has others.
@@ -45,13 +58,13 @@ NAMES: Mapping[str, str] = {
 }
 
 
-def _operation(path: str) -> Operation | None:
+def _at(path: str) -> tuple[Operation, str] | None:
     method = path.rpartition(":")[2]
     if method != path:
         model = path.rpartition("/")[2].partition(":")[0]
         found = google_genai.operation_of(method, model)
         if found is not None:
-            return found
+            return found, "gcp.vertex_ai" if "/publishers/" in path else "gcp.gemini"
     for ending, operation in OPERATIONS.items():
         if path.endswith(ending):
             return operation
@@ -61,13 +74,14 @@ def _operation(path: str) -> Operation | None:
 def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
     url = str(args[0] if args else kwargs["url"])
     path = url.partition("?")[0]
-    operation = _operation(path)
-    if operation is None:
+    found = _at(path)
+    if found is None:
         return None
+    operation, provider = found
     body = _document(kwargs.get("json") or kwargs.get("data") or (args[1] if len(args) > 1 else None))
     logged = getattr(kwargs.get("logging_obj"), "model_call_details", None) or {}
     address, port = address_of("/".join(url.split("/", 3)[:3]))
-    named = str(logged.get("custom_llm_provider") or "litellm")
+    named = str(logged.get("custom_llm_provider") or provider)
     model = body.get("model") or logged.get("model") or _model_in(path)
     attributes: dict[str, Any] = {}
     sampling(body, attributes)
@@ -83,6 +97,22 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+
+
+def watch(call: Call, response: Any) -> None:
+    """Some of its streams stop reading when the answer has ended, and keep the response: so the call ends with the usage."""
+    read = response.is_stream_consumed or response.is_closed
+    reader = None if read or response.status_code >= 400 else reader_for(response, call.asked.operation, call.answer)
+    if reader is None:
+        watch_response(call, response)
+        return
+
+    def feed(piece: bytes) -> None:
+        reader(piece)
+        if call.answer.finished and call.answer.usage is not None:
+            call.end()
+
+    watch_body(response, call, feed)
 
 
 def _model_in(path: str) -> str | None:
@@ -116,5 +146,6 @@ PROVIDER = Provider(
         RequestLayer(module=_MODULE, owner="AsyncHTTPHandler", method="post", style="async"),
     ),
     ask=ask,
-    tested=("1.60.0", "1.110.2"),
+    tested=("1.80.0", "1.110.2"),
+    watch=watch,
 )

@@ -102,5 +102,5 @@ PROVIDER = Provider(
             instead=_no_span,
         ),
     ),
-    tested=("1.5.0", "3.7.0"),
+    tested=("1.9.11", "3.7.0"),
 )

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from spanledger.instrumentation.answer import Asked, Operation
+from spanledger.instrumentation.harvest import Harvest, id_when
 from spanledger.instrumentation.hosts import takes_stream_options
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, with_body
+from spanledger.instrumentation.usage import field
 from spanledger.instrumentation.wires.openai_chat import chat_usage, read_chat, read_chat_event
 from spanledger.instrumentation.wires.openai_media import (
     read_embeddings,
@@ -20,7 +22,7 @@ from spanledger.instrumentation.wires.openai_media import (
     read_transcription_event,
     read_video,
 )
-from spanledger.instrumentation.wires.openai_responses import read_response, read_response_event
+from spanledger.instrumentation.wires.openai_responses import read_batch, read_response, read_response_event
 
 __all__ = ["OPERATIONS", "PROVIDER", "ask", "chat_usage", "read_chat", "read_chat_event"]
 
@@ -88,7 +90,24 @@ def _default(client: Any) -> str:
     return "azure.ai.openai" if "Azure" in type(client).__name__ else "openai"
 
 
-_ask = asking(OPERATIONS, _default, _extra)
+_BACKGROUND = Harvest(
+    operation=_RESPONSES,
+    told=lambda response: id_when(response, "completed", "incomplete") if field(response, "background") else None,
+)
+_BATCH = Harvest(
+    operation=Operation(name="chat", read=read_batch),
+    told=lambda batch: id_when(batch, "completed", "expired", "cancelled"),
+)
+
+
+def _fetched(path: str) -> Harvest | None:
+    *_, folder, name = path.rsplit("/", 2)
+    if name.startswith("resp_") and folder == "responses":
+        return _BACKGROUND
+    return _BATCH if folder == "batches" else None
+
+
+_ask = asking(OPERATIONS, _default, _extra, fetched=_fetched)
 _ASKABLE = ("chat", "text_completion")
 
 
@@ -102,8 +121,8 @@ def _has_content(chunk: Any) -> bool:
 
 def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
     asked = _ask(client, args, kwargs, settings)
-    if asked is None:
-        return None
+    if asked is None or asked.harvest is not None:
+        return asked
     if asked.operation.name not in _ASKABLE:
         _media(asked)
     elif (

@@ -63,5 +63,5 @@ PROVIDER = Provider(
         *_layers("voyageai.client_async", "AsyncClient", "async"),
     ),
     ask=_asking(_EMBEDDINGS, 1),
-    tested=("0.3.2", "0.5.0"),
+    tested=("0.4.0", "0.5.0"),
 )

@@ -78,5 +78,5 @@ PROVIDER = Provider(
         RequestLayer(module="xai_sdk.sync.chat", owner="", method="tracer", style="tracer"),
         RequestLayer(module="xai_sdk.aio.chat", owner="", method="tracer", style="tracer"),
     ),
-    tested=("1.0.0", "1.21.0"),
+    tested=("1.4.0", "1.21.0"),
 )
