@@ -37,21 +37,22 @@ class Template:
         request = ExportTraceServiceRequest()
         resource = request.resource_spans.add()
         _text(resource.resource, "service.name", f"bench-{sender}")
-        scope = resource.scope_spans.add()
-        scope.scope.name = "opentelemetry.instrumentation.openai_v2"
+        of_models, of_web = resource.scope_spans.add(), resource.scope_spans.add()
+        of_models.scope.name = "opentelemetry.instrumentation.openai_v2"
+        of_web.scope.name = "opentelemetry.instrumentation.asgi"
         every = round(1 / model_share) if model_share else 0
         now = time.time_ns()
         self.models = 0
         for index in range(BATCH):
             about_a_model = bool(every) and index % every == 0
             self.models += about_a_model
-            span = scope.spans.add(
+            span = (of_models if about_a_model else of_web).spans.add(
                 trace_id=b"TRACEID!" + index.to_bytes(8, "big"), span_id=b"SPAN" + index.to_bytes(4, "big"),
                 parent_span_id=b"PARENT!!", name="chat gpt-4o" if about_a_model else "GET /orders/{id}", kind=3,
                 start_time_unix_nano=now + index, end_time_unix_nano=now + 1_200_000_000 + index,
             )  # fmt: skip
             (_model_call if about_a_model else _web_call)(span, index, sender)
-            if content:
+            if content and about_a_model:
                 _text(span, "gen_ai.input.messages", ("x" * 61 + f"{index:03}") * (content // 64))
         self._bytes = request.SerializeToString()
         self._traces = [self._bytes.index(b"TRACEID!" + index.to_bytes(8, "big")) for index in range(BATCH)]
