@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spanledger.cli import check, check_config, dashboard, doctor, inspect, journal, keys, limits, pause, serve, sql, up
+from spanledger.cli import backup, check, check_config, dashboard, doctor, inspect, journal, keys, limits, pause, serve, sql, up
 from spanledger.cli.demo import command as demo
 
 app = typer.Typer(
@@ -30,6 +30,9 @@ app.add_typer(pause.app, name="pause", short_help="Pause a subject, resume it.")
 app.add_typer(keys.app, name="keys", short_help="Make and revoke API keys.")
 app.command("inspect", short_help="Say what telemetry was taken for, and why.")(inspect.inspect)
 app.command("doctor", short_help="Say what is wrong with an installation.")(doctor.doctor)
+app.command("backup", short_help="Copy everything while the collector runs.")(backup.backup)
+app.command("restore", short_help="Put a backup back.")(backup.restore)
+app.command("repair", short_help="Go on without damaged files of the ledger.")(backup.repair)
 app.command("serve", short_help="Run the collector and its API alone.")(serve.serve)
 app.command("dashboard", short_help="Show the dashboard alone.")(dashboard.dashboard)
 app.command("check-config", short_help="Check a configuration file.")(check_config.check_config)

@@ -1,0 +1,75 @@
+"""A backup that is made while telemetry comes in, and what a collector makes of it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from spanledger.collector.backup import MANIFEST, BackupError, back_up, restore
+from spanledger.ledger.connect import connect
+from spanledger.ledger.table import Ledger
+from tests.collector.made import running, stored
+from tests.collector.test_restart import Load
+from tests.ledger.made import entries, entry
+
+
+def test_a_backup_under_load_holds_what_was_acknowledged_before_it_once(tmp_path: Path) -> None:
+    data, kept, again = tmp_path / "data", tmp_path / "kept", tmp_path / "again"
+    with running(data) as collector:
+        load = Load(collector)
+        time.sleep(0.7)
+        before = list(load.acknowledged)
+        said = back_up(data, kept)
+        time.sleep(0.3)
+        load.stop()
+        assert collector.stop() == 0
+    assert restore(kept, again) == said
+    assert len(stored(again)) == said["entries"]
+    with running(again) as collector:
+        assert collector.stop() == 0
+    found = stored(again)
+    assert len(found) == len(set(found))
+    assert set(before) <= set(found) <= set(load.sent)
+    # The source went on undisturbed.
+    assert set(load.acknowledged) <= set(stored(data))
+
+
+def test_a_backup_is_what_the_ledger_was_then(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "data" / "entries")
+    for number in range(5):
+        ledger.post(entries(entry(f"{number:032x}", tenant=f"t{number}")), mark=number + 1)
+    said = back_up(tmp_path / "data", tmp_path / "kept")
+    ledger.post(entries(entry("f" * 32)), mark=6)
+    restore(tmp_path / "kept", tmp_path / "again")
+    assert (said["entries"], said["mark"]) == (5, 5)
+    everything = "select * exclude (tags, other_meters) from entries where entry_id < 'f' order by all"
+    assert connect(tmp_path / "again").execute(everything).fetchall() == connect(tmp_path / "data").execute(everything).fetchall()
+    assert Ledger.open(tmp_path / "again" / "entries").mark() == 5
+
+
+def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "data" / "entries").post(entries(entry("a" * 32)), mark=1)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("mine")
+    with pytest.raises(BackupError, match="full is not empty"):
+        back_up(tmp_path / "data", tmp_path / "full")
+    back_up(tmp_path / "data", tmp_path / "kept")
+    with pytest.raises(BackupError, match="data is not empty"):
+        restore(tmp_path / "kept", tmp_path / "data")
+
+
+def test_half_a_backup_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "data" / "entries")
+    ledger.post(entries(entry("a" * 32)), mark=1)
+    back_up(tmp_path / "data", tmp_path / "kept")
+    [file] = (tmp_path / "kept").glob("entries/day=*/*.parquet")
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(BackupError, match=file.name):
+        restore(tmp_path / "kept", tmp_path / "again")
+    assert not any((tmp_path / "again").iterdir())
+    (tmp_path / "kept" / MANIFEST).unlink()
+    with pytest.raises(BackupError, match="no finished backup"):
+        restore(tmp_path / "kept", tmp_path / "new")
+    Path(ledger.files()[0]).unlink()
+    with pytest.raises(BackupError, match="is missing"):
+        back_up(tmp_path / "data", tmp_path / "other")
