@@ -197,3 +197,22 @@ def test_the_sdks_own_spans_for_another_tracer_provider_stay(provider: StandIn, 
         client.messages.create(**ASK)
     assert len(theirs.get_finished_spans()) == 1
     assert usage(spans.one()) == ANTHROPIC_USAGE
+
+
+def test_a_batchs_results_are_told_of_as_they_are_read_each_once(client: Any, provider: StandIn, spans: Spans) -> None:
+    assert [line.result.type for line in client.messages.batches.results("msgbatch_7")] == ["succeeded", "succeeded", "errored"]
+    list(client.messages.batches.results("msgbatch_7"))
+
+    async def run() -> None:
+        async with anthropic.AsyncAnthropic(base_url=provider.url, api_key="any") as asynchronous:
+            async for _ in await asynchronous.messages.batches.results("msgbatch_8"):
+                pass
+
+    asyncio.run(run())
+    told = [said(span) for span in spans.calls()]
+    assert [one["gen_ai.response.id"] for one in told] == [
+        f"msg_msgbatch_{batch}_{place}" for batch in (7, 8) for place in (0, 1)
+    ]
+    for one in told:
+        assert (one["gen_ai.usage.input_tokens"], one["gen_ai.usage.cache_read.input_tokens"]) == (100, 60)
+        assert (one["anthropic.response.service_tier"], one["spanledger.batch"]) == ("batch", True)

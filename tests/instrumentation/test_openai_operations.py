@@ -133,8 +133,40 @@ def test_searches_are_counted(client: Any, spans: Spans) -> None:
 
 
 def test_fetching_a_response_is_no_call(client: Any, spans: Spans) -> None:
-    client.responses.retrieve("resp_00000001")
+    client.responses.retrieve("resp_plain")
     assert spans.all() == []
+
+
+def test_a_background_response_is_told_of_with_its_usage_when_it_is_fetched_and_once(client: Any, spans: Spans) -> None:
+    begun = client.responses.create(**ASK, background=True)
+    assert usage(spans.one()) == {}
+    assert said(spans.one())["gen_ai.response.id"] == begun.id
+    spans.clear()
+    client.responses.retrieve(begun.id)
+    client.responses.retrieve(begun.id)
+    attributes = said(spans.one())
+    assert attributes["gen_ai.response.id"] == begun.id
+    assert attributes["gen_ai.operation.name"] == "chat"
+    assert (attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]) == (100, 40)
+    assert attributes["spanledger.told_later"] is True
+
+
+def test_a_finished_batch_is_told_of_when_it_is_fetched_and_once(client: Any, spans: Spans) -> None:
+    client.batches.retrieve("batch_running")
+    assert spans.all() == []
+    for _ in range(3):
+        client.batches.retrieve("batch_1")
+    client.batches.with_raw_response.retrieve("batch_1")
+    attributes = said(spans.one())
+    assert attributes["gen_ai.response.id"] == "batch_1"
+    assert attributes["gen_ai.response.model"] == "gpt-4o-2024-08-06"
+    assert (attributes["spanledger.batch"], attributes["spanledger.batch.calls"]) == (True, 3)
+    assert usage(spans.one()) == {
+        "gen_ai.usage.input_tokens": 300,
+        "gen_ai.usage.output_tokens": 120,
+        "gen_ai.usage.cache_read.input_tokens": 90,
+        "gen_ai.usage.reasoning.output_tokens": 30,
+    }
 
 
 def test_embeddings_of_both_encodings(client: Any, spans: Spans) -> None:

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as column
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spanledger.instrumentation.usage import Usage
+
+if TYPE_CHECKING:
+    from spanledger.instrumentation.harvest import Harvest
 
 
 class Answer:
@@ -13,9 +16,12 @@ class Answer:
 
     `finished` says that the answer is whole; a stream that ends without it was cut short. `error` is an error type
     that the stream told instead of raising it. `pieces` and `characters` are how much of the answer's text was heard.
+    `pending`: the answer is still being made, and its usage is told of later.
     """
 
-    __slots__ = ("characters", "choices", "error", "extra", "finish_reasons", "finished", "id", "model", "pieces", "usage")
+    __slots__ = (
+        "characters", "choices", "error", "extra", "finish_reasons", "finished", "id", "model", "pending", "pieces", "usage",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.id: str | None = None
@@ -23,6 +29,7 @@ class Answer:
         self.usage: Usage | None = None
         self.finish_reasons: dict[int, str] | None = None
         self.choices = 1
+        self.pending = False
         self.pieces = 0
         self.characters = 0
         self.finished = False
@@ -76,7 +83,7 @@ class Asked:
     application gets a piece of the stream: one that we asked for is kept from it. `args` and `kwargs` replace the
     arguments of the call when something was added to it. `swap` asks another model instead, where the client allows it.
     `emits_own`: the client's own span goes elsewhere and stays. `lazy`: what the layer gives is a generator that has
-    sent nothing yet.
+    sent nothing yet. `harvest`: this request is no call itself, but fetches what tells of some.
     """
 
     operation: Operation
@@ -92,5 +99,6 @@ class Asked:
     swap: Callable[[str], None] | None = None
     emits_own: bool = False
     lazy: bool = False
+    harvest: "Harvest | None" = None
     args: tuple[Any, ...] | None = None
     kwargs: Mapping[str, Any] | None = None

@@ -94,7 +94,7 @@ class Call:
         failed = answer.error if error is None else error_type(error)
         attributes: dict[str, Any] = {}
         cut_short = asked.streamed and not answer.finished and (self.first_at or failed is None)
-        if failed is None and asked.operation.counts_tokens and (answer.usage is None or cut_short):
+        if failed is None and asked.operation.counts_tokens and not answer.pending and (answer.usage is None or cut_short):
             self._estimate(attributes)
         if self.hold is not None and self.guard is not None:
             self.guard.finish(self.hold, answer.usage, failed=failed is not None and answer.usage is None)

@@ -148,6 +148,17 @@ def watch(provider: Provider, call: Call, result: Any) -> None:
         harmless.drop(bug, "reading an answer")
 
 
+def _gathered(asked: Asked, names: Mapping[str, str], result: Any) -> Any:
+    try:
+        if not ENGINE.settings.sdk_disabled:
+            from spanledger.instrumentation import harvest
+
+            harvest.gather(ENGINE.tracing, asked, names, result)
+    except Exception as bug:
+        harmless.drop(bug, "reading what was fetched")
+    return result
+
+
 def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[..., Any]:
     """The request layer of a client, metered."""
     read = provider.watch or results.watch
@@ -157,6 +168,8 @@ def meter_sync(provider: Provider, original: Callable[..., Any]) -> Callable[...
         if asked is None:
             return original(client, *args, **kwargs)
         names = names_now()
+        if asked.harvest is not None:
+            return _gathered(asked, names, original(client, *args, **kwargs))
         if asked.lazy:
             from spanledger.instrumentation import lazy
 
@@ -194,6 +207,8 @@ def meter_async(provider: Provider, original: Callable[..., Any]) -> Callable[..
         if asked is None:
             return await original(client, *args, **kwargs)
         names = names_now()
+        if asked.harvest is not None:
+            return _gathered(asked, names, await original(client, *args, **kwargs))
         if asked.lazy:
             from spanledger.instrumentation import lazy
 

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from spanledger.instrumentation.answer import Asked, Operation
+from spanledger.instrumentation.harvest import Harvest
 from spanledger.instrumentation.hosts import provider_of
 from spanledger.instrumentation.provider import Ask, RequestLayer
 from spanledger.instrumentation.settings import Settings
@@ -31,17 +32,23 @@ def asking(
     default: Callable[[Any], str],
     extra: Extra | None = None,
     by_host: bool = True,
+    fetched: Callable[[str], Harvest | None] | None = None,
 ) -> Ask:
     """The reader of requests for one SDK.
 
     `operations` by the end of the path; `default` names the provider of a client; `extra` adds span attributes
-    from the body; `by_host` lets a known host in `base_url` name the provider.
+    from the body; `by_host` lets a known host in `base_url` name the provider; `fetched` says what a GET of a path tells of.
     """
 
     def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
         options: Any = args[1] if len(args) > 1 else kwargs.get("options")
-        operation = operation_at(operations, options.url)
-        if operation is None or options.method.lower() != "post":
+        harvest = None
+        if options.method.lower() == "post":
+            operation = operation_at(operations, options.url)
+        else:
+            harvest = None if fetched is None else fetched(options.url.partition("?")[0])
+            operation = None if harvest is None else harvest.operation
+        if operation is None:
             return None
         body = options.json_data
         if not isinstance(body, Mapping):
@@ -70,6 +77,7 @@ def asking(
             streamed=bool(kwargs.get("stream") or body.get("stream")),
             max_output_tokens=_whole(body, "max_completion_tokens", "max_tokens", "max_output_tokens"),
             attributes=attributes,
+            harvest=harvest,
         )
         asked.swap = lambda model: _swap(asked, args, kwargs, model)
         return asked

@@ -1,5 +1,6 @@
 """Anthropic's wire format: messages, plain and streamed, and token counting."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ def answer(request: Request) -> Answer | None:
     named = {"request-id": f"req_{request.number:08d}", "anthropic-organization-id": "org-stand-in"}
     if request.method == "POST" and request.path.endswith("/v1/messages/count_tokens"):
         return answer_json({"input_tokens": usage_of(request.body).input}, headers=named)
+    if request.method == "GET" and "/v1/messages/batches/" in request.path:
+        return _batch(request)
     if request.method != "POST" or not request.path.endswith("/v1/messages"):
         return None
     if status := failing_status(request.model):
@@ -82,3 +85,35 @@ def _events(model: str, message: Mapping[str, Any], usage: StandInUsage) -> Iter
     ended = {"stop_reason": "end_turn", "stop_sequence": None}
     yield named({"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage.output}})
     yield named({"type": "message_stop"})
+
+
+def _batch(request: Request) -> Answer:
+    """A batch that has ended, or its results: two that succeeded and one that did not."""
+    if not request.path.endswith("/results"):
+        name = request.path.rsplit("/", 1)[-1]
+        counts = {"processing": 0, "succeeded": 2, "errored": 1, "canceled": 0, "expired": 0}
+        batch = {"id": name, "type": "message_batch", "processing_status": "ended", "request_counts": counts}
+        at = "2026-11-25T00:00:00Z"
+        batch |= {"created_at": at, "expires_at": at, "ended_at": at}
+        return answer_json({**batch, "results_url": f"http://{request.headers['host']}{request.path}/results"})
+    usage = {**messages_usage(StandInUsage(input=100, output=40, cache_read=60)), "service_tier": "batch"}
+    name = request.path.split("/")[-2]
+    results: list[dict[str, Any]] = [
+        {
+            "type": "succeeded",
+            "message": {
+                "id": f"msg_{name}_{place}",
+                "type": "message",
+                "role": "assistant",
+                "model": "claude-opus-4-6",
+                "content": [],
+                "stop_reason": "end_turn",
+                "stop_sequence": None,
+                "usage": usage,
+            },
+        }
+        for place in range(2)
+    ]
+    results.append({"type": "errored", "error": error(400)})
+    lines = (json.dumps({"custom_id": str(place), "result": result}) + "\n" for place, result in enumerate(results))
+    return Answer(headers={"content-type": "application/x-jsonl"}, chunks=[line.encode() for line in lines])

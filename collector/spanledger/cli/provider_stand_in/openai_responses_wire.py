@@ -114,4 +114,9 @@ def _events(request: Request, usage: StandInUsage) -> Iterator[bytes]:
 def _retrieved(request: Request) -> dict[str, Any]:
     usage = StandInUsage(input=100, output=40)
     response = _whole(request, usage)
-    return {**response, "id": request.path.rsplit("/", 1)[-1], "model": "gpt-4o-2024-08-06", "background": True}
+    return {
+        **response,
+        "id": request.path.rsplit("/", 1)[-1],
+        "model": "gpt-4o-2024-08-06",
+        "background": "plain" not in request.path,
+    }

@@ -32,6 +32,19 @@ def read_response(response: Any, answer: Answer) -> None:
     answer.finished = True
 
 
+def read_batch(batch: Any, answer: Answer) -> None:
+    """All of a batch at once: the provider tells its requests apart only in a file."""
+    answer.id = field(batch, "id")
+    answer.model = field(batch, "model")
+    answer.usage = responses_usage(field(batch, "usage"))
+    answer.say("spanledger.batch", True)
+    answer.say("openai.response.service_tier", "batch")
+    counts = field(batch, "request_counts")
+    completed = None if counts is None else count(counts, "completed")
+    if completed is not None:
+        answer.say("spanledger.batch.calls", completed)
+
+
 def read_response_event(event: Any, answer: Answer) -> None:
     said = view(event)
     kind = said.get("type")
@@ -73,6 +86,8 @@ def _ended(response: Any, answer: Answer) -> None:
     if tier:
         answer.say("openai.response.service_tier", tier)
     status = field(response, "status")
+    # Made in the background: what it uses is known when it is fetched, and is not to be guessed before.
+    answer.pending = status in ("queued", "in_progress")
     searches = calls = 0
     for item in field(response, "output") or ():
         kind = field(item, "type")
