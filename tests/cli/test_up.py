@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import in_a_process
+from tests.cli.command import here, in_a_process
 from tests.cli.running import FREE_PORTS, addresses, alive, collector, eventually, running
 
 
@@ -54,51 +54,46 @@ def test_nothing_is_left_running_when_up_is_killed(tmp_path: Path) -> None:
         eventually(lambda: not any(map(alive, children)), "the children to end")
 
 
-def test_up_ends_with_one_line_when_a_port_is_in_use(tmp_path: Path) -> None:
+def test_a_port_in_use_is_one_line_that_names_it(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        options = {"--grpc-port": "0", "--http-port": "0", "--api-port": "0", "--dashboard-port": "0"}
-        for option in options:
-            words = [word for pair in {**options, option: port}.items() for word in pair]
-            outcome = in_a_process("up", "--data", str(tmp_path / "data"), *words)
+        for option in ("--grpc-port", "--http-port", "--api-port"):
+            outcome = here("serve", "--data", data, *FREE_PORTS, option, port)
+            assert outcome.code == 1
+            assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+            assert port in outcome.err
+        for option in ("--grpc-port", "--dashboard-port"):
+            outcome = in_a_process("up", "--data", data, *FREE_PORTS, "--dashboard-port", "0", option, port)
             assert outcome.code == 1
             assert len(outcome.err.strip().splitlines()) == 1, outcome.err
             assert port in outcome.err
             assert outcome.out == ""
 
 
-def test_two_collectors_over_one_folder_are_refused(tmp_path: Path) -> None:
-    with collector(tmp_path / "first", tmp_path / "data"):
-        outcome = in_a_process("serve", "--data", str(tmp_path / "data"), *FREE_PORTS)
-        assert outcome.code == 1
-        assert len(outcome.err.strip().splitlines()) == 1, outcome.err
-        assert "Traceback" not in outcome.err
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_collector_over_a_folder_at_a_time_even_after_a_kill(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with collector(tmp_path, data) as (serve, found):
-        assert found["pid"] == serve.process.pid
-        assert url_of(serve.out, "API") == found["api"]
-        assert serve.told(number) == 0
-        assert serve.err == ""
+    with collector(tmp_path / "first", data) as (first, found):
+        assert found["pid"] == first.process.pid
+        assert url_of(first.out, "API") == found["api"]
+        refused = here("serve", "--data", str(data), *FREE_PORTS)
+        assert refused.code == 1
+        assert len(refused.err.strip().splitlines()) == 1, refused.err
+        assert str(data) in refused.err
+        first.told(signal.SIGKILL)
+    with running(tmp_path, "serve", "--data", str(data), *FREE_PORTS) as again:
+        eventually(lambda: "ledger" in again.out or again.process.poll() is not None, "the second start")
+        assert addresses(data, again)["pid"] == again.process.pid
+        assert again.told(signal.SIGTERM) == 0
+        assert again.err == ""
         assert not (data / "addresses.json").exists()
-
-
-def test_a_collector_that_was_killed_starts_again(tmp_path: Path) -> None:
-    with collector(tmp_path / "first", tmp_path / "data") as (serve, _):
-        serve.told(signal.SIGKILL)
-    with running(tmp_path, "serve", "--data", str(tmp_path / "data"), *FREE_PORTS) as again:
-        eventually(lambda: "API" in again.out or again.process.poll() is not None, "the second start")
-        assert addresses(tmp_path / "data", again)["pid"] == again.process.pid
 
 
 def test_a_wrong_configuration_stops_the_start_with_the_key(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text("receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpont: 127.0.0.1:0\n")
     for command in (("serve", "--config", str(file)), ("up", "--config", str(file)), ("check-config", str(file))):
-        outcome = in_a_process(*command, cwd=tmp_path)
+        outcome = in_a_process(*command) if command[0] == "up" else here(*command)
         assert outcome.code == 1
         assert len(outcome.err.strip().splitlines()) == 1, outcome.err
         assert "receivers.otlp.protocols.grpc.endpont" in outcome.err

@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from spanledger.cli import backup, check, check_config, dashboard, doctor, inspect, journal, keys, limits, pause, serve, sql, up
+from spanledger.cli import (
+    backup,
+    check,
+    check_config,
+    dashboard,
+    doctor,
+    inspect,
+    journal,
+    keys,
+    limits,
+    pause,
+    prices,
+    serve,
+    sql,
+    up,
+)
 from spanledger.cli.demo import command as demo
 
 app = typer.Typer(
@@ -25,6 +40,7 @@ app.command("up", short_help="Start the collector and the dashboard.")(up.up)
 app.command("demo", short_help="Fill a running collector with something to see.")(demo.demo)
 app.command("sql", short_help="Run SQL over the ledger.")(sql.sql)
 app.add_typer(limits.app, name="limits", short_help="See, add, change and try limits.")
+app.add_typer(prices.app, name="prices", short_help="Prices, contracts, re-rating, comparison.")
 app.command("check", short_help="Ask whether a call may go ahead.")(check.check)
 app.add_typer(pause.app, name="pause", short_help="Pause a subject, resume it.")
 app.add_typer(keys.app, name="keys", short_help="Make and revoke API keys.")
