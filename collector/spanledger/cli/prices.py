@@ -49,7 +49,7 @@ def list_(data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    model: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL")],
+    model: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL", help="As `prices list` names it.")],
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="At this moment; all of time when not given.")] = "",
     tier: Tier = "",
     region: Region = "",
@@ -126,7 +126,7 @@ def schedule(
 
 @app.command()
 def end(
-    rule: Annotated[str, typer.Argument(metavar="RULE")],
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its id, as `prices list` shows it.")],
     at: Annotated[str, typer.Option("--at", metavar="TIME", show_default="now", help="When it ends.")] = "",
     note: Note = "",
     data: Data = DEFAULT_DATA,
@@ -142,7 +142,9 @@ def end(
 
 
 @app.command()
-def history(rule: Annotated[str, typer.Argument(metavar="RULE")], data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
+def history(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its id.")], data: Data = DEFAULT_DATA, json: AsJson = False
+) -> None:
     """Show a rule and all it came from, with who changed it and why."""
     from spanledger.cli.price_tables import print_history
 
