@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
-from spanledger.prices.keys import GRAIN, Tables
+from spanledger.prices.keys import BIT, GRAIN, Tables
 from spanledger.prices.meters import BY_COUNTER, COMPONENTS
 from spanledger.prices.usage import Usage
 
@@ -20,40 +20,39 @@ class Amounts:
     """Pico-dollars by row: the whole and its components, whose sum it is; and what had no rate."""
 
     def __init__(self, usage: Usage, tables: Tables, cells: pl.Series) -> None:
-        parts: dict[str, pl.Expr] = {}
+        parts: dict[str, pl.Expr] = {"input": pl.lit(0, pl.Int128)}
         columns: list[pl.Series] = []
-        missing: dict[str, pl.Expr] = {}
-        priced: list[pl.Expr] = []
-        inherited: list[pl.Expr] = []
+        used: list[pl.Expr] = []
         rough: list[pl.Expr] = []
         most = 0  # that any row can come to
         for counter, amount in usage.charged.items():
-            meter = BY_COUNTER[counter]
-            rates = tables.rates[counter]
             if counter == "audio_seconds" and (tables.least_seconds > 0).any():
                 amount = _at_least(amount, tables.least_seconds.gather(cells))
             a, r = f"a.{counter}", f"r.{counter}"
-            columns += [amount.alias(a), rates.gather(cells).alias(r)]
-            product = pl.col(a).cast(pl.Int128) * pl.col(r).fill_null(0)
-            parts[meter.component] = parts[meter.component] + product if meter.component in parts else product
+            columns.append(amount.alias(a))
+            used.append((pl.col(a) > 0).cast(pl.Int64) * BIT[counter])
+            rates = tables.rates[counter]
+            if not rates.max():
+                continue
+            columns.append(rates.gather(cells).alias(r))
+            product = pl.col(a).cast(pl.Int128) * pl.col(r)
+            component = BY_COUNTER[counter].component
+            parts[component] = parts[component] + product if component in parts else product
             rough.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
             most += _largest(amount) * _largest(rates)
-            if counter != "requests" and rates.null_count():
-                missing[counter] = (pl.col(a) > 0) & pl.col(r).is_null()
-            priced.append((pl.col(a) > 0) & pl.col(r).is_not_null())
-            if counter in tables.inherits and ("audio" in counter or counter.startswith("cache_read")):
-                columns.append(tables.inherits[counter].gather(cells).alias(f"i.{counter}"))
-                inherited.append((pl.col(a) > 0) & pl.col(f"i.{counter}"))
-        terms = pl.DataFrame(columns)
-        table = terms.select(
+        columns += [tables.has.gather(cells), tables.inherits.gather(cells)]
+        absurd = pl.sum_horizontal(rough) > ABSURD_USD * GRAIN if most > ABSURD_USD * GRAIN else pl.lit(False)
+        mask = pl.sum_horizontal(used)
+        table = pl.DataFrame(columns).with_columns(mask.alias("used")).select(
             *[part.alias(component) for component, part in parts.items()],
-            (pl.sum_horizontal(rough) > ABSURD_USD * GRAIN if most > ABSURD_USD * GRAIN else pl.lit(False)).alias("absurd"),
-            (pl.any_horizontal(missing.values()) if missing else pl.lit(False)).alias("lacks"),
-            pl.any_horizontal(priced).alias("priced"),
-            (pl.any_horizontal(inherited) if inherited else pl.lit(False)).alias("inherited"),
-        )
+            absurd.alias("absurd"),
+            # What each call is charged for anyway, a request, needs no rate.
+            (pl.col("used") & ~pl.col("has") & ~BIT["requests"]).alias("missing"),
+            (pl.col("used") & pl.col("has") != 0).alias("priced"),
+            (pl.col("used") & pl.col("inherits") != 0).alias("inherited"),
+        )  # fmt: skip
         self.absurd = table["absurd"]
-        self.missing = _named(terms, missing, table["lacks"].arg_true())
+        self.missing = _named(table["missing"])
         self.priced = table["priced"]
         self.inherited = table["inherited"]
         self.cost, self.parts = _rounded({component: table[component] for component in parts}, table.height)
@@ -89,14 +88,15 @@ def _rounded(parts: Mapping[str, pl.Series], height: int) -> tuple[pl.Series, di
     return whole["cost"], {c: whole[c] if c in parts else nothing for c in COMPONENTS}
 
 
-def _named(terms: pl.DataFrame, missing: Mapping[str, pl.Expr], lacking: pl.Series) -> pl.Series:
+def _named(masks: pl.Series) -> pl.Series:
     """The counters that have no rate, by name; null where there is none."""
-    nothing = pl.repeat(None, terms.height, dtype=pl.String, eager=True).alias("missing")
+    nothing = pl.repeat(None, len(masks), dtype=pl.String, eager=True).alias("missing")
+    lacking = (masks != 0).arg_true()
     if not len(lacking):
         return nothing
-    words = [pl.when(lacks).then(pl.lit(counter)) for counter, lacks in missing.items()]
-    named = terms[lacking].select(pl.concat_str(words, separator=", ", ignore_nulls=True)).to_series()
-    return nothing.scatter(lacking, named)
+    lists = masks.gather(lacking)
+    words = {mask: ", ".join(counter for counter, bit in BIT.items() if mask & bit) for mask in lists.unique()}
+    return nothing.scatter(lacking, lists.replace_strict(words, return_dtype=pl.String))
 
 
 def _largest(whole: pl.Series) -> int:

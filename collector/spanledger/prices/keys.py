@@ -4,7 +4,7 @@ Only what books and rules know takes a place in the tables, so they cannot outgr
 in a bounded cache, so that fifty thousand strange names cost time and no memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from threading import Lock
@@ -27,6 +27,13 @@ _BOXES = {
     "key": pl.Int32, "cell": pl.UInt32, "starts": pl.Int64, "ends": pl.Int64, "minute_from": pl.Int64,
     "minute_to": pl.Int64, "weekdays": pl.Int64, "over": pl.Int64, "upto": pl.Int64,
 }  # fmt: skip
+
+
+#: Sets of meters are sums of these.
+BIT: dict[str, int] = {meter.counter: 1 << place for place, meter in enumerate(METERS)}
+
+#: Meters that are seldom the price of their whole: cached tokens are cheaper, and audio is dearer.
+_DEARER = frozenset(m.counter for m in METERS if m.part_of and ("audio" in m.counter or m.counter.startswith("cache_read")))
 
 
 def grains(meter: Meter, rate: Fraction) -> int:
@@ -52,10 +59,9 @@ class Tables:
         self.single = pl.Series("cell", single, pl.UInt32)
         self.boxes = pl.DataFrame(rows, schema=_BOXES, orient="row")
         self.rates = {m.counter: pl.Series(m.counter, [_grains(m, cell) for cell in cells], pl.Int128) for m in METERS}
-        self.inherits = {
-            m.counter: pl.Series(m.counter, [m.counter in cell.inherited for cell in cells], pl.Boolean)
-            for m in METERS if m.part_of
-        }  # fmt: skip
+        #: Which meters have a rate, and which of those that ought to have one of their own have only their whole's.
+        self.has = pl.Series("has", [_bits(cell.rates) if cell.unpriced is None else 0 for cell in cells], pl.Int64)
+        self.inherits = pl.Series("inherits", [_bits(cell.inherited & _DEARER) for cell in cells], pl.Int64)
         self.reason = pl.Series("reason", [cell.unpriced for cell in cells], pl.String)
         self.least_seconds = pl.Series("least_seconds", [cell.least_seconds for cell in cells], pl.Int64)
         self.state = pl.Series("state", [_state(cell) for cell in cells], pl.String)
@@ -132,9 +138,13 @@ def _join(asked: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:
     return asked.join(met, on=asked.columns, how="left", nulls_equal=True, maintain_order="left")
 
 
-def _grains(meter: Meter, cell: Cell) -> int | None:
+def _grains(meter: Meter, cell: Cell) -> int:
     rate = cell.rates.get(meter.counter)
-    return None if rate is None or cell.unpriced is not None else grains(meter, rate)
+    return 0 if rate is None or cell.unpriced is not None else grains(meter, rate)
+
+
+def _bits(counters: Iterable[str]) -> int:
+    return sum(BIT[counter] for counter in counters)
 
 
 def _state(cell: Cell) -> str:

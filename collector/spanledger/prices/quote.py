@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 
 from spanledger.prices.amounts import PICO
 from spanledger.prices.cell import Box, Cell, microseconds
@@ -34,13 +33,12 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fast:
-    """One cell with its rates in grains, ready for a call of plain tokens."""
+    """One cell with its rates in grains."""
 
     box: Box
     cell: Cell
-    input: int | None
+    rates: Mapping[str, int]
     dearest_input: int | None
-    output: int | None
     dearest_output: int | None
     request: int
 
@@ -56,7 +54,8 @@ class Quotes:
     def quote(self, name: Name, at: datetime, counters: Mapping[str, float]) -> Quote:
         """The cost of a call with these counters of the ledger."""
         priced, cells = self._of(name)
-        cell = _holding(cells, at, int(counters.get("input_tokens", 0))).cell
+        fast = _holding(cells, at, int(counters.get("input_tokens", 0)))
+        cell = fast.cell
         amounts = {"requests": 1, **{counter: value for counter, value in counters.items() if value}}
         unknown = amounts.keys() - BY_COUNTER.keys()
         if unknown:
@@ -64,7 +63,7 @@ class Quotes:
         missing = [counter for counter in amounts if counter not in cell.rates and counter != "requests"]
         if cell.unpriced is not None or missing:
             return self._unpriced(priced, cell, cell.unpriced or f"no rate for {', '.join(missing)}")
-        parts = charge(cell, amounts)
+        parts = charge(fast.rates, cell.least_seconds, amounts)
         return self._quote(priced, cell, sum(parts.values()), parts)
 
     def worst(self, name: Name, at: datetime, input_tokens: int, output_tokens: int) -> Quote:
@@ -114,24 +113,35 @@ class Quotes:
         )  # fmt: skip
 
 
-def charge(cell: Cell, counters: Mapping[str, float]) -> dict[str, int]:
-    """Pico-dollars by component of one call, rounded so that they sum to the rounded whole."""
-    exact = dict.fromkeys(COMPONENTS, Fraction(0))
-    for meter in METERS:
-        rate = cell.rates.get(meter.counter)
+def charge(rates: Mapping[str, int], least_seconds: int, counters: Mapping[str, float]) -> dict[str, int]:
+    """Pico-dollars by component of one call, by the arithmetic of a batch: whole grains, rounded once, half to even,
+    and the largest component takes what rounding leaves. `rates` are grains by counter."""
+    parts = dict.fromkeys(COMPONENTS, 0)
+    whole = {name: round(value * 1_000_000) if BY_COUNTER[name].seconds else round(value) for name, value in counters.items()}
+    for counter, (component, terms) in _TERMS.items():
+        rate = rates.get(counter)
         if not rate:
             continue
-        amount = sum(
-            (weight * Fraction(str(counters[name])) for name, weight in CHARGED[meter.counter].items() if counters.get(name)),
-            Fraction(0),
-        )
-        if meter.counter == "audio_seconds" and amount > 0:
-            amount = max(amount, Fraction(cell.least_seconds))
-        exact[meter.component] += max(amount, Fraction(0)) * rate * 10**12
-    parts: dict[str, int] = {component: round(part) for component, part in exact.items()}
-    largest = max(parts, key=lambda component: parts[component])
-    parts[largest] += round(sum(exact.values())) - sum(parts.values())
-    return parts
+        amount = 0
+        for name, weight in terms:
+            if name in whole:
+                amount += weight * whole[name]
+        if amount > 0:
+            if counter == "audio_seconds":
+                amount = max(amount, least_seconds * 1_000_000)
+            parts[component] += amount * rate
+    rounded: dict[str, int] = {component: _half_even(part) for component, part in parts.items()}
+    largest = max(rounded, key=lambda component: rounded[component])
+    rounded[largest] += _half_even(sum(parts.values())) - sum(rounded.values())
+    return rounded
+
+
+_TERMS = {meter.counter: (meter.component, tuple(CHARGED[meter.counter].items())) for meter in METERS}
+
+
+def _half_even(amount: int) -> int:
+    quotient, rest = divmod(amount, PICO)
+    return quotient + (2 * rest > PICO or (2 * rest == PICO and quotient % 2 == 1))
 
 
 def _holding(cells: Iterable[_Fast], at: datetime, size: int) -> _Fast:
@@ -149,9 +159,8 @@ def _fast(cell: Cell) -> _Fast:
     return _Fast(
         box=cell.box,
         cell=cell,
-        input=dearest(["input_tokens"]),
+        rates={counter: grains(BY_COUNTER[counter], rate) for counter, rate in cell.rates.items()},
         dearest_input=dearest(["input_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"]),
-        output=dearest(["output_tokens"]),
         dearest_output=dearest(["output_tokens", "reasoning_tokens"]),
         request=dearest(["requests"]) or 0,
     )
