@@ -32,7 +32,12 @@ def body(name: str) -> Received:
 def received(request: dict[str, Any], signal: Signal, sequence: int = 1) -> Received:
     """A request as OTLP/JSON."""
     return Received(
-        sequence=sequence, received_at=NOW, signal=signal, encoding="json", compression="identity", body=json.dumps(request).encode()
+        sequence=sequence,
+        received_at=NOW,
+        signal=signal,
+        encoding="json",
+        compression="identity",
+        body=json.dumps(request).encode(),
     )
 
 
@@ -44,8 +49,7 @@ def singles(name: str) -> list[Received]:
     found = []
     for resources in request[top]:
         for scopes in resources[middle]:
-            for record in scopes[leaf]:
-                found.append(received({top: [{**resources, middle: [{**scopes, leaf: [record]}]}]}, signal))
+            found += [received({top: [{**resources, middle: [{**scopes, leaf: [record]}]}]}, signal) for record in scopes[leaf]]
     return found
 
 

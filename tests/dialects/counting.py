@@ -15,14 +15,16 @@ from spanledger.collector.recognise import recognise
 from tests.dialects.bodies import INDEX, NOW, signal_of
 
 COUNTS = (
-    "calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
-    "reasoning_tokens", "reported_cost_usd",
+    "calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens",
+    "cache_write_1h_tokens", "reasoning_tokens", "reported_cost_usd",
 )  # fmt: skip
 BY = ("provider", "model", "operation", "tenant", "user", "agent", "session", "outcome", "granularity")
 
 
-def entries_of(batches: Sequence[Sequence[Received]], *, folder: Path | None = None, counting: Counting | None = None) -> pl.DataFrame:
-    """All entries of these batches, one after the other, and of what is due long after. With a folder, restarted before each batch."""
+def entries_of(
+    batches: Sequence[Sequence[Received]], *, folder: Path | None = None, counting: Counting | None = None
+) -> pl.DataFrame:
+    """All entries of these batches, one after the other, and of what is due long after; with a folder, restarted each time."""
     counter = CountOnce(counting, folder=folder)
     found = []
     for mark, batch in enumerate(batches, start=1):
@@ -57,7 +59,9 @@ def charged(files: Sequence[str]) -> list[tuple[dict[str, Any], list[str]]]:
     for samples in stems.values():
         # Traces and logs tell more than metrics, and together more than each alone.
         spoken = [s for s in samples if signal_of(s["file"]) != "metrics"] or samples
-        best = max(spoken, key=lambda s: (signal_of(s["file"]) == "logs" and not s["lost_fields"], signal_of(s["file"]) == "traces"))
+        best = max(
+            spoken, key=lambda s: (signal_of(s["file"]) == "logs" and not s["lost_fields"], signal_of(s["file"]) == "traces")
+        )
         found += [(call, best["lost_fields"]) for call in best["billable_calls"]]
     return found
 

@@ -44,7 +44,9 @@ def test_metrics_alone_give_the_tokens_they_count(name: str) -> None:
     assert 0 < entries["calls"].sum() <= len(told["billable_calls"])
 
 
-@pytest.mark.parametrize("name", [name for name in SPOKEN if name.startswith(("dup_", "gemini", "spring", "cursor", "ag2", "vercel_ai_v7."))])
+@pytest.mark.parametrize(
+    "name", [name for name in SPOKEN if name.startswith(("dup_", "gemini", "spring", "cursor", "ag2", "vercel_ai_v7."))]
+)
 def test_one_record_at_a_time_from_the_last_to_the_first_gives_the_same(name: str) -> None:
     whole = sums(entries_of([[body(name)]]))
     assert sums(entries_of([[each] for each in reversed(singles(name))])).equals(whole)

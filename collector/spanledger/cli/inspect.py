@@ -63,16 +63,15 @@ def _show(explained: Any) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    records = Table(
-        title=f"{explained.records.height} of {explained.seen} records say something about a call", title_justify="left", box=None
-    )
+    about = f"{explained.records.height} of {explained.seen} records say something about a call"
+    records = Table(title=about, title_justify="left", box=None)
     for name in ("record", "dialect", "taken for", "verdict", "rule", "by", "model", "input", "cached", "output", "flags"):
         records.add_column(name, justify="right" if name in ("input", "cached", "output") else "left", overflow="fold")
     for row in explained.records.to_dicts():
         cached = (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
         records.add_row(
-            f"{row['name'] or row['span_id'] or '-'}", row["dialect"] or "-", row["taken_for"] or "-", row["verdict"], row["rule"] or "",
-            (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]), _number(cached or None),
+            row["name"] or row["span_id"] or "-", row["dialect"] or "-", row["taken_for"] or "-", row["verdict"],
+            row["rule"] or "", (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]), _number(cached or None),
             _number(row["output_tokens"]), ", ".join(row["flags"] or []),
         )  # fmt: skip
     console.print(records)

@@ -143,7 +143,9 @@ class CountOnce:
         heard = [emitter for emitter in metered if emitter in self._memory.heard]
         if not heard:
             return evidence
-        known = pl.DataFrame({"emitter": heard, "role": "heard", "signal": "metrics", "entry_id": [f"heard/{emitter}" for emitter in heard]})
+        known = pl.DataFrame(
+            {"emitter": heard, "role": "heard", "signal": "metrics", "entry_id": [f"heard/{emitter}" for emitter in heard]}
+        )
         return pl.concat([evidence, known], how="diagonal").with_columns(pl.col(pl.UInt64).fill_null(0))
 
     def _with_money(self, entries: pl.DataFrame) -> pl.DataFrame:
@@ -151,19 +153,18 @@ class CountOnce:
         unknown = (entries["kind"] == "reversal") & entries["cost_state"].is_null()
         if self._older is None or not unknown.any():
             return entries
-        known = self._older.entries(entries.filter(unknown)["stands_for"]).unique("entry_id").rename({"entry_id": "stands_for"})
-        joined = entries.join(
-            known.select("stands_for", *_MONEY), on="stands_for", how="left", suffix="_posted", maintain_order="left"
-        )
+        known = self._older.entries(entries.filter(unknown)["stands_for"]).unique("entry_id")
+        money = known.select(pl.col("entry_id").alias("stands_for"), *_MONEY)
+        joined = entries.join(money, on="stands_for", how="left", suffix="_posted", maintain_order="left")
         missing = unknown & joined["cost_state_posted"].is_not_null()
-        money = [
+        given = [
             pl.when(missing)
             .then(-pl.col(f"{name}_posted") if name in MEASURES else pl.col(f"{name}_posted"))
             .otherwise(name)
             .alias(name)
             for name in _MONEY
         ]
-        return joined.with_columns(money).select(entries.columns)
+        return joined.with_columns(given).select(entries.columns)
 
     def _recall(self, new: Rows, now: datetime) -> None:
         """Put back into memory what the ledger knows of records that may have begun before memory does.

@@ -28,8 +28,8 @@ _GZIP = b"\x1f\x8b"
 #: Columns of `Explained.records`, in the order in which a reader wants them.
 RECORDS = (
     "signal", "name", "trace_id", "span_id", "parent_span_id", "scope_name", "scope_version", "dialect", "taken_for",
-    "verdict", "rule", "stands_for", "provider", "model", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens",
-    "flags", "entry_id",
+    "verdict", "rule", "stands_for", "provider", "model", "input_tokens", "cache_read_tokens", "cache_write_tokens",
+    "output_tokens", "reasoning_tokens", "flags", "entry_id",
 )  # fmt: skip
 
 

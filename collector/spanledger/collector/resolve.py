@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
+from spanledger.collector.attempts import with_attempts
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.grouping import RULE, Groups, by_fingerprint, by_ids, by_nesting, by_span
 from spanledger.collector.sums import aggregates, metrics, of_one_moment, told_apart
@@ -108,8 +109,10 @@ def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True)
     aggregates(evidence, summed, leaves, settled, ancestry, stands, by, rule)
     metrics(evidence, role, leaves, settled, stands, by, rule)
     label = np.where(by >= 0, label[np.maximum(by, 0)], label)
+    began = np.zeros(rows, dtype=np.int64)
+    np.maximum.at(began, groups.label[leaves], evidence["started"].fill_null(0).to_numpy()[leaves])
     calls = _merged(evidence, leaves, stands, groups.label, ancestry)
-    return Verdicts(label, stands, rule, by, calls)
+    return Verdicts(label, stands, rule, by, with_attempts(calls, nesting.outer, began[groups.label]))
 
 
 def _representatives(evidence: pl.DataFrame, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:

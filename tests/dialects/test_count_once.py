@@ -1,0 +1,306 @@
+"""The rule by which calls are counted once, sentence by sentence, and what it does across batches, restarts and time."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from spanledger.collector.count_once import Counting, CountOnce
+from spanledger.collector.decode import decode
+from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.recognise import recognise
+from spanledger.ledger.frame import conform
+from spanledger.ledger.table import Ledger
+from tests.dialects.bodies import NOW, body, received
+from tests.dialects.counting import entries_of, standing
+from tests.dialects.spans import Span, attributes, body_of, chat, hexed
+
+_BEDROCK = {"gen_ai.request.model": "anthropic.claude-sonnet-4-5-20250929-v1:0", "gen_ai.system": "aws.bedrock"}
+
+
+def _counted(*spans: Span) -> list[dict[str, Any]]:
+    """The calls of these spans, the same one by one and in reverse."""
+    whole = standing(entries_of([[body_of(*spans)]]))
+    for order in (spans, tuple(reversed(spans))):
+        singly = standing(entries_of([[body_of(span)] for span in order]))
+        assert sorted(_short(call) for call in singly) == sorted(_short(call) for call in whole)
+    return whole
+
+
+def _short(call: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(str(call[name]) for name in ("model", "input_tokens", "output_tokens", "tenant", "agent", "session", "outcome"))
+
+
+def test_a_span_delivered_twice_is_one_call() -> None:
+    assert entries_of([[body_of(chat())], [body_of(chat()), body_of(chat())]])["calls"].to_list() == [1]
+
+
+def test_an_outer_call_with_other_numbers_than_its_inner_one_is_the_same_call() -> None:
+    outer = Span(id="o", scope="strands.telemetry.tracer", attributes={"gen_ai.operation.name": "chat", **_BEDROCK,
+        "gen_ai.system": "strands-agents", "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 200,
+        "gen_ai.usage.cache_read.input_tokens": 600, "gen_ai.usage.cache_creation.input_tokens": 100,
+            "session.id": "s1"})  # fmt: skip
+    inner = Span(id="i", parent="o", start=10, end=90, scope="opentelemetry.instrumentation.botocore.bedrock-runtime",
+        attributes={
+        "gen_ai.operation.name": "chat", **_BEDROCK, "gen_ai.usage.input_tokens": 300, "gen_ai.usage.output_tokens": 200,
+        "gen_ai.usage.cache_read.input_tokens": 600, "gen_ai.usage.cache_creation.input_tokens": 100})  # fmt: skip
+    (call,) = _counted(outer, inner)
+    assert (call["input_tokens"], call["cache_read_tokens"], call["session"]) == (1000, 600, "s1")
+
+
+def test_a_call_that_a_tool_makes_inside_a_call_is_a_call_of_its_own() -> None:
+    outer = chat(id="o", attributes={"gen_ai.response.id": "resp-outer-0001"})
+    tool = Span(id="t", parent="o", start=10, end=90, attributes={"gen_ai.operation.name": "execute_tool"})
+    inner = chat(50, 5, id="i", parent="t", start=20, end=80)
+    assert len(_counted(outer, tool, inner)) == 2
+
+
+def test_several_calls_inside_one_are_attempts_and_each_counts() -> None:
+    outer = chat(id="o", end=1000)
+    first = chat(None, None, id="1", parent="o", start=10, end=100, failed=True, scope="other.scope")
+    second = chat(id="2", parent="o", start=200, end=900, scope="other.scope")
+    calls = {call["outcome"]: call for call in _counted(outer, first, second)}
+    assert set(calls) == {"ok", "error"}
+    assert (calls["error"]["attempt"], calls["ok"]["attempt"]) == (1, 2)
+    assert calls["ok"]["first_attempt"] == calls["error"]["entry_id"]
+
+
+def test_an_outer_call_between_spans_of_others_still_contains_the_inner_one() -> None:
+    outer = chat(id="o", scope="framework", end=300)
+    between = Span(id="b", parent="o", scope="http", start=5, end=290, attributes={"http.request.method": "POST"})
+    inner = chat(id="i", parent="b", start=10, end=280)
+    assert len(_counted(outer, between, inner)) == 1
+
+
+def test_equal_calls_in_different_traces_are_one_if_one_ran_inside_the_other() -> None:
+    wrapper = chat(trace="a", scope="framework", start=0, end=300, attributes={"spanledger.tenant": "acme"})
+    inner = chat(trace="b", scope="client", start=20, end=290)
+    (call,) = _counted(wrapper, inner)
+    assert call["tenant"] == "acme"
+    later = chat(trace="b", scope="client", start=400, end=600)
+    assert len(_counted(wrapper, later)) == 2
+    other_model = chat(trace="b", scope="client", start=20, end=290, attributes={"gen_ai.request.model": "claude-x"})
+    assert len(_counted(wrapper, other_model)) == 2
+    assert len(_counted(wrapper, chat(trace="b", scope="framework", start=20, end=290))) == 2
+    assert len(_counted(wrapper, chat(trace="b", scope="client", start=20, end=290, service="elsewhere"))) == 2
+
+
+def test_the_fingerprint_can_be_switched_off() -> None:
+    spans = [chat(trace="a", scope="framework", end=300), chat(trace="b", scope="client", start=20, end=290)]
+    assert entries_of([[body_of(*spans)]], counting=Counting(fingerprint=False))["calls"].sum() == 2
+
+
+def test_ids_that_local_servers_hand_out_again_do_not_join_traces() -> None:
+    spans = [
+        chat(trace=trace, attributes={"gen_ai.response.id": "chatcmpl-123"}, start=at, end=at + 5)
+        for at, trace in ((0, "a"), (9000, "b"))
+    ]
+    assert len(_counted(*spans)) == 2
+    strong = [chat(trace=trace, attributes={"gen_ai.response.id": "chatcmpl-B1a9XyZ77"}) for trace in "ab"]
+    assert len(_counted(*strong)) == 1
+
+
+def test_what_an_agent_knows_goes_to_its_calls_nearest_first() -> None:
+    root = Span(id="r", attributes={"spanledger.tenant": "acme", "user.id": "root-user"}, end=500)
+    agent = Span(
+        id="a",
+        parent="r",
+        attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner", "user.id": "ann"},
+        end=400,
+    )
+    (call,) = _counted(root, agent, chat(id="c", parent="a"))
+    assert (call["tenant"], call["user"], call["agent"]) == ("acme", "ann", "planner")
+
+
+def test_late_knowledge_reverses_a_call_and_posts_it_anew() -> None:
+    agent = Span(id="a", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}, end=400)
+    entries = entries_of([[body_of(chat(id="c", parent="a"))], [body_of(agent)]])
+    assert sorted(entries["kind"]) == ["call", "call", "reversal"]
+    assert entries["calls"].sum() == 1
+    by_agent = entries.group_by("agent").agg(pl.col("calls", "input_tokens").sum()).sort("agent", nulls_last=True)
+    assert by_agent.rows() == [("planner", 1, 1000), (None, 0, 0)]
+
+
+def test_a_sum_stands_only_after_it_has_waited_and_only_if_nothing_below_it_was_counted() -> None:
+    agent = Span(id="a", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 2300,
+                                     "gen_ai.usage.output_tokens": 290, "gen_ai.request.model": "gpt-4o-mini"})  # fmt: skip
+    counter = CountOnce(Counting(quiet=timedelta(minutes=2)))
+    assert counter.count(recognise(decode([body_of(agent)])), now=NOW).is_empty()
+    assert counter.due(now=NOW + timedelta(minutes=1)).is_empty()
+    due = counter.due(now=NOW + timedelta(minutes=3))
+    assert due.select("calls", "input_tokens", "granularity").rows() == [(1, 2300, "aggregate")]
+    late = counter.count(recognise(decode([body_of(chat(id="c", parent="a"))])), now=NOW + timedelta(minutes=9))
+    both = pl.concat([due, late])
+    assert both.select(pl.col("calls", "input_tokens").sum()).rows() == [(1, 1000)]
+
+
+def test_the_outermost_of_sums_without_calls_stands() -> None:
+    usage = {"gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 10, "gen_ai.request.model": "gpt-4o"}
+    workflow = Span(id="w", attributes={"gen_ai.operation.name": "invoke_workflow", **usage}, end=500)
+    agent = Span(id="a", parent="w", attributes={"gen_ai.operation.name": "invoke_agent", **usage}, end=400)
+    assert [call["input_tokens"] for call in _counted(workflow, agent)] == [100]
+
+
+def test_answers_that_nobody_paid_for_are_no_calls() -> None:
+    real = chat(id="r", scope="litellm", attributes={"gen_ai.response.id": "chatcmpl-real0001"})
+    again = chat(
+        id="h", scope="litellm", trace="b", attributes={"gen_ai.response.id": "chatcmpl-real0001", "litellm.cache_hit": True}
+    )
+    fetched = Span(trace="c", attributes={"gen_ai.operation.name": "fetch_response", "gen_ai.response.id": "chatcmpl-real0001"})
+    counted = Span(trace="d", scope="com.anthropic.sdk.python", name="anthropic.messages.count_tokens", attributes={
+        "gen_ai.operation.name": "count_tokens", "gen_ai.usage.input_tokens": 55})  # fmt: skip
+    assert len(_counted(real, again, fetched, counted)) == 1
+
+
+def test_a_failure_is_an_entry_and_a_retry_of_it_is_linked() -> None:
+    parent = Span(id="p", attributes={"gen_ai.operation.name": "invoke_agent"}, end=9000)
+    spans = [
+        chat(None, None, id="1", parent="p", start=0, end=100, failed=True, attributes={"error.type": "429"}),
+        chat(None, None, id="2", parent="p", start=500, end=600, failed=True, attributes={"error.type": "429"}),
+        chat(id="3", parent="p", start=1500, end=1600),
+        chat(id="4", parent="p", start=1700, end=1800),
+    ]
+    calls = sorted(standing(entries_of([[body_of(parent, *spans)]])), key=lambda call: call["occurred_at"])
+    assert [call["attempt"] for call in calls] == [1, 2, 3, None]
+    assert {call["first_attempt"] for call in calls[:3]} == {calls[0]["entry_id"]}
+    assert [call["error_type"] for call in calls] == ["429", "429", None, None]
+
+
+def test_a_call_that_was_answered_without_usage_is_counted_and_says_so() -> None:
+    (call,) = _counted(chat(None, None, attributes={"gen_ai.response.id": "chatcmpl-silent001"}))
+    assert (call["calls"], call["input_tokens"], call["flags"]) == (1, None, ["usage_unknown"])
+    assert _counted(chat(None, None)) == []
+
+
+def test_a_correction_takes_the_tokens_back_whenever_it_comes() -> None:
+    def log(event: str, text: str, **more: Any) -> dict[str, Any]:
+        told = {
+            "cursor.event.id": event,
+            "cursor.usage_event.id": "usage-event-1",
+            "cursor.model.name": "claude-4.5-sonnet",
+            **more,
+        }
+        return {"timeUnixNano": str(int(NOW.timestamp()) * 10**9), "body": {"stringValue": text}, "attributes": attributes(told)}
+
+    def sent(record: dict[str, Any]) -> Any:
+        return received(
+            {"resourceLogs": [{"resource": {}, "scopeLogs": [{"scope": {"name": "cursor.telemetry"}, "logRecords": [record]}]}]},
+            "logs",
+        )
+
+    usage = {
+        f"cursor.api.request.{name}_tokens": n
+        for name, n in (("input", 300), ("output", 9), ("cache_read", 0), ("cache_creation", 0))
+    }
+    request = log("e1", "api_request", **usage)
+    correction = log("e2", "api_correction_not_billed_errored", **{"cursor.api.correction.kind": "not_billed_errored"})
+    for records in ((request, correction), (correction, request)):
+        (call,) = standing(entries_of([[sent(record)] for record in records]))
+        assert (call["outcome"], call["input_tokens"], call["error_type"]) == ("error", 0, "not_billed_errored")
+
+
+def test_cumulative_metrics_are_counted_by_their_growth_and_a_reset_begins_anew() -> None:
+    def point(at: int, count: int, total: int) -> Any:
+        data = [{"startTimeUnixNano": "1", "timeUnixNano": str((1_795_000_000 + at) * 10**9), "count": str(count), "sum": total,
+                 "attributes": attributes({"gen_ai.token.type": "input", "gen_ai.request.model": "gpt-4o",
+                     "gen_ai.system": "openai"})}]  # fmt: skip
+        metric = {"name": "gen_ai.client.token.usage", "histogram": {"aggregationTemporality": 2, "dataPoints": data}}
+        return received(
+            {"resourceMetrics": [{"resource": {}, "scopeMetrics": [{"scope": {"name": "x"}, "metrics": [metric]}]}]}, "metrics"
+        )
+
+    points = [point(0, 2, 100), point(60, 2, 100), point(120, 5, 400), point(180, 1, 30)]
+    for order in (points, [points[2], points[0], points[3], points[1]]):
+        entries = entries_of([[each] for each in order])
+        assert entries.select(pl.col("calls", "input_tokens").sum()).rows() == [(6, 430)]
+
+
+def test_metrics_of_an_emitter_that_sends_spans_are_never_counted_even_after_a_restart(tmp_path: Path) -> None:
+    stem = "otel_genai_openai_1_3b0"
+    for order in (("traces", "metrics"), ("metrics", "traces")):
+        entries = entries_of([[body(f"{stem}.{signal}.json")] for signal in order], folder=tmp_path / order[0])
+        assert set(entries["granularity"]) == {"call"}
+
+
+def _priced(entries: pl.DataFrame) -> pl.DataFrame:
+    cost = pl.lit(Decimal("0.5")).cast(pl.Decimal(20, 12))
+    call = pl.col("kind") == "call"
+    return entries.with_columns(
+        pl.when(call).then(cost).otherwise("cost_usd").alias("cost_usd"),
+        pl.when(call).then(pl.lit("priced")).otherwise(pl.coalesce("cost_state", pl.lit("free"))).alias("cost_state"),
+    )
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_reversal_takes_back_the_money_that_was_posted(restart: bool, tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    older = LedgerEvidence(str(tmp_path / "entries"))
+    counter = CountOnce(folder=tmp_path / "evidence", older=older)
+    first = _priced(counter.count(recognise(decode([body_of(chat(id="i", parent="o"))])), now=NOW, mark=1))
+    ledger.post(conform(first), 1)
+    if restart:
+        counter = CountOnce(folder=tmp_path / "evidence", mark=1, older=older)
+    else:
+        counter.posted(1, first)
+    agent = Span(id="o", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"})
+    second = counter.count(recognise(decode([body_of(agent)])), now=NOW, mark=2)
+    (reversal,) = second.filter(pl.col("kind") == "reversal").to_dicts()
+    assert (reversal["cost_usd"], reversal["cost_state"], reversal["calls"]) == (Decimal("-0.5"), "priced", -1)
+
+
+def test_a_wrapper_that_comes_when_memory_has_let_go_of_its_call_is_found_in_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    counter = CountOnce(Counting(rows=4), older=LedgerEvidence(str(tmp_path / "entries")))
+
+    def take(mark: int, *spans: Span) -> pl.DataFrame:
+        entries = _priced(counter.count(recognise(decode([body_of(*spans)])), now=NOW + timedelta(seconds=mark), mark=mark))
+        if entries.height:
+            ledger.post(conform(entries), mark)
+        counter.posted(mark, entries)
+        return entries
+
+    take(1, chat(id="i", parent="o", start=10, end=90, attributes={"gen_ai.response.id": "resp-inner-0001"}))
+    for mark in range(2, 8):
+        take(mark, *(chat(mark * 100 + n, 7, trace=f"{mark}-{n}", id="x") for n in range(3)))
+    late = take(9, chat(id="o", scope="framework", start=0, end=100, attributes={"spanledger.tenant": "acme"}))
+    assert late["calls"].sum() == 0
+    assert late.filter(pl.col("kind") == "call")["tenant"].to_list() == ["acme"]
+    again = take(10, chat(id="i", parent="o", start=10, end=90, attributes={"gen_ai.response.id": "resp-inner-0001"}))
+    assert again.is_empty()
+
+
+def test_files_of_evidence_are_merged_and_a_broken_one_is_dropped(tmp_path: Path) -> None:
+    counter = CountOnce(folder=tmp_path)
+    for mark in range(1, 80):
+        counter.posted(mark, counter.count(recognise(decode([body_of(chat(trace=str(mark)))])), now=NOW, mark=mark))
+    assert len(list(tmp_path.glob("*.arrow"))) < 60
+    restarted = CountOnce(folder=tmp_path, mark=79)
+    everything = [body_of(chat(trace=str(mark))) for mark in range(1, 80)]
+    assert restarted.count(recognise(decode(everything)), now=NOW, mark=80).is_empty()
+    for path in tmp_path.glob("*.arrow"):
+        path.write_bytes(b"not arrow")
+    assert CountOnce(folder=tmp_path, mark=79).count(recognise(decode(everything)), now=NOW, mark=80).height == 79
+
+
+def test_attributes_of_content_never_reach_the_ledger() -> None:
+    secret = "the answer is forty-two"
+    span = chat(
+        attributes={
+            "gen_ai.input.messages": secret,
+            "gen_ai.output.messages": secret,
+            "llm.prompts": secret,
+            "harmless.key": "kept",
+        }
+    )
+    (call,) = standing(entries_of([[body_of(span)]]))
+    assert json.loads(call["attributes"]) == {"harmless.key": "kept"}
+    assert secret not in json.dumps(call, default=str)
+
+
+def test_ids_in_the_ledger_are_those_that_were_sent() -> None:
+    (call,) = standing(entries_of([[body_of(chat(trace="t", id="s", parent="p"))]]))
+    assert (call["trace_id"], call["span_id"], call["parent_span_id"]) == (hexed("t", 16), hexed("ts", 8), hexed("tp", 8))
