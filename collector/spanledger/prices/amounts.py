@@ -89,13 +89,13 @@ def _rounded(parts: Mapping[str, pl.Series], height: int) -> tuple[pl.Series, di
 
 
 def _named(masks: pl.Series) -> pl.Series:
-    """The counters that have no rate, by name; null where there is none."""
+    """In words which counters have no rate; null where there is none."""
     nothing = pl.repeat(None, len(masks), dtype=pl.String, eager=True).alias("missing")
     lacking = (masks != 0).arg_true()
     if not len(lacking):
         return nothing
     lists = masks.gather(lacking)
-    words = {mask: ", ".join(counter for counter, bit in BIT.items() if mask & bit) for mask in lists.unique()}
+    words = {mask: f"no rate for {', '.join(c for c, bit in BIT.items() if mask & bit)}" for mask in lists.unique()}
     return nothing.scatter(lacking, lists.replace_strict(words, return_dtype=pl.String))
 
 

@@ -95,7 +95,7 @@ def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series) -> p
         pl.when(pl.col("reason").is_not_null()).then(pl.col("reason"))
         .when(absurd).then(pl.lit("usage out of range"))
         .when(~pl.col("reported") & ~pl.col("priced") & (pl.col("state") != "free")).then(pl.lit("no usage reported"))
-        .otherwise(pl.lit("no rate for ") + pl.col("missing"))
+        .otherwise("missing")
     )  # fmt: skip
     partly = lacks & pl.col("priced") & pl.col("reason").is_null() & ~absurd
     return table.select("state", why.alias("why"), partly.alias("partly")).with_columns(
