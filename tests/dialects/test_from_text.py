@@ -14,8 +14,8 @@ _ADK_RESPONSE = json.dumps(
     {"usage_metadata": {"prompt_token_count": 1000, "candidates_token_count": 72, "thoughts_token_count": 128,
                         "cached_content_token_count": 600, "total_token_count": 1200}}
 )  # fmt: skip
-_LITELLM_REPR = "{'completion_tokens': 200, 'prompt_tokens': 1000, 'prompt_tokens_details': {'cached_tokens': 600,
-    'cache_write_tokens': 100}}"
+_LITELLM_REPR = str({"completion_tokens": 200, "prompt_tokens": 1000,
+                     "prompt_tokens_details": {"cached_tokens": 600, "cache_write_tokens": 100}})  # fmt: skip
 
 
 def _usage(input_tokens: Any, output_tokens: Any, **more: Any) -> dict[str, Any]:

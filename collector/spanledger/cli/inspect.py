@@ -71,8 +71,8 @@ def _show(explained: Any) -> None:
         cached = (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
         records.add_row(
             row["name"] or row["span_id"] or "-", row["dialect"] or "-", row["taken_for"] or "-", row["verdict"],
-            row["rule"] or "", (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]), _number(cached or None),
-            _number(row["output_tokens"]), ", ".join(row["flags"] or []),
+            row["rule"] or "", (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]),
+            _number(cached or None), _number(row["output_tokens"]), ", ".join(row["flags"] or []),
         )  # fmt: skip
     console.print(records)
     entries = Table(title=f"\n{explained.entries.height} entries", title_justify="left", box=None)
