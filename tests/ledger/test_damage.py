@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from spanledger.ledger.connect import connect
+from spanledger.ledger.health import health
 from spanledger.ledger.repair import repair
 from spanledger.ledger.table import Ledger, LedgerError
 from spanledger.ledger.torn import torn_entries
@@ -68,3 +69,13 @@ def test_a_half_written_log_entry_in_the_midst_of_others_is_named_and_left_alone
     with pytest.raises(LedgerError, match=f"{torn.name} is half-written"):
         Ledger.open(tmp_path / "entries")
     assert torn.exists()
+
+
+def test_what_an_operator_asks_about_a_table_is_told(tmp_path: Path) -> None:
+    ledger = _ledger(tmp_path, posts=4)
+    Path(ledger.files()[0]).unlink()
+    with connect(tmp_path, damaged="leave out"):
+        found = health(tmp_path / "entries")
+    assert (found.files, found.entries, found.version, found.oldest_reader) == (4, 4, 4, 4)
+    assert [one.reason for one in found.damaged] == ["is missing"]
+    assert (found.unnamed, found.torn) == (0, ())

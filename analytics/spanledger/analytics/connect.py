@@ -6,17 +6,19 @@ import duckdb
 
 from spanledger.analytics.control_tables import define_control_tables
 from spanledger.analytics.query import define_macros
+from spanledger.ledger.connect import Damage
 from spanledger.ledger.connect import connect as connect_ledger
 
 
-def connect(data: str | Path, *, control: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(data: str | Path, *, control: str | None = None, damaged: Damage = "refuse") -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB connection, in UTC, on the newest snapshot of the ledger in a data folder.
 
-    It has the views `entries`, `corrections` and `calls`, the control tables as they are now (`limits`, `audit` …), and the
-    macros of the bundled queries. `control` is the control database's URL where it is not the folder's
-    `control.sqlite`. What is not there yet is empty. Other connections, and the collector, are not disturbed.
+    It has the views `entries`, `corrections`, `calls`, `rollup` and `rollup_coarse`, the control tables as they are now
+    (`limits`, `audit` …), and the macros of the bundled queries. `control` is the control database's URL where it is not
+    the folder's `control.sqlite`. What is not there yet is empty. Other connections, and the collector, are not disturbed.
+    Raises `LedgerError` naming the file when some of the ledger is damaged; `damaged="leave out"` shows everything else.
     """
-    connection = connect_ledger(data)
+    connection = connect_ledger(data, damaged=damaged)
     define_macros(connection)
     define_control_tables(connection, control or f"sqlite:///{Path(data) / 'control.sqlite'}")
     return connection

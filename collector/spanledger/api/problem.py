@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from spanledger.control import NotFound
+from spanledger.ledger.opening import LedgerError
 from spanledger.limits import LimitError
 from spanledger.limits.counters import CountersAway
 
@@ -98,6 +99,10 @@ def answer_problems(app: FastAPI) -> None:
     @app.exception_handler(CountersAway)
     async def _away(_: Request, error: Exception) -> Response:
         return Problem(503, str(error), name="counters-away", headers={"retry-after": "1"}).response()
+
+    @app.exception_handler(LedgerError)
+    async def _damaged(_: Request, error: Exception) -> Response:
+        return Problem(503, str(error), name="ledger-damaged").response()
 
     @app.exception_handler(NotFound)
     async def _missing(_: Request, error: Exception) -> Response:

@@ -14,6 +14,8 @@ from typing import Literal
 from spanledger.cli.addresses import Addresses, running
 
 _LOW_DISK_BYTES = 1 << 30
+_MANY_FILES = 2_000
+_MANY_LOG_ENTRIES = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,8 @@ def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
         )
         return
     try:
-        connection = connect(data)
+        # What is damaged is told by `_upkeep`.
+        connection = connect(data, damaged="leave out")
         row = connection.execute(
             "select count(*), sum(calls), min(day), max(day), count(distinct day), max(recorded_at), max(occurred_at),"
             " sum(calls) filter (where cost_state = 'unpriced'), list(distinct service) from entries"
@@ -176,6 +179,39 @@ def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
         do='which: spanledger sql "select provider, model, sum(calls) from entries where cost_state = \'unpriced\' group by all"'
         if unpriced else "",
     )  # fmt: skip
+
+
+def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
+    """How the ledger's files are kept, and what of them is damaged."""
+    from spanledger.ledger.health import health
+    from spanledger.ledger.table import LedgerError
+
+    if not (data / "entries" / "_delta_log").exists():
+        return
+    try:
+        found = health(data / "entries")
+    except LedgerError:  # told by `_ledger`
+        return
+    for one in found.damaged:
+        yield Finding(
+            subject="damaged", state="wrong", says=str(one),
+            do="put it back from a backup, or go on without it: spanledger repair",
+        )  # fmt: skip
+    for path in found.torn:
+        yield Finding(
+            subject="log entry", state="note", says=f"{path.name} was half-written and is set aside; its batch was posted again",
+            do="delete it when nothing is missing",
+        )  # fmt: skip
+    many = found.files > _MANY_FILES or found.log_entries > _MANY_LOG_ENTRIES
+    readers = "" if found.oldest_reader is None else f", a reader holds version {found.oldest_reader:,}"
+    summed = found.summed_entries / found.entries if found.entries else 1
+    yield Finding(
+        subject="upkeep",
+        state="note" if many else "good",
+        says=f"{found.files:,} files, {found.unnamed:,} replaced ones wait for deletion ({_size(found.unnamed_bytes)}), "
+        f"{found.log_entries:,} log entries at version {found.version:,}, {summed:.0%} of the entries in the roll-up{readers}",
+        do="the collector puts them together while it runs: spanledger up" if many else "",
+    )
 
 
 def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
@@ -216,7 +252,7 @@ def _sending(data: Path, config: Path | None) -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (
-    _versions, _configuration, _disk, _collector, _ledger, _journal, _sending,
+    _versions, _configuration, _disk, _collector, _ledger, _upkeep, _journal, _sending,
 )  # fmt: skip
 
 

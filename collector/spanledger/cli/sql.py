@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spanledger.cli.options import DEFAULT_DATA, Data
-from spanledger.cli.say import fail
+from spanledger.cli.say import fail, note
 
 
 def sql(
@@ -57,9 +57,18 @@ def _connected(data: Path):  # type: ignore[no-untyped-def]
 
     prepare()
     from spanledger.analytics.connect import connect
+    from spanledger.ledger.opening import LedgerError
 
     if data.exists() and not data.is_dir():
         fail(f"--data {data} is a file, not a folder", code=2)
     if not data.exists():
         fail(f"there is no ledger in {data}", hint="start one with: spanledger up (or name its folder with --data)")
-    return connect(data)
+    try:
+        return connect(data)
+    except LedgerError as error:
+        try:
+            connection = connect(data, damaged="leave out")
+        except LedgerError:
+            fail(str(error))
+        note(f"spanledger: {error}\nWhat follows is from everything else.")
+        return connection

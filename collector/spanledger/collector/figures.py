@@ -60,6 +60,16 @@ class CollectorFigures(Figures):
         yield _gauge("ledger_bytes", "their bytes", keeping.bytes)
         yield _total("compactions", "days whose files were put together", keeping.compactions)
         yield _total("removed_files", "files deleted after compaction or retention", keeping.removed)
+        yield _gauge("replaced_files", "files that no snapshot names any more and that wait for readers", keeping.waiting)
+        yield _total("expired_files", "files of days past their retention", keeping.expired_files)
+        yield _total("rolled_up_files", "files whose sums were put into the roll-up", keeping.rolled_up)
+        yield _total("log_checkpoints", "checkpoints written into the ledger's log", keeping.checkpoints)
+        yield _total("removed_log_entries", "log entries deleted after a checkpoint", keeping.log_entries_removed)
+        yield _gauge(
+            "damaged_files", "files of the ledger that are missing or were cut, see `spanledger doctor`", len(keeping.damaged)
+        )
+        yield _gauge("maintenance_failing", "1 while maintenance of the ledger fails", int(bool(keeping.failing)))
+        yield _counted("maintenance_seconds", "seconds spent on the ledger's upkeep", "step", dict(keeping.seconds))
         if self._pass_through is not None:
             passing = self._pass_through.progress
             yield _total("handed_on_bodies", "bodies that the backend behind this collector took", passing.delivered)

@@ -51,7 +51,7 @@ class LedgerEvidence:
         wanted = late.select(
             "trace_id", "response_id", "request_id", "input_tokens", "service", pl.col("said").fill_null(False)
         ).to_arrow()
-        with connect(self._data, storage_options=self._options) as connection:
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("late", wanted)
             found = connection.sql(
                 statement, params={"first": begin.date(), "last": end.date(), "begin": begin, "end": end}
@@ -60,7 +60,7 @@ class LedgerEvidence:
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         """The entries of these ids."""
-        with connect(self._data, storage_options=self._options) as connection:
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("wanted", pl.DataFrame({"entry_id": entry_ids}).to_arrow())
             found = connection.sql("select * from entries where entry_id in (select entry_id from wanted)").to_arrow_table()
         return frame_of(found)

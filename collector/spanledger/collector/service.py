@@ -142,7 +142,7 @@ class Collector:
             self.limits = Limits(
                 self.control,
                 self.prices,
-                history=lambda: connect(config.ledger),
+                history=lambda: connect(config.ledger, damaged="leave out"),
                 folder=self.data,
                 counters=config.settings.extensions.counters.url,
                 metrics=self.registry,

@@ -70,5 +70,5 @@ class RealSteps:
 
     def rebuild_limits(self) -> None:
         """Count all limits anew from the ledger."""
-        with connect(self._ledger.table.table_uri) as connection:
+        with connect(self._ledger.table.table_uri, damaged="leave out") as connection:
             self._limits.rebuild(connection)

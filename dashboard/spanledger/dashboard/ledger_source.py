@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from deltalake.exceptions import DeltaError
 
 from spanledger.analytics import connect
+from spanledger.ledger.opening import LedgerError
 
 
 class LedgerUnreadable(Exception):
@@ -20,7 +21,7 @@ def opened(data: Path) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection for one drawing of a page: what it shows is of one moment. Raises `LedgerUnreadable`."""
     try:
         connection = connect(data)
-    except (DeltaError, duckdb.Error, sa.exc.SQLAlchemyError, OSError) as error:
+    except (LedgerError, DeltaError, duckdb.Error, sa.exc.SQLAlchemyError, OSError) as error:
         raise LedgerUnreadable(f"The ledger in {data} cannot be read: {str(error).splitlines()[0]}") from error
     try:
         yield connection
