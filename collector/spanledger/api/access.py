@@ -128,11 +128,16 @@ class Access:
         self._rate = requests_per_second
         self._lock = threading.Lock()
         self._spent: dict[str, tuple[float, float]] = {}
+        self._open, self._open_until, self._open_at = False, 0.0, -1
 
     @property
     def open_to_all(self) -> bool:
-        """Whether there is nothing to show: no key and no issuer."""
-        return self._issuer is None and not self._keys.any_active()
+        """Whether there is nothing to show: no key and no issuer. Keys made by other processes are seen in a second."""
+        now, generation = time.monotonic(), self._keys.generation
+        if now >= self._open_until or generation != self._open_at:
+            self._open = self._issuer is None and not self._keys.any_active()
+            self._open_until, self._open_at = now + 1, generation
+        return self._open
 
     def caller(self, headers: Mapping[str, str]) -> Caller:
         """Who asks. Raises `Problem` 401, or 429 when it asks too often."""

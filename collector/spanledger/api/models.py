@@ -49,7 +49,7 @@ class CheckBody(Body):
     provider: Name | None = None
     model: Name | None = None
     trace: Annotated[Name | None, Field(description="trace id, for limits per trace")] = None
-    tags: Annotated[dict[Name, Name], Field(max_length=100)] = {}
+    tags: Annotated[dict[Name, Name], Field(max_length=100, default_factory=dict)]
     input_tokens: Annotated[Tokens | None, Field(description="cached ones included")] = None
     max_output_tokens: Tokens | None = None
     service_tier: Name | None = None

@@ -1,6 +1,7 @@
 """`spanledger serve`: the collector and its API in one process and one event loop, until SIGINT or SIGTERM."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -69,6 +70,9 @@ async def _serve(config: "Configuration", announce: bool) -> None:
         addresses = Addresses.of({**collector.addresses, "api": api.url, "data": str(config.data.absolute()), "pid": os.getpid()})
         collector.announce({"grpc": addresses.grpc, "http": addresses.http, "api": addresses.api})
         typer.echo(addresses.to_json() if announce else _lines(addresses))
+        # What is there by now stays: looking through it for garbage again and again would take a third of every check.
+        gc.collect()
+        gc.freeze()
         await told_to_stop.wait()
     finally:
         await api.stop()

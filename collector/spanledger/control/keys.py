@@ -57,6 +57,7 @@ class Keys:
         self._by_hash: dict[str, Key] = {}
         self._read_at: datetime | None = None
         self._touched: dict[str, datetime] = {}
+        self.generation = 0  # grows with every change that this process makes
 
     def create(
         self,
@@ -134,6 +135,7 @@ class Keys:
     def _forget(self) -> None:
         with self._lock:
             self._read_at = None
+            self.generation += 1
 
     def _touch(self, key: Key, now: datetime) -> None:
         with self._lock:

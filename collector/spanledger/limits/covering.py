@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from typing import NamedTuple
 
+from spanledger.limits.check import Check
 from spanledger.limits.counters import Key, Place
 from spanledger.limits.limit import Limit, units_of
 from spanledger.limits.selector import DIMENSIONS, Index, Subject
@@ -106,6 +108,8 @@ class Covering:
         used = {name for name in used if not name.startswith("tier.")} | self._tiered
         self._names = tuple(name for name in (*DIMENSIONS, *sorted(used.difference(DIMENSIONS))) if name in used)
         self._known: dict[Key, Cover] = {}
+        plain = len(self._names) > 1 and not any(name.startswith("tag.") for name in self._names)
+        self._key_of = attrgetter(*self._names) if plain else None
         self.counts_money = any(limit.measure == "cost_usd" for limit in self.enabled)
         self.learns = any(limit.hold == "learned" for limit in self.enabled)
         self._dated = any(limit.valid_from or limit.valid_to for limit in self.enabled)
@@ -121,6 +125,14 @@ class Covering:
         if not self._dated:
             return cover
         return Cover([covered for covered in cover.limits if is_valid(covered.limit, at)], cover.pauses)
+
+    def cover_check(self, check: Check, at: int) -> Cover:
+        """The same for a check; it need not be spelled out as a subject when it is known already."""
+        if self._key_of is not None and not self._dated:
+            cover = self._known.get(self._key_of(check))
+            if cover is not None:
+                return cover
+        return self.cover(check.subject(), at)
 
     def all(self, subject: Subject, at: int) -> Cover:
         """All that cover a subject, in force or not: a limit counts before it begins to refuse."""

@@ -1,9 +1,10 @@
 """Holds on disk, so that a collector that is killed knows what it had set aside when it comes back.
 
-One line per event, appended without fsync: a killed process loses nothing that way, only a dead machine does, and then
+One line per event, without fsync: a killed process loses nothing that way, only a dead machine does, and then
 the leases of its clients run out. The file is written anew when most of it is about holds that are gone.
 """
 
+import mmap
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,16 +18,23 @@ from spanledger.limits.counters import Hold, Place
 
 #: A file shorter than this is not worth writing anew.
 COMPACT_BYTES = 4 * 1024 * 1024
+#: The file grows by so much at a time; what is not written yet is zeros.
+GROWS_BY = 1024 * 1024
 
 
 class HoldLog:
-    """Appends what happens to holds; `load` gives back those that are still held."""
+    """Appends what happens to holds; `load` gives back those that are still held.
+
+    It writes through a shared mapping: that survives a kill as a write does, and saves each check a system call, which
+    took a sixth of its time.
+    """
 
     def __init__(self, file: Path) -> None:
         self._path = file
-        self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._size = os.fstat(self._file).st_size
-        self._live_size = self._size
+        file.touch()
+        self._live_size = 0
+        self._end = len(file.read_bytes().rstrip(b"\0"))
+        self._map = self._mapped(file, self._end)
 
     def added(self, hold: Hold) -> None:
         """A hold was made, settled or extended: its newest line counts."""
@@ -39,17 +47,16 @@ class HoldLog:
     def load(self, now: int) -> list[Hold]:
         """The holds that are still held; what a kill cut off at the end of the file is left out."""
         holds: dict[str, Hold] = {}
-        with self._path.open("rb") as lines:
-            for line in lines:
-                try:
-                    event = orjson.loads(line)
-                    if isinstance(event, dict):
-                        holds.pop(event["x"], None)
-                    else:
-                        hold = _hold(event)
-                        holds[hold.id] = hold
-                except (ValueError, KeyError, TypeError):
-                    continue
+        for line in self._path.read_bytes().rstrip(b"\0").splitlines():
+            try:
+                event = orjson.loads(line)
+                if isinstance(event, dict):
+                    holds.pop(event["x"], None)
+                else:
+                    hold = _hold(event)
+                    holds[hold.id] = hold
+            except (ValueError, KeyError, TypeError):
+                continue
         live = [hold for hold in holds.values() if hold.settled or hold.expires_at > now]
         self.rewrite(live)
         return live
@@ -57,21 +64,37 @@ class HoldLog:
     def rewrite(self, live: Iterable[Hold]) -> None:
         """Write the file anew with these holds alone."""
         fresh = self._path.with_suffix(".new")
-        fresh.write_bytes(b"".join(map(_line, live)))
+        written = b"".join(map(_line, live))
+        fresh.write_bytes(written)
+        mapped = self._mapped(fresh, len(written))
         fresh.replace(self._path)
-        os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        self._size = self._live_size = os.fstat(self._file).st_size
+        self._map.close()
+        self._map, self._end, self._live_size = mapped, len(written), len(written)
 
     @property
     def wants_rewriting(self) -> bool:
-        return self._size > COMPACT_BYTES + 2 * self._live_size
+        """Whether most of a file that is large by now is about holds that are gone."""
+        return self._end > COMPACT_BYTES + 2 * self._live_size
 
     def close(self) -> None:
-        os.close(self._file)
+        """Give the file back."""
+        self._map.close()
 
     def _write(self, line: bytes) -> None:
-        self._size += os.write(self._file, line)
+        end = self._end + len(line)
+        if end > len(self._map):
+            self._map.close()
+            self._map = self._mapped(self._path, end)
+        self._map[self._end : end] = line
+        self._end = end
+
+    @staticmethod
+    def _mapped(file: Path, end: int) -> mmap.mmap:
+        with file.open("r+b") as opened:
+            size = (end // GROWS_BY + 1) * GROWS_BY
+            # Blocks are reserved now: writing into a mapping that the disk has no room for would kill the process.
+            os.posix_fallocate(opened.fileno(), 0, size)
+            return mmap.mmap(opened.fileno(), size)
 
 
 def _line(hold: Hold) -> bytes:

@@ -67,15 +67,17 @@ class MemoryCounters:
         with self._lock:
             freed = self._expire(now)
             readings = []
+            buckets = []
             passes = True
             for place, size, worst, cap, bound, refuses in demands:
                 bucket = self._bucket(place)
-                used = self._used(bucket, place, now)
+                buckets.append(bucket)
+                used = self._used(bucket, place, now) if place.width else bucket.used
                 fits = used + bucket.held + size <= cap and used + bucket.worst + worst <= bound
                 readings.append(Reading(used, bucket.held, bucket.worst, fits))
                 passes = passes and (fits or not refuses)
             if passes and hold_id is not None and demands:
-                self._add(Hold(hold_id, now, expires_at, tuple([(d[0], d[1], d[2]) for d in demands]), about))
+                self._add(Hold(hold_id, now, expires_at, tuple([d[:3] for d in demands]), about), buckets)
         if freed:
             self._released()
         return readings
@@ -250,11 +252,10 @@ class MemoryCounters:
             bucket.slots[slot] = bucket.slots.get(slot, 0) + units
         bucket.used += units
 
-    def _add(self, hold: Hold) -> None:
+    def _add(self, hold: Hold, buckets: Sequence[Bucket] | None = None) -> None:
         self._holds[hold.id] = hold
         heapq.heappush(self._leases, (hold.expires_at, hold.id))
-        for place, size, worst in hold.parts:
-            bucket = self._bucket(place)
+        for bucket, (_, size, worst) in zip(buckets or [self._bucket(part[0]) for part in hold.parts], hold.parts, strict=True):
             bucket.held += size
             bucket.worst += worst
         if self._log is not None:
