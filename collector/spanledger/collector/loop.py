@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 #: A batch is what arrives within this time after its first body …
 GATHER_SECONDS = 0.25
-#: … or about this many bytes of bodies, whichever is reached first.
-BATCH_BYTES = 16 * 1024 * 1024
+#: … or about so many bytes of bodies, whichever is reached first: as many as hold what suits the steps by columns,
+#: whose cost has a fixed part a batch, and no more than memory bears.
+FEWEST_BYTES, MOST_BYTES = 8 * 1024 * 1024, 48 * 1024 * 1024
+#: Records about models in a batch that suit those steps.
+FITTING_RECORDS = 20_000
 
 _RETRY_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
@@ -89,6 +92,7 @@ class Loop:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position
         self._count_once = steps.fresh_count_once(self.position)
+        self._batch_bytes = 2 * FEWEST_BYTES
         self._looked_at = 0.0
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
@@ -149,10 +153,10 @@ class Loop:
             after,
             patience_seconds=0.5 if waiting else 0,
             gather_seconds=GATHER_SECONDS if waiting else 0,
-            enough_bytes=BATCH_BYTES,
+            enough_bytes=self._batch_bytes,
         ):
             return None
-        bodies = self._journal.take(after, enough_bytes=BATCH_BYTES)
+        bodies = self._journal.take(after, enough_bytes=self._batch_bytes)
         return self._read(bodies) if bodies else None
 
     def _read(self, bodies: Sequence[Received]) -> _Read:
@@ -163,7 +167,15 @@ class Loop:
                 evidence = self._steps.recognise(telemetry)
         except Exception as error:
             return _Read(bodies, error=error)
+        self._fit(sum(len(body.body) for body in bodies), evidence.height)
         return _Read(bodies, telemetry, evidence)
+
+    def _fit(self, size: int, records: int) -> None:
+        """Choose the size of the next batch by how much of this one was about models."""
+        if size < self._batch_bytes // 2:
+            return  # it was small because little came
+        fitting = int(size * FITTING_RECORDS / max(records, 1))
+        self._batch_bytes = min(max((self._batch_bytes + fitting) // 2, FEWEST_BYTES), MOST_BYTES)
 
     def _finish(self, batch: _Read) -> None:
         """Post a batch; when a step fails because of one body, find that body and set it aside."""
