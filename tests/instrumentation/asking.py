@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
 DIRECTED = "Say something. [[input=100 cache_read=60 cache_write=20 cache_write_1h=5 output=40 reasoning=10]]"
@@ -22,6 +23,15 @@ ANTHROPIC_USAGE = {
     "anthropic.usage.cache_creation.ephemeral_5m_input_tokens": 15,
     "anthropic.usage.cache_creation.ephemeral_1h_input_tokens": 5,
 }
+
+
+def reach(client: Any, path: str) -> Any:
+    """A method of a client by its dotted path; the test is skipped where this version of the SDK does not have it yet."""
+    for name in path.split("."):
+        client = getattr(client, name, None)
+        if client is None:
+            pytest.skip(f"this version of the SDK has no {path}")
+    return client
 
 
 def usage(span: ReadableSpan) -> dict[str, Any]:

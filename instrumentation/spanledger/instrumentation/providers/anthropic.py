@@ -158,5 +158,5 @@ PROVIDER = Provider(
     ask=ask,
     # The SDK emits a span of its own around the same request.
     silence=(RequestLayer(module="anthropic._base_client", owner="", method="start_api_call_span", style="sync"),),
-    tested=("2.14.0", "2.14.0"),
+    tested=("0.45.0", "2.14.0"),
 )

@@ -143,5 +143,5 @@ PROVIDER = Provider(
     client="openai",
     layers=layers("openai._base_client"),
     ask=ask,
-    tested=("3.57.0", "3.57.0"),
+    tested=("1.66.0", "3.57.0"),
 )
