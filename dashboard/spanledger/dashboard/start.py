@@ -68,6 +68,6 @@ def _free_port(host: str, port: int) -> int:
             probe.bind((host, port))
         except OSError as error:
             raise PortInUse(
-                f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another with --port, or 0 for any"
+                f"the dashboard cannot listen on {host}:{port} ({error.strerror}); choose another port, or 0 for any"
             ) from error
         return int(probe.getsockname()[1])
