@@ -139,7 +139,10 @@ class CountOnce:
 
     def _with_heard(self, evidence: pl.DataFrame) -> pl.DataFrame:
         """Points of metrics must know of calls that their emitter sent earlier than memory reaches."""
-        metered = evidence.filter(pl.col("role") == "metric")["emitter"].unique().drop_nulls().to_list()
+        points = evidence["role"] == "metric"
+        if not points.any():
+            return evidence
+        metered = evidence["emitter"].filter(points).unique().drop_nulls().to_list()
         heard = [emitter for emitter in metered if emitter in self._memory.heard]
         if not heard:
             return evidence

@@ -106,6 +106,8 @@ class EvidenceFiles:
     def _file(self, mark: int, kind: str, frame: pl.DataFrame) -> None:
         path = self.folder / f"{mark:020d}-{self._number:08d}.{kind}.arrow"
         partial = path.with_suffix(".partial")
+        # Most columns of most batches are empty; what is not written reads as null.
+        frame = frame.select([column.name for column in frame.get_columns() if column.null_count() < frame.height])
         with partial.open("wb") as file:
             frame.write_ipc(file, compression="lz4")
             file.flush()

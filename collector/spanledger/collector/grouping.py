@@ -205,6 +205,9 @@ def voice() -> pl.Expr:
 
 
 def _pairs(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> pl.DataFrame:
+    nothing = pl.DataFrame(schema={"left": pl.Int64})
+    if evidence.select(voice().filter(pl.Series(standing)).n_unique()).item() < 2:
+        return nothing
     candidates = (
         evidence.select(
             pl.int_range(pl.len()).alias("row"),
@@ -223,7 +226,7 @@ def _pairs(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> pl.DataFr
     by = ["emitter", "input"]
     candidates = candidates.filter(pl.col("voice").n_unique().over(by) > 1)
     if candidates.height < 2:
-        return pl.DataFrame(schema={"left": pl.Int64})
+        return nothing
     candidates = candidates.with_columns(names.mapped(candidates["model"], names.bare_model).alias("model"))
     buckets = fingerprints(candidates)
     spread = candidates.join(buckets, on="row", how="inner")
@@ -250,7 +253,7 @@ def _pairs(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> pl.DataFr
         (pl.col("response_id") == pl.col("right_response_id")).fill_null(True),
     ).unique(["row", "right_row"])
     if not pairs.height:
-        return pl.DataFrame(schema={"left": pl.Int64})
+        return nothing
     apart = (pl.col("started") - pl.col("right_started")).abs() + (pl.col("ended") - pl.col("right_ended")).abs()
     pairs = pairs.select(
         pl.col("row").alias("left"),

@@ -73,7 +73,8 @@ class Memory:
 
     def _hear(self, new: pl.DataFrame) -> None:
         speaking = pl.when(pl.col("role") == "heard").then("name").otherwise(voice()).alias("voice")
-        leaves = new.filter(pl.col("role").is_in(["leaf", "heard"]))
+        narrow = new.select("role", "name", "signal", "scope_name", "emitter", "arrived")
+        leaves = narrow.filter(pl.col("role").is_in(["leaf", "heard"]))
         for emitter, spoken, arrived in leaves.select("emitter", speaking, "arrived").unique(["emitter", "voice"]).iter_rows():
             if emitter is not None:
                 self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))

@@ -213,34 +213,28 @@ def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, a
             _tags_of(calls["tags"], joined["tags"]),
         )
         calls = _consistent(calls)
-    # From the nearest ancestor of any of the call's records, then from the resource.
-    everyone = shared if len(shared) else np.empty(0, dtype=np.int64)
-    walkers = np.concatenate([rows, everyone])
+    # From the nearest ancestor of the call's own record, then of the others', then from the resource.
+    lenders = pl.DataFrame({"label": label[shared], "row": shared, "entry_id": evidence["entry_id"].gather(pl.Series(shared))})
+    lenders = lenders.sort("label", "entry_id")
+    learned = []
     for who in WHO:
+        missing = calls[who].is_null().to_numpy()
         has = evidence[who].is_not_null().to_numpy()
-        if has.any():
-            source = ancestry.inherited(walkers, has)
-            values = (
-                evidence[who]
-                .gather(pl.Series(np.maximum(source, 0)))
-                .zip_with(pl.Series(source >= 0), pl.Series([None], dtype=pl.String).new_from_index(0, len(source)))
-            )
-            mine = values[: len(rows)]
-            by_label = (
-                pl.DataFrame(
-                    {
-                        "label": label[everyone],
-                        "value": values[len(rows) :],
-                        "entry_id": evidence["entry_id"].gather(pl.Series(everyone)),
-                    }
-                )
-                .drop_nulls("value")
-                .sort("label", "entry_id")
-                .unique("label", keep="first", maintain_order=True)
-            )
-            lent = pl.DataFrame({"label": label[rows]}).join(by_label, on="label", how="left", maintain_order="left")["value"]
-            calls = calls.with_columns(pl.coalesce(pl.col(who), mine, lent).alias(who))
-        calls = calls.with_columns(pl.coalesce(who, f"resource_{who}").alias(who))
+        if not missing.any() or not has.any():
+            continue
+        source = np.full(len(rows), -1, dtype=np.int64)
+        source[missing] = ancestry.inherited(rows[missing], has)
+        if len(shared) and (missing & (source < 0)).any():
+            lent = np.full(evidence.height, -1, dtype=np.int64)
+            found = ancestry.inherited(lenders["row"].to_numpy(), has)
+            # The first lender is written last.
+            places, found = lenders["label"].to_numpy()[::-1], found[::-1]
+            lent[places[found >= 0]] = found[found >= 0]
+            source = np.where(missing & (source < 0), lent[label[rows]], source)
+        if (source >= 0).any():
+            value = evidence[who].gather(pl.Series(np.maximum(source, 0)))
+            learned.append(value.zip_with(pl.Series(source >= 0), calls[who]).alias(who))
+    calls = calls.with_columns(learned).with_columns(pl.coalesce(who, f"resource_{who}").alias(who) for who in WHO)
     nameless = calls["model"].is_null().to_numpy()
     if nameless.any():
         source = ancestry.inherited(rows, evidence["model"].is_not_null().to_numpy())

@@ -26,6 +26,8 @@ _TOTALS = (
 
 def told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
     """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
+    if not evidence["cumulative"].any():
+        return evidence
     total = pl.col("cumulative").fill_null(False)
     looped = total & (pl.col("role") == "leaf") & pl.col("said") & pl.col("parent_span_id").is_not_null()
     metered = total & (pl.col("role") == "metric")
