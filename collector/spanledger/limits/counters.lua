@@ -51,18 +51,21 @@ local function keep(bucket, place)
     redis.call('PEXPIRE', index_of(place), text(left / 1000))
 end
 
-local function note(bucket, place)
-    if redis.call('SADD', index_of(place), place[2]) == 1 then
+-- `noted` is when the bucket was put into the index and given its time to live; nil for a new one.
+local function note(bucket, place, noted)
+    if not noted then
+        redis.call('SADD', index_of(place), place[2])
         redis.call('SADD', prefix .. 'w:' .. place[1], place[3])
-        keep(bucket, place)
-    elseif place[5] > 0 then
-        keep(bucket, place)
+    elseif place[5] == 0 or now - noted < HOUR then
+        return
     end
+    keep(bucket, place)
+    redis.call('HSET', bucket, 't', text(now))
 end
 
 -- used, held and worst of a bucket; slots that are too old are taken out first
 local function read(bucket, place)
-    local found = redis.call('HMGET', bucket, 'uh', 'ul', 'hh', 'hl', 'wh', 'wl', 'o')
+    local found = redis.call('HMGET', bucket, 'uh', 'ul', 'hh', 'hl', 'wh', 'wl', 'o', 't')
     local uh, ul = tonumber(found[1]) or 0, tonumber(found[2]) or 0
     local width, oldest = place[5], tonumber(found[7])
     if width > 0 and oldest then
@@ -88,7 +91,8 @@ local function read(bucket, place)
             redis.call('HSET', bucket, 'uh', text(uh), 'ul', text(ul), 'o', text(first))
         end
     end
-    return uh, ul, tonumber(found[3]) or 0, tonumber(found[4]) or 0, tonumber(found[5]) or 0, tonumber(found[6]) or 0
+    return uh, ul, tonumber(found[3]) or 0, tonumber(found[4]) or 0, tonumber(found[5]) or 0, tonumber(found[6]) or 0,
+        tonumber(found[8])
 end
 
 local function use(place, at, high, low)
@@ -106,27 +110,30 @@ local function use(place, at, high, low)
         redis.call('HSETNX', bucket, 'o', text(first))
         redis.call('HSET', bucket, field, text(sh) .. ':' .. text(sl))
     end
-    local found = redis.call('HMGET', bucket, 'uh', 'ul')
+    local found = redis.call('HMGET', bucket, 'uh', 'ul', 't')
     local uh, ul = sum(tonumber(found[1]) or 0, tonumber(found[2]) or 0, high, low)
     redis.call('HSET', bucket, 'uh', text(uh), 'ul', text(ul))
-    note(bucket, place)
+    note(bucket, place, tonumber(found[3]))
 end
 
 -- part: place, then the size and the worst that are held
 local function held(part, sign)
     local bucket = bucket_of(part)
-    local found = redis.call('HMGET', bucket, 'hh', 'hl', 'wh', 'wl')
+    local found = redis.call('HMGET', bucket, 'hh', 'hl', 'wh', 'wl', 't')
     local hh, hl = sum(tonumber(found[1]) or 0, tonumber(found[2]) or 0, sign * part[7], sign * part[8])
     local wh, wl = sum(tonumber(found[3]) or 0, tonumber(found[4]) or 0, sign * part[9], sign * part[10])
     redis.call('HSET', bucket, 'hh', text(hh), 'hl', text(hl), 'wh', text(wh), 'wl', text(wl))
-    note(bucket, part)
+    note(bucket, part, tonumber(found[5]))
+end
+
+local function keep_hold(id, made, expires, settled, parts, about)
+    redis.call('HSET', prefix .. 'h:' .. id, 'm', made, 'e', expires, 's', settled, 'p', parts, 'a', about)
+    redis.call('ZADD', LEASES, expires, id)
 end
 
 local function add_hold(id, made, expires, settled, parts, about)
     for _, part in ipairs(cjson.decode(parts)) do held(part, 1) end
-    local key = prefix .. 'h:' .. id
-    redis.call('HSET', key, 'm', made, 'e', expires, 's', settled, 'p', parts, 'a', about)
-    redis.call('ZADD', LEASES, expires, id)
+    keep_hold(id, made, expires, settled, parts, about)
 end
 
 local function take_hold(id)
@@ -156,7 +163,8 @@ end
 local function readings(places)
     local answer = {}
     for _, place in ipairs(places) do
-        for _, number in ipairs({read(bucket_of(place), place)}) do answer[#answer + 1] = text(number) end
+        local uh, ul, hh, hl, wh, wl = read(bucket_of(place), place)
+        for _, number in ipairs({uh, ul, hh, hl, wh, wl}) do answer[#answer + 1] = text(number) end
     end
     return answer
 end
@@ -169,18 +177,29 @@ end
 if command == 'hold' then
     -- demand: a part with its cap and bound after it, and whether it refuses
     expire()
-    local answer, passes, demands = {'ok'}, true, cjson.decode(ARGV[6])
-    for _, d in ipairs(demands) do
-        local uh, ul, hh, hl, wh, wl = read(bucket_of(d), d)
+    local answer, passes, demands, found = {'ok'}, true, cjson.decode(ARGV[6]), {}
+    for i, d in ipairs(demands) do
+        local bucket = bucket_of(d)
+        local uh, ul, hh, hl, wh, wl, noted = read(bucket, d)
         local ah, al = sum(uh, ul, hh, hl)
         ah, al = sum(ah, al, d[7], d[8])
         local bh, bl = sum(uh, ul, wh, wl)
         bh, bl = sum(bh, bl, d[9], d[10])
         local fits = at_most(ah, al, d[11], d[12]) and at_most(bh, bl, d[13], d[14])
-        for _, number in ipairs({uh, ul, hh, hl, wh, wl, fits and 1 or 0}) do answer[#answer + 1] = text(number) end
+        answer[i + 1] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %d', uh, ul, hh, hl, wh, wl, fits and 1 or 0)
+        found[i] = {bucket, hh, hl, wh, wl, noted}
         passes = passes and (fits or d[15] == 0)
     end
-    if passes and ARGV[3] ~= '' then add_hold(ARGV[3], ARGV[2], ARGV[4], '0', ARGV[6], ARGV[5]) end
+    if passes and ARGV[3] ~= '' then
+        for i, d in ipairs(demands) do
+            local f = found[i]
+            local hh, hl = sum(f[2], f[3], d[7], d[8])
+            local wh, wl = sum(f[4], f[5], d[9], d[10])
+            redis.call('HSET', f[1], 'hh', text(hh), 'hl', text(hl), 'wh', text(wh), 'wl', text(wl))
+            note(f[1], d, f[6])
+        end
+        keep_hold(ARGV[3], ARGV[2], ARGV[4], '0', ARGV[6], ARGV[5])
+    end
     return answer
 
 elseif command == 'release' then

@@ -235,9 +235,10 @@ class SharedCounters:
     def _held(
         self, answer: Sequence[str], demands: Sequence[Demand], now: int, hold_id: str | None, expires_at: int, about: Check
     ) -> list[Reading]:
-        numbers = iter(answer)
-        found = [Reading(_units(uh, ul), _units(hh, hl), _units(wh, wl), fits == "1")
-                 for uh, ul, hh, hl, wh, wl, fits in zip(*[numbers] * 7, strict=True)]  # fmt: skip
+        found = []
+        for numbers in answer:
+            uh, ul, hh, hl, wh, wl, fits = map(int, numbers.split())
+            found.append(Reading(uh * BASE + ul, hh * BASE + hl, wh * BASE + wl, fits == 1))
         if hold_id is not None and all(r.passes or not d.refuses for r, d in zip(found, demands, strict=True)):
             parts = tuple((d.place, d.size, d.worst) for d in demands)
             self._mine[hold_id] = Hold(hold_id, now, expires_at, parts, about)
