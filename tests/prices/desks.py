@@ -14,7 +14,8 @@ import polars as pl
 from spanledger.collector.pricing import PriceDesk, open_prices
 from spanledger.control import Control
 from spanledger.ledger.connect import connect
-from spanledger.ledger.frame import conform
+from spanledger.ledger.frame import conform, frame_of
+from spanledger.ledger.schema import MEASURES
 from spanledger.ledger.table import Ledger
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -40,6 +41,17 @@ class At:
         ]  # fmt: skip
         frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(day=pl.col("occurred_at").dt.date())
         self.ledger.post(conform(self.desk.prices.price(frame)), None)
+
+    def reverse(self, number: int) -> None:
+        """Post the reversal of a call, as counting once does: the negative of what it was posted with."""
+        with self.read() as connection:
+            found = connection.sql(f"select * from entries where entry_id = '{number:032x}'").to_arrow_table()
+        frame = frame_of(found)
+        negative = [-pl.col(name) for name in MEASURES if name in frame.columns]
+        changed = frame.with_columns(
+            *negative, kind=pl.lit("reversal"), stands_for=pl.col("entry_id"), entry_id=pl.lit(f"{number + 1000:032x}")
+        )
+        self.ledger.post(conform(changed), None)
 
     def sql(self, text: str) -> list[tuple[Any, ...]]:
         with self.read() as connection:

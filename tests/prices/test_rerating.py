@@ -168,6 +168,17 @@ def test_whatever_the_prices_become_the_ledger_sums_to_them(
             assert at.desk.rerate(ALL, who="me").changed == 0
 
 
+def test_adjustments_of_a_call_that_was_a_duplicate_are_taken_back(at: At) -> None:
+    at.post([{}, {"tenant": "b"}])
+    at.desk.make([{"model": "gpt-4o", "multiplier": "0.5"}], who="me")
+    at.desk.rerate(ALL, who="me", note="discount", post=True)
+    at.reverse(0)
+    assert at.total() != Decimal("0.00175")
+    found = at.desk.rerate(ALL, who="me", note="again", post=True)
+    assert (found.changed, at.total()) == (1, Decimal("0.00175"))
+    assert at.desk.rerate(ALL, who="me").changed == 0
+
+
 def test_a_range_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="until"):
         Range(since=NOW, until=NOW)

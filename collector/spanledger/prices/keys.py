@@ -4,7 +4,7 @@ Only what books and rules know takes a place in the tables, so they cannot outgr
 in a bounded cache, so that fifty thousand strange names cost time and no memory.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from threading import Lock
@@ -58,7 +58,10 @@ class Tables:
         #: Key → its cell, where it has but one.
         self.single = pl.Series("cell", single, pl.UInt32)
         self.boxes = pl.DataFrame(rows, schema=_BOXES, orient="row")
-        self.rates = {m.counter: pl.Series(m.counter, [_grains(m, cell) for cell in cells], pl.Int128) for m in METERS}
+        columns = zip(*_grains(cells), strict=True) if cells else ((),) * len(METERS)
+        self.rates = {
+            meter.counter: pl.Series(meter.counter, column, pl.Int128) for meter, column in zip(METERS, columns, strict=True)
+        }
         #: Which meters have a rate, and which of those that ought to have one of their own have only their whole's.
         self.has = pl.Series("has", [_bits(cell.rates) if cell.unpriced is None else 0 for cell in cells], pl.Int64)
         self.inherits = pl.Series("inherits", [_bits(cell.inherited & _DEARER) for cell in cells], pl.Int64)
@@ -138,9 +141,26 @@ def _join(asked: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:
     return asked.join(met, on=asked.columns, how="left", nulls_equal=True, maintain_order="left")
 
 
-def _grains(meter: Meter, cell: Cell) -> int:
-    rate = cell.rates.get(meter.counter)
-    return 0 if rate is None or cell.unpriced is not None else grains(meter, rate)
+def _grains(cells: Sequence[Cell]) -> Iterator[tuple[int, ...]]:
+    """The rates of each cell in the order of the meters; nothing where there is none."""
+    nothing = (0,) * len(METERS)
+    # By identity: a part has the very rate of its whole.
+    memo: dict[tuple[int, bool], int] = {}
+    for cell in cells:
+        if cell.unpriced is not None:
+            yield nothing
+            continue
+        row = []
+        for meter in METERS:
+            rate = cell.rates.get(meter.counter)
+            if rate is None:
+                row.append(0)
+                continue
+            known = memo.get((id(rate), meter.seconds))
+            if known is None:
+                known = memo[id(rate), meter.seconds] = grains(meter, rate)
+            row.append(known)
+        yield tuple(row)
 
 
 def _bits(counters: Iterable[str]) -> int:

@@ -38,11 +38,26 @@ class Priced:
     rules: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """What the books say of a name, and all names that a rule may call it by."""
+
+    found: Found | None
+    cells: tuple[Cell, ...]
+    names: frozenset[str]
+
+
+#: Names of which is remembered what the books say; strangers' names push each other out.
+MOST_LISTED = 30_000
+
+
 class Layers:
     """Books and rules, immutable: a change of either makes another one."""
 
-    def __init__(self, books: Sequence[Book], rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, books: Sequence[Book], rules: Sequence[Rule] = (), before: "Layers | None" = None) -> None:
+        """`before` are the layers that these take the place of: what its books said is known already."""
         self.books = tuple(books)
+        self._listed: dict[tuple[str, str, str], _Listed] = before._listed if before and before.books == self.books else {}
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.rank, rule.rule_id)))
         #: What a row must show of itself for the rules to find it.
         self.regions = frozenset(rule.region for rule in self.rules) - {ANY}
@@ -50,10 +65,10 @@ class Layers:
         #: Where to look for the rules of a name, so that ten thousand rules cost a name nothing: their places in
         #: `rules` by model where they are for one, and those of the others.
         self._by_model: dict[str, list[int]] = {}
-        self._for_many: list[int] = []
+        self._by_provider: dict[str, list[int]] = {}
         for place, rule in enumerate(self.rules):
             if rule.model.endswith(ANY):
-                self._for_many.append(place)
+                self._by_provider.setdefault(provider_id(rule.provider), []).append(place)
             else:
                 self._by_model.setdefault(rule.model.lower(), []).append(place)
 
@@ -66,12 +81,10 @@ class Layers:
         return self._priced(provider_id(name.provider), name.model, name)
 
     def _priced(self, provider: str, model: str, name: Name) -> Priced:
-        found, cells = self._in_books(provider, model, name.tier)
-        names = {spelled.lower() for spelled, _ in spellings(provider, model)}
-        if found is not None:
-            names.add(found.model.lower())
+        listed = self._in_books(provider, model, name.tier)
+        found, cells, names = listed.found, listed.cells, listed.names
         applied = []
-        for rule in self._perhaps(names):
+        for rule in self._perhaps(provider, names):
             if name.listed and rule.layer == "contract":
                 continue
             if not rule.covers(provider, names, name.tier, name.region, name.belongs):
@@ -84,21 +97,33 @@ class Layers:
                 continue
             if rule.same_as:
                 other_provider, _, other = rule.same_as.partition("/")
-                known, same = self._in_books(provider_id(other_provider), other, name.tier)
-                cells = apply(rule, cells, same)
-                if known is not None:
-                    found = Found(provider=known.provider, model=known.model, match="rule")
+                same = self._in_books(provider_id(other_provider), other, name.tier)
+                cells = apply(rule, cells, same.cells)
+                if same.found is not None:
+                    found = Found(provider=same.found.provider, model=same.found.model, match="rule")
                 continue
             cells = apply(rule, cells)
             if rule.rates:
                 found = found or Found(provider=provider, model=rule.model, match="rule")
         return Priced(found=found, cells=cells, rules=tuple(applied))
 
-    def _perhaps(self, names: Iterable[str]) -> Iterator[Rule]:
-        places = sorted({*self._for_many, *(place for name in names for place in self._by_model.get(name, ()))})
-        return (self.rules[place] for place in places)
+    def _perhaps(self, provider: str, names: Iterable[str]) -> Iterator[Rule]:
+        places = {*self._by_provider.get(ANY, ()), *self._by_provider.get(provider, ())}
+        places.update(place for name in names for place in self._by_model.get(name, ()))
+        return (self.rules[place] for place in sorted(places))
 
-    def _in_books(self, provider: str, model: str, tier: str) -> tuple[Found | None, tuple[Cell, ...]]:
+    def _in_books(self, provider: str, model: str, tier: str) -> "_Listed":
+        known = self._listed.get((provider, model, tier))
+        if known is None:
+            if len(self._listed) >= MOST_LISTED:
+                self._listed.clear()
+            found, cells = self._looked_up(provider, model, tier)
+            names = frozenset(spelled.lower() for spelled, _ in spellings(provider, model))
+            known = _Listed(found=found, cells=cells, names=names | {found.model.lower()} if found else names)
+            self._listed[provider, model, tier] = known
+        return known
+
+    def _looked_up(self, provider: str, model: str, tier: str) -> tuple[Found | None, tuple[Cell, ...]]:
         """The first book that knows the model decides what it is; where it has no price, the next one's stands."""
         first: Found | None = None
         cells: tuple[Cell, ...] = unpriced_everywhere("unknown model")

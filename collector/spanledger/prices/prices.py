@@ -71,12 +71,12 @@ class Prices:
         The names in use are resolved before the change, so that no batch waits for it.
         """
         old = self._state
-        state = _compiled(
-            old.layers.books if books is None else tuple(books), old.layers.rules if rules is None else (*self._site, *rules)
-        )
+        new_books = old.layers.books if books is None else tuple(books)
+        new_rules = old.layers.rules if rules is None else (*self._site, *rules)
+        state = _compiled(new_books, new_rules, old.layers)
         met = old.keys.met()
-        if met is not None and met.columns == asked(met.clear(), state.layers).columns:
-            state.keys.of(met)
+        if met is not None:
+            state.keys.of(asked(met.rename({"tier": "service_tier"}), state.layers).unique())
         self._state = state
         return state.revision
 
@@ -164,8 +164,8 @@ class Prices:
         )  # fmt: skip
 
 
-def _compiled(books: tuple[Book, ...], rules: Sequence[Rule]) -> _State:
-    layers = Layers(books, rules)
+def _compiled(books: tuple[Book, ...], rules: Sequence[Rule], before: Layers | None = None) -> _State:
+    layers = Layers(books, rules, before)
     revision = revision_of(layers)
     return _State(layers=layers, revision=revision, keys=Keys(layers, named), quotes=Quotes(layers, revision))
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from spanledger.ledger.frame import frame_of
 
-Query = Literal["to_rerate", "days_with_calls", "unpriced", "reported", "known", "monthly_posted", "traffic"]
+Query = Literal["to_rerate", "days_with_calls", "unpriced", "reported", "known", "monthly_posted", "traffic", "orphans"]
 
 QUERIES: tuple[str, ...] = get_args(Query)
 

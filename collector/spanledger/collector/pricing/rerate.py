@@ -94,6 +94,13 @@ def rerate(connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *
         changed = _changed(was, became)
         if changed.height:
             adjustments.append(_adjustments(changed, now, reason))
+    orphans = frame(connection, "orphans", since=over.since, until=over.until)
+    if orphans.height:
+        # The calls are reversed: what is taken back is the adjustments alone.
+        old += _sum(orphans["was_usd"])
+        words = [pl.lit(None, pl.String).alias(name) for name in WORD_COLUMNS if name != "cost_state"]
+        flags = pl.lit(None).cast(pl.List(pl.String)).alias("flags")
+        adjustments.append(_adjustments(orphans.with_columns(*words, flags), now, f"{reason}, of a reversed call"))
     posted = pl.concat(adjustments) if adjustments else pl.DataFrame()
     return Rerating(
         range=over, revision=prices.revision, calls=calls, changed=posted.height, old_usd=old, new_usd=new,
