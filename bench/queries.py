@@ -1,10 +1,10 @@
 """Seven questions to ten million entries, as the collector leaves them after maintenance, beside DuckDB's own tables.
 
-    .venv/bin/python bench/queries.py [--entries 10000000] [--days 90] [--dir DIR] [--repeat 7]
+    .venv/bin/python -m bench.queries [--entries 10000000] [--days 90] [--dir DIR] [--repeat 7]
 
-The entries (`made_entries.py`) are posted a day at a time and put in order by the collector's own maintenance. DuckDB native is
-the same rows, in the order of time, in a table of a DuckDB file that holds just the columns that are asked for. Each question is asked
-of both in turn, warm, with two threads; medians. With --dir the ledger is kept there and used again.
+The entries (`made_entries.py`) are posted a day at a time and put in order by the collector's own maintenance. DuckDB native
+is the same rows, in the order of time, in a table of a DuckDB file that holds just the columns that are asked for. Each
+question is asked of both in turn, warm, with two threads; medians. With --dir the ledger is kept there and used again.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import made_entries
 
+from bench import made_entries
 from spanledger.ledger.connect import connect
 from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.table import Ledger
@@ -48,14 +48,18 @@ QUESTIONS: dict[str, tuple[str, str]] = {
         "select sum(cost_usd) from native where tenant = $tenant and occurred_at >= $since and day >= $since::date",
         "select sum(cost_usd) from entries where tenant = $tenant and occurred_at >= $since and day >= $since::date",
     ),
+    "the same to the quarter of an hour": (
+        "select sum(cost_usd) from native where tenant = $tenant and occurred_at >= $quarter and day >= $quarter::date",
+        "select sum(cost_usd) from rollup where tenant = $tenant and slot >= $quarter and day >= $quarter::date",
+    ),
     "p95 latency by model": (
         "select model, quantile_cont(duration_seconds, 0.95) from native where outcome = 'ok' group by all",
         "select model, quantile_cont(duration_seconds, 0.95) from entries where outcome = 'ok' group by all",
     ),
     "base of a forecast, 60 days": (
-        "select date_trunc('hour', occurred_at) as hour, provider, model, sum(calls), sum(input_tokens), sum(output_tokens),"
+        "select day, provider, model, sum(calls), sum(input_tokens), sum(output_tokens),"
         " sum(cost_usd) from native where day > $first group by all",
-        "select date_trunc('hour', slot) as hour, provider, model, sum(calls), sum(input_tokens), sum(output_tokens),"
+        "select day, provider, model, sum(calls), sum(input_tokens), sum(output_tokens),"
         " sum(cost_usd) from rollup_coarse where day > $first group by all",
     ),
 }
@@ -82,10 +86,12 @@ def keep(data: Path) -> dict[str, float]:
 def measure(ledger: duckdb.DuckDBPyConnection, native: duckdb.DuckDBPyConnection, repeat: int) -> list[dict[str, Any]]:
     """Medians of both, in milliseconds, and their ratio; the answers are compared."""
     end = datetime(UNTIL.year, UNTIL.month, UNTIL.day, 17, 40, tzinfo=UTC)
+    quarter = end.replace(minute=30) - timedelta(hours=24)
     values = {
         "tenant": TENANT,
         "month": UNTIL.replace(day=1),
         "since": end - timedelta(hours=24),
+        "quarter": quarter,
         "first": UNTIL - timedelta(days=60),
     }
     found = []
