@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spanledger.collector.pricing.monthly import due
+from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.traffic import instead, traffic
 from spanledger.prices import Prices
 from spanledger.prices.book_file import book_of
@@ -92,6 +93,23 @@ def test_my_own_calls_on_another_model(at: At) -> None:
     assert mini.unpriced == 1
     small = instead(at.desk.prices, calls, "openai", "gpt-4")
     assert (small.calls, small.does_not_fit) == (1, 1)
+
+
+def test_models_whose_reported_cost_is_far_off_are_listed(at: At) -> None:
+    near, far = Decimal("0.0036"), Decimal("0.05")
+    at.post(
+        [
+            {"reported_cost_usd": near},
+            {"model": "o3", "reported_cost_usd": far},
+            {"model": "gpt-4", "reported_cost_usd": Decimal(0)},
+        ]
+    )
+    with at.read() as connection:
+        found = rows(
+            connection, "reported", since=NOW - timedelta(days=1), until=NOW + timedelta(days=1), share=Decimal("0.05"),
+            least_usd=Decimal("0.001"), count=10,
+        )  # fmt: skip
+    assert [(one["model"], one["reported_usd"], one["computed_usd"]) for one in found] == [("o3", far, Decimal("0.0028"))]
 
 
 def test_a_worst_case_is_never_below_what_a_call_costs(prices: Prices) -> None:
