@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 from spanledger.collector.received import Received
@@ -79,7 +80,7 @@ def _value(value: Any) -> dict[str, Any]:
         case int():
             return {"intValue": str(value)}
         case float():
-            return {"doubleValue": value if value == value else "NaN"}
+            return {"doubleValue": value if isfinite(value) else {"nan": "NaN", "inf": "Infinity"}[str(value)]}
         case list():
             return {"arrayValue": {"values": [_value(each) for each in value]}}
     return {"stringValue": value}

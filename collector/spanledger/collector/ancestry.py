@@ -55,7 +55,7 @@ class Ancestry:
         """Every row that stands above one of these."""
         marked = np.zeros(rows, dtype=bool)
         at = np.unique(self.up(start))
-        for _ in range(DEEPEST):
+        while True:  # what is marked is not walked again
             at = at[at >= 0]
             at = at[~marked[at]]
             if not len(at):

@@ -158,11 +158,9 @@ def _spans(envelope: Envelope, telemetry: Telemetry) -> tuple[pl.DataFrame, pa.A
         _from_arrow("text", pc.struct_field(status, 0)),
         _exceptions(spans.column("events"), pc.equal(code, 2)),
     )
-    odd = (
-        frame.select((pl.col("trace_id").str.len_bytes() != 32) | (pl.col("span_id").str.len_bytes() != 16))
-        .to_series()
-        .fill_null(True)
-    )
+    trace, span = pl.col("trace_id"), pl.col("span_id")
+    whole = (trace.str.len_bytes() == 32) & (trace != "0" * 32) & (span.str.len_bytes() == 16) & (span != "0" * 16)
+    odd = frame.select(~whole.fill_null(False)).to_series()
     if odd.any():
         frame = frame.with_columns(_digests(envelope, odd))
     return frame, spans.column("attributes")

@@ -184,7 +184,7 @@ def _values(attributes: pl.DataFrame, field: Ints, json_values: Flags) -> _Value
         silent = (
             absent | (number == -1) | (np.isnan(number) & frame["text"].is_null().to_numpy() & frame["flag"].is_null().to_numpy())
         )
-    whole = (kind != 0) | ~sound | (np.abs(number - np.rint(number)) < 1e-6)
+        whole = (kind != 0) | ~sound | (np.abs(number - np.rint(number)) < 1e-6)
     good = np.where(numeric, sound & whole, (frame["texts"].is_not_null().to_numpy()) & ~absent)
     number = np.where(kind == 0, np.rint(number), number)
     return _Values(number, frame["texts"], good, numeric & ~good & ~silent, frame["cut"].to_numpy())

@@ -1,0 +1,53 @@
+"""Any mix of samples, in any order, split and delivered again in any way, gives the same sums."""
+
+from functools import cache
+
+import polars as pl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spanledger.collector.received import Received
+from tests.dialects.bodies import INDEX, signal_of, singles
+from tests.dialects.counting import entries_of, sums
+
+_NAMES = [
+    sample["file"]
+    for sample in INDEX
+    if signal_of(sample["file"]) != "metrics"
+    and sample["file"].startswith(
+        ("dup_", "gemini", "cursor", "ag2", "spring", "claude", "codex", "logfire", "vercel_ai_v7.", "openlit.", "litellm_cache")
+    )
+]
+
+
+@cache
+def _records(names: tuple[str, ...]) -> tuple[Received, ...]:
+    return tuple(record for name in names for record in singles(name))
+
+
+@cache
+def _whole(names: tuple[str, ...]) -> pl.DataFrame:
+    return sums(entries_of([list(_records(names))]))
+
+
+@st.composite
+def _deliveries(draw: st.DrawFn) -> tuple[tuple[str, ...], list[list[Received]]]:
+    names = tuple(draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3, unique=True)))
+    records = _records(names)
+    order = draw(st.permutations(range(len(records))))
+    again = draw(st.lists(st.sampled_from(range(len(records))), max_size=10))
+    sent = [records[at] for at in [*order, *again]]
+    cuts = sorted(draw(st.lists(st.integers(0, len(sent)), max_size=4)))
+    bounds = [0, *cuts, len(sent)]
+    return names, [sent[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+
+
+@given(_deliveries())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_sums_depend_neither_on_order_nor_on_split_nor_on_how_often_a_record_comes(
+    given_deliveries: tuple[tuple[str, ...], list[list[Received]]],
+) -> None:
+    names, batches = given_deliveries
+    entries = entries_of(batches)
+    assert sums(entries).equals(_whole(names))
+    assert entries["entry_id"].n_unique() == entries.height
