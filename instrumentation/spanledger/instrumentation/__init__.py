@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from spanledger.instrumentation.errors import LimitExceeded, MissingExtra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from spanledger.instrumentation.attribution import attribute
+    from spanledger.instrumentation.content import Redact
+    from spanledger.instrumentation.engine import OnLimit
 
 __all__ = ["LimitExceeded", "MissingExtra", "attribute", "instrument", "uninstrument"]
 
 
-def instrument(*, on_limit: "Callable[[LimitExceeded, str | None], str | None] | None" = None) -> None:
+def instrument(*, on_limit: "OnLimit | None" = None, redact: "Redact | None" = None) -> None:
     """Meter every known client, whether it is imported already or later. Calling it again changes nothing.
 
     Spans go to the application's tracer provider when it has one, else over OTLP/HTTP to where the `OTEL_*`
@@ -28,11 +28,14 @@ def instrument(*, on_limit: "Callable[[LimitExceeded, str | None], str | None] |
 
     `on_limit` is called with the refusal and the model that was asked for; it may name another model, which is then
     checked and asked instead. None refuses the call.
+
+    Content is recorded only where OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT asks for it. `redact` then gets the
+    messages of a call in the conventions' form, and gives what may be recorded; None records nothing of them.
     """
     from spanledger.instrumentation.engine import ENGINE
     from spanledger.instrumentation.settings import Settings
 
-    ENGINE.start(Settings.read(), on_limit)
+    ENGINE.start(Settings.read(), on_limit, redact)
 
 
 def uninstrument() -> None:

@@ -20,7 +20,8 @@ class Answer:
     """
 
     __slots__ = (
-        "characters", "choices", "error", "extra", "finish_reasons", "finished", "id", "model", "pending", "pieces", "usage",
+        "characters", "choices", "error", "extra", "finish_reasons", "finished", "heard", "id", "model", "pending", "pieces",
+        "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -30,11 +31,19 @@ class Answer:
         self.finish_reasons: dict[int, str] | None = None
         self.choices = 1
         self.pending = False
+        self.heard: dict[int, list[str]] | None = None
         self.pieces = 0
         self.characters = 0
         self.finished = False
         self.error: str | None = None
         self.extra: dict[str, Any] | None = None
+
+    def hear(self, text: str, index: int = 0) -> None:
+        """A piece of the answer's text. It is measured, and kept only where `heard` is a place to keep it."""
+        self.pieces += 1
+        self.characters += len(text)
+        if self.heard is not None:
+            self.heard.setdefault(index, []).append(text)
 
     def say(self, name: str, value: Any) -> None:
         """Add a span attribute of the provider's own."""

@@ -63,6 +63,8 @@ class Call:
         name = f"{asked.operation.name} {asked.model}" if asked.model else asked.operation.name
         self.span, self.context = tracing.start_span(name, attributes)
         self.recording = self.span.is_recording()
+        if tracing.captures and self.recording:
+            self.answer.heard = {}
         open_calls.add(self)
 
     def saw_chunk(self) -> None:
@@ -116,6 +118,10 @@ class Call:
             attributes.update(answer.extra)
         if self.first_at:
             attributes["gen_ai.response.time_to_first_chunk"] = (self.first_at - self.started_at) / 1e9
+        if answer.heard is not None:
+            from spanledger.instrumentation import content
+
+            content.put(asked, answer, attributes, self.tracing.redact)
         if cut_short:
             attributes["spanledger.stream.cut_short"] = True
         if failed is not None:

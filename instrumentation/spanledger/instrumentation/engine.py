@@ -18,6 +18,7 @@ from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.tracing import Tracing
 
 if TYPE_CHECKING:
+    from spanledger.instrumentation.content import Redact
     from spanledger.instrumentation.guard import Guard
 
 OnLimit = Callable[[LimitExceeded, str | None], str | None]
@@ -37,11 +38,13 @@ class Engine:
         self.on_limit: OnLimit | None = None
         self._follows_processes = False
 
-    def start(self, settings: Settings, on_limit: "OnLimit | None" = None) -> None:
+    def start(self, settings: Settings, on_limit: "OnLimit | None" = None, redact: "Redact | None" = None) -> None:
         """Meter the clients that are installed; a second time only takes over what it is given."""
         self.on_limit = on_limit
         before, self.settings = self.settings, settings
         self.tracing.disabled = settings.sdk_disabled
+        self.tracing.captures = settings.captures
+        self.tracing.redact = redact
         self.tracing.keeps_sampled_out = settings.keep_sampled_out
         if settings != before or not self.active:
             former, self.guard = self.guard, _guard(settings)

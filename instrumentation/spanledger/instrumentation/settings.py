@@ -19,6 +19,10 @@ def _hosts(text: str) -> tuple[tuple[str, str], ...]:
     return tuple((host.strip().lower(), provider.strip()) for host, _, provider in pairs)
 
 
+def _on_spans(text: str) -> bool:
+    return text.strip().lower() in ("1", "true", "span_only", "span_and_event")
+
+
 def _kept(text: str) -> bool:
     return text.strip().lower() != "drop"
 
@@ -42,6 +46,12 @@ class Settings:
     )
     keep_sampled_out: bool = _setting(
         "SPANLEDGER_SAMPLED_OUT", _kept, True, "`drop` loses the calls of traces that the application's sampler drops"
+    )
+    captures: bool = _setting(
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        _on_spans,
+        False,
+        "`true` records prompts and answers",
     )
     sdk_disabled: bool = _setting("OTEL_SDK_DISABLED", _flag, False, "emit nothing (the guard still asks)")
     service: str = _setting("OTEL_SERVICE_NAME", str, "", "service named in a check")

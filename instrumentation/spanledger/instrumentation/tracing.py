@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
+    from spanledger.instrumentation.content import Redact
     from spanledger.instrumentation.outbox import Outbox
 
 SCOPE = "spanledger.instrumentation"
@@ -31,6 +32,8 @@ class Tracing:
     def __init__(self) -> None:
         self.disabled = False
         self.keeps_sampled_out = True
+        self.captures = False
+        self.redact: Redact | None = None
         self._lock = threading.RLock()
         self._provider: object = None
         self._tracer: Tracer | None = None

@@ -66,6 +66,10 @@ def _head(message: Any, answer: Answer) -> None:
 
 def read_message(message: Any, answer: Answer) -> None:
     _head(message, answer)
+    if answer.heard is not None or answer.usage is None:
+        for block in field(message, "content") or ():
+            if isinstance(text := field(block, "text"), str):
+                answer.hear(text)
     reason = field(message, "stop_reason")
     if reason:
         answer.finish(reason)
@@ -80,8 +84,9 @@ def read_event(event: Any, answer: Answer) -> None:
     kind = said.get("type")
     if kind == "content_block_delta":
         delta = view(said.get("delta"))
-        text = delta.get("text") or delta.get("thinking") or delta.get("partial_json")
-        if text:
+        if text := delta.get("text"):
+            answer.hear(text)
+        elif text := delta.get("thinking") or delta.get("partial_json"):
             answer.pieces += 1
             answer.characters += len(text)
         return

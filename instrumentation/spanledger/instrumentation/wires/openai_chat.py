@@ -43,7 +43,7 @@ def read_chat(completion: Any, answer: Answer) -> None:
         _use(usage, answer)
     for choice in said.get("choices") or ():
         chosen = view(choice)
-        if usage is None:
+        if usage is None or answer.heard is not None:
             _hear(choice, answer)
         answer.finish(chosen.get("finish_reason"), chosen.get("index") or 0)
     request_id = said.get("_request_id")
@@ -63,7 +63,7 @@ def read_chat_event(chunk: Any, answer: Answer) -> None:
             delta = chosen.get("delta")
             if delta is not None and chosen.get("finish_reason") is None and chosen.get("index", 0) < answer.choices:
                 text = delta.__dict__.get("content")
-                if text and len(choices) == 1:
+                if text and len(choices) == 1 and answer.heard is None:
                     answer.pieces += 1
                     answer.characters += len(text)
                     return
@@ -86,8 +86,7 @@ def _read_chunk(chunk: Any, answer: Answer) -> None:
         delta = chosen.get("delta")
         text = chosen.get("text") if delta is None else view(delta).get("content")
         if text:
-            answer.pieces += 1
-            answer.characters += len(text)
+            answer.hear(text, index)
         reason = chosen.get("finish_reason")
         if reason:
             answer.finish(reason, index)
@@ -105,7 +104,7 @@ def _hear(choice: Any, answer: Answer) -> None:
     message = field(choice, "message")
     text = field(choice, "text") if message is None else field(message, "content")
     if isinstance(text, str):
-        answer.characters += len(text)
+        answer.hear(text, field(choice, "index") or 0)
 
 
 def _head(said: Mapping[str, Any], answer: Answer) -> None:

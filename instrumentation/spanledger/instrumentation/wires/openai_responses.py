@@ -25,6 +25,11 @@ def responses_usage(usage: Any) -> Usage:
 
 def read_response(response: Any, answer: Answer) -> None:
     _begun(response, answer)
+    if answer.heard is not None or field(response, "usage") is None:
+        for item in field(response, "output") or ():
+            for part in field(item, "content") or ():
+                if isinstance(text := field(part, "text"), str):
+                    answer.hear(text)
     _ended(response, answer)
     request_id = field(response, "_request_id")
     if request_id:
@@ -50,6 +55,8 @@ def read_response_event(event: Any, answer: Answer) -> None:
     kind = said.get("type")
     if answer.id is None and kind in ("response.created", "response.queued", "response.in_progress"):
         _begun(said["response"], answer)
+    elif kind == "response.output_text.delta":
+        answer.hear(said["delta"])
     elif isinstance(text := said.get("delta"), str):
         answer.pieces += 1
         answer.characters += len(text)
