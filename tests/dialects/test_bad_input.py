@@ -105,7 +105,7 @@ def test_embedded_usage_that_is_no_literal_reads_as_nothing(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_reading_an_embedded_object_never_raises(text: str) -> None:
     for form in ("provider", "inclusive", "langfuse", "vercel", "adk"):
-        found = usage_in(text, form)  # type: ignore[arg-type]
+        found = usage_in(text, form)
         assert found is None or all(isinstance(count, int) and count >= 0 for count in found.values())
 
 
@@ -149,7 +149,7 @@ def test_any_bytes_are_read_or_named(content: bytes) -> None:
                 signal=signal,
                 encoding=encoding,
                 compression="identity",
-                body=content,  # type: ignore[arg-type]
+                body=content,
             )
             recognise(decode([given_body]))
 

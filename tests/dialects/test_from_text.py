@@ -2,10 +2,18 @@
 cache and 100 written to it, 200 output of which 128 reasoning) must come out of each as what its emitter can tell."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from spanledger.collector.assumptions import CachedInput, assumed
+from spanledger.collector.decode import decode
+from spanledger.collector.recognise import recognise
+from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import conform
+from spanledger.ledger.table import Ledger
 from tests.dialects.counting import entries_of, standing
 from tests.dialects.spans import Span, body_of
 
@@ -202,6 +210,23 @@ def test_a_dialect_without_a_sample_is_read_as_its_description_says(case: str) -
 def test_who_is_paid_is_told_by_name_address_and_model(attributes: dict[str, Any], provider: str) -> None:
     (call,) = standing(entries_of([[body_of(Span(attributes={**_usage(10, 5), **attributes}))]]))
     assert call["provider"] == provider
+
+
+def test_what_was_assumed_is_listed_with_the_line_that_settles_it(tmp_path: Path) -> None:
+    span = Span(
+        scope="my.app",
+        version="2",
+        attributes=_of("anthropic", _CLAUDE, _usage(700, 200, **{"gen_ai.usage.cache_read.input_tokens": 600})),
+    )
+    ledger = Ledger.open(tmp_path / "entries")
+    ledger.post(conform(entries_of([[body_of(span)]]).with_columns(cost_state=pl.lit("unpriced"))), 1)
+    with connect(tmp_path) as connection:
+        (found,) = assumed(connection)
+    assert (found.scope, found.version, found.provider, found.calls) == ("my.app", "2", "anthropic", 1)
+    assert found.line.startswith("- {scope: 'my.app', provider: 'anthropic', where: inside}")
+    settled = [CachedInput(scope="my.app", provider="anthropic", where="outside")]
+    row = recognise(decode([body_of(span)]), None, settled).row(0, named=True)
+    assert (row["input_tokens"], row["flags"]) == (1300, [])
 
 
 def test_a_whole_that_nobody_has_seen_is_flagged_and_one_without_cache_is_not() -> None:

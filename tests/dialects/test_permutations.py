@@ -1,6 +1,7 @@
 """Any mix of samples, in any order, split and delivered again in any way, gives the same sums."""
 
 from functools import cache
+from itertools import pairwise
 
 import polars as pl
 from hypothesis import HealthCheck, given, settings
@@ -39,7 +40,7 @@ def _deliveries(draw: st.DrawFn) -> tuple[tuple[str, ...], list[list[Received]]]
     sent = [records[at] for at in [*order, *again]]
     cuts = sorted(draw(st.lists(st.integers(0, len(sent)), max_size=4)))
     bounds = [0, *cuts, len(sent)]
-    return names, [sent[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return names, [sent[begin:end] for begin, end in pairwise(bounds)]
 
 
 @given(_deliveries())

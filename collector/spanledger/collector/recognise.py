@@ -3,6 +3,7 @@
 By columns: what is decided once for each distinct scope, name or value is decided in Python, the rest in Polars.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from spanledger.collector import identity, names, roles
+from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS
@@ -48,7 +50,7 @@ EXTRA: dict[str, Any] = {
 EVIDENCE: dict[str, Any] = {**COLUMNS, **EXTRA}
 
 
-def recognise(telemetry: Telemetry, attribution: Attribution | None = None) -> pl.DataFrame:
+def recognise(telemetry: Telemetry, attribution: Attribution | None = None, settled: Sequence[CachedInput] = ()) -> pl.DataFrame:
     """Evidence: one row for each record that says something about a call or who it is for; `role` says what it was taken for."""
     attribution = attribution or Attribution()
     if telemetry.records.is_empty():
@@ -69,10 +71,10 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None) -> p
         .get_columns(),
         *_service(telemetry)[records["resource"]].get_columns(),
     )
-    evidence = _columns(_finished(_spoken(frame), telemetry, fields, attribution))
+    evidence = _columns(_finished(_spoken(frame, settled), telemetry, fields, attribution))
     measured = metric_records(frame, telemetry)
     if not measured.is_empty():
-        measured = _finished(_outcomes(normalise(paid(measured))), telemetry, fields, attribution)
+        measured = _finished(_outcomes(normalise(paid(measured), settled)), telemetry, fields, attribution)
         evidence = pl.concat([evidence, _columns(measured)])
     return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], how="diagonal_relaxed")
 
@@ -124,7 +126,7 @@ def _linked(links: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _spoken(frame: pl.DataFrame) -> pl.DataFrame:
+def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.DataFrame:
     """Spans and log records with what they are taken for and what they say."""
     frame = frame.filter(pl.col("signal") != "metrics")
     is_log = pl.col("signal") == "logs"
@@ -135,7 +137,7 @@ def _spoken(frame: pl.DataFrame) -> pl.DataFrame:
         .str.slice(0, LONGEST_REST)
         .alias("name")
     )
-    return _roles(_outcomes(normalise(paid(roles.classify(frame)))))
+    return _roles(_outcomes(normalise(paid(roles.classify(frame)), settled)))
 
 
 def _finished(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:

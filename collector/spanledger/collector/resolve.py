@@ -238,9 +238,9 @@ def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, a
     nameless = calls["model"].is_null().to_numpy()
     if nameless.any():
         source = ancestry.inherited(rows, evidence["model"].is_not_null().to_numpy())
-        lent = evidence["model"].gather(pl.Series(np.maximum(source, 0)))
+        named = evidence["model"].gather(pl.Series(np.maximum(source, 0)))
         calls = calls.with_columns(
-            pl.when(pl.col("model").is_null() & pl.Series(source >= 0)).then(lent).otherwise("model").alias("model")
+            pl.when(pl.col("model").is_null() & pl.Series(source >= 0)).then(named).otherwise("model").alias("model")
         )
     calls = of_one_moment(_corrected(calls, evidence), evidence)
     aggregate = (pl.col("role") == "agent") | (pl.col("role") == "span")

@@ -4,10 +4,12 @@ What a dialect's numbers mean is a fact of its row; where no row knows, three ar
 too, the conventions are taken at their word and the entry is flagged.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import polars as pl
 
+from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.dialect import Cache, Reasoning
 from spanledger.collector.embedded import usage_in
@@ -39,10 +41,10 @@ def _meaning(dialect: int, family: str) -> tuple[Cache, Reasoning, bool]:
     return cache, row.reasoning.get(family) or row.reasoning.get("*") or "in", "cache_read" in row.loses
 
 
-def normalise(frame: pl.DataFrame) -> pl.DataFrame:
+def normalise(frame: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.DataFrame:
     """The frame with inclusive counts; adds boolean columns named as in `FLAGS`, one for each that can be told here.
 
-    Reads the count fields, `dialect`, `family` and `raw`.
+    Reads the count fields, `dialect`, `family` and `raw`; `settled` facts go before those of the dialects.
     """
     frame = _with_embedded(frame)
     by = ["dialect", "family"]
@@ -54,6 +56,10 @@ def normalise(frame: pl.DataFrame) -> pl.DataFrame:
         pl.Series("loses_cache", [loses for _, _, loses in meanings], dtype=pl.Boolean),
     )
     frame = frame.join(table, on=by, how="left", maintain_order="left")
+    for fact in settled:
+        ours = (pl.col("scope_name") == fact.scope) & (pl.lit(not fact.provider) | (pl.col("provider") == fact.provider))
+        stands = pl.lit("in" if fact.where == "inside" else "apart")
+        frame = frame.with_columns(pl.when(ours.fill_null(False)).then(stands).otherwise("cache").alias("cache"))
     read, write = pl.col("cache_read").fill_null(0), pl.col("cache_write").fill_null(0)
     given = pl.col("input").is_not_null()
     silent = pl.col("cache_read").is_null() & pl.col("cache_write").is_null()
