@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from spanledger.prices import Prices
+from spanledger.prices import Prices, keys, layers
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -115,25 +115,25 @@ def test_a_price_of_another_provider_stands_in_and_says_so(prices: Prices) -> No
     assert "fallback_provider" in prices.cost_of("azure", "gpt-4o", AT, 1000, 100).flags
 
 
-def test_strange_names_do_not_grow_memory_without_end(prices: Prices) -> None:
-    from spanledger.prices.keys import MOST_NAMES
-
+def test_strange_names_do_not_grow_memory_without_end(prices: Prices, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "MOST_NAMES", 1_000)
+    monkeypatch.setattr(layers, "MOST_LISTED", 1_000)
     fresh = Prices(prices.layers.books)
-    for start in range(3):
+    for start in range(5):
         strange = pl.DataFrame(
             {
-                "provider": ["openai"] * 20_000,
-                "model": [f"strange-{start}-{n}" for n in range(20_000)],
-                "occurred_at": [AT] * 20_000,
-                "input_tokens": [1] * 20_000,
+                "provider": ["openai"] * 1_000,
+                "model": [f"strange-{start}-{n}" for n in range(1_000)],
+                "occurred_at": [AT] * 1_000,
+                "input_tokens": [1] * 1_000,
             }
         )
-        priced = fresh.price(strange)
-        assert priced["cost_state"].unique().to_list() == ["unpriced"]
+        assert fresh.price(strange)["cost_state"].unique().to_list() == ["unpriced"]
     met = fresh._state.keys.met()
     assert met is not None
-    assert met.height <= MOST_NAMES + 20_000
-    assert len(fresh._state.keys._keys) < 10
+    assert met.height <= 2_000
+    assert len(fresh.layers._listed) <= 1_000
+    assert len(fresh._state.keys._keys) < 10  # one for each reason
 
 
 def test_the_model_that_answered_decides_and_the_requested_one_stands_in(prices: Prices) -> None:

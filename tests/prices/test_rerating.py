@@ -136,7 +136,7 @@ def test_components_stay_the_sum_of_the_call_after_adjustments(at: At) -> None:
     assert cost == sum(parts)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     calls=st.lists(
         st.fixed_dictionaries(
