@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,23 @@ def test_counters_that_fail_do_not_post_a_batch_twice(tmp_path: Path) -> None:
 
     collected(tmp_path, request, before=fail)
     assert sorted(stored(tmp_path)) == sorted(ids)
+
+
+def test_a_clock_that_jumps_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    batches = [calls(3) for _ in range(4)]
+    jumps = iter([timedelta(0), timedelta(days=400), timedelta(days=-400), timedelta(hours=1)])
+
+    async def run() -> None:
+        collector = Collector(load(None, {}, data=tmp_path, grpc_port=0, http_port=0, api_port=0))
+        await collector.start()
+        for number, (request, _) in enumerate(batches, start=1):
+            jump = next(jumps)
+            collector.loop._clock = lambda jump=jump: datetime.now(UTC) + jump  # type: ignore[misc]
+            await collector.journal.append(body(request))
+            await collector.journal.append(body(request))  # and each is delivered twice
+            while collector.loop.position < 2 * number:
+                await asyncio.sleep(0.02)
+        await collector.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 90))
+    assert sorted(stored(tmp_path)) == sorted(one for _, ids in batches for one in ids)
