@@ -1,6 +1,6 @@
 """What a check costs: in process, over HTTP beside bare ASGI and FastAPI, through Redis, with many limits; and a rebuild.
 
-    .venv/bin/python bench/limits.py [process http redis many rebuild] [--seconds 5] [--entries 10000000]
+    .venv/bin/python -m bench.limits [process http redis many rebuild] [--seconds 5] [--entries 10000000]
 
 Each figure stands beside its floor from the same run; on a shared machine read the ratios.
 """
@@ -23,9 +23,9 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
-import made_entries
 import orjson
 
+from bench import made_entries
 from spanledger.control import Control
 from spanledger.limits import Check, Limit, Limits
 from spanledger.limits.counters import Amount, Posting
@@ -285,6 +285,7 @@ def many(seconds: float) -> None:
     with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as folder:
         small = limits(Path(few), kept=False)
         of = Limits(Control.open(Path(folder) / "control.sqlite"), small._prices)
+        gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         given: list[dict[str, Any]] = [
             {"name": f"tenant {n}", "measure": "cost_usd", "amount": 10**6, "window": "month", "selectors": {"tenant": f"t{n}"}}
@@ -302,6 +303,8 @@ def many(seconds: float) -> None:
             return Check(tenant=f"t{number}", user=f"u-{number * 499}", provider="openai", model="gpt-4o", input_tokens=1200,
                          max_output_tokens=500)  # fmt: skip
 
+        gc.collect()
+        gc.freeze()
         base, found = rate(small, check_of), rate(of, spread)
         print(f"many: a check {found:,.1f} µs; with three limits {base:,.1f} µs; {found / base:.2f} times")
 

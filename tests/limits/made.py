@@ -109,5 +109,5 @@ def entries(*rows: dict[str, Any]) -> pl.DataFrame:
 
 def stands(of: Limits, limit: Limit) -> list[tuple[tuple[str | None, ...], int, int]]:
     """(key, used, held) of each bucket that is not empty."""
-    found = ((a.key, a.reading.used, a.reading.held) for a in of.buckets(limit))
+    found = ((a.key, a.reading.used, a.reading.held) for a in of.buckets(limit)[0])
     return sorted((f for f in found if f[1] or f[2]), key=str)

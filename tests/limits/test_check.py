@@ -198,7 +198,7 @@ def test_money_is_exact_to_the_twelfth_digit(tmp_path: Path) -> None:
     of = limits(tmp_path, clock)
     limit = add(of, measure="cost_usd", amount="0.300000000001")
     of.post(entries(*(entry(clock, cost_usd="0.1") for _ in range(3))))
-    assert of.buckets(limit)[0].reading.used == 3 * 10**11
+    assert of.buckets(limit)[0][0].reading.used == 3 * 10**11
     assert ask(of, max_output_tokens=0) == "warn"
     of.post(entries(entry(clock, cost_usd="0.000000000001")))
     assert ask(of, max_output_tokens=0) == "refuse"

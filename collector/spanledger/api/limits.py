@@ -146,8 +146,8 @@ def usage(subject: str, request: Request) -> dict[str, Any]:
 def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
     """A limit with how it stands; `used` and what follows are those of its fullest bucket."""
     now = limits.micros()
-    buckets = limits.buckets(limit)
-    shown_buckets = [_bucket(limit, asked, now) for asked in buckets[:FULLEST]]
+    buckets, count = limits.buckets(limit, FULLEST)
+    shown_buckets = [_bucket(limit, asked, now) for asked in buckets]
     empty = {"used": "0", "held": "0", "remaining": text_of(limit.measure, limit.cap), "fraction": 0.0, "window_end": None}
     fullest = shown_buckets[0] if shown_buckets else empty
     return {
@@ -157,7 +157,7 @@ def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
         "scope": scope_of(limit, tuple("*" for _ in limit.per)),
         "overshoot_bound": overshoot_bound(limit),
         **{name: fullest[name] for name in empty},
-        "bucket_count": len(buckets),
+        "bucket_count": count,
         "buckets": shown_buckets,
     }
 

@@ -123,8 +123,8 @@ class Counters(Protocol):
         """Buckets as they stand."""
         ...
 
-    def keys(self, limit_id: str, start: int) -> list[Key]:
-        """The keys of a limit's live buckets in the window that began at `start`."""
+    def keys(self, limit_id: str, start: int, count: int) -> tuple[list[Key], int]:
+        """The keys of the fullest live buckets of a limit in the window that began at `start`, and how many there are."""
         ...
 
     def slots(self, place: Place, now: int) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ import orjson
 
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Hold, Place
+from spanledger.limits.memory import MemoryCounters
 
 #: A file shorter than this is not worth writing anew.
 COMPACT_BYTES = 4 * 1024 * 1024
@@ -95,6 +96,13 @@ class HoldLog:
             # Blocks are reserved now: writing into a mapping that the disk has no room for would kill the process.
             os.posix_fallocate(opened.fileno(), 0, size)
             return mmap.mmap(opened.fileno(), size)
+
+
+def restored(counters: MemoryCounters, log: HoldLog | None, now: int) -> MemoryCounters:
+    """The counters, holding what their log says was held when the process ended."""
+    if log is not None:
+        counters.restore(log.load(now))
+    return counters
 
 
 def _line(hold: Hold) -> bytes:

@@ -24,15 +24,14 @@ from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, H
 from spanledger.limits.counting import postings, recount
 from spanledger.limits.covering import Covered, Covering, place_of
 from spanledger.limits.errors import LimitError
-from spanledger.limits.hold_log import HoldLog
+from spanledger.limits.hold_log import HoldLog, restored
 from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.metrics import Metrics
-from spanledger.limits.repair import Repair
+from spanledger.limits.repair import Repair, shared_counters
 from spanledger.limits.settling import CONFIRM_SECONDS, settled_parts
-from spanledger.limits.shared import SharedCounters
 from spanledger.limits.size import Pricing
 from spanledger.limits.terms import Terms
 from spanledger.limits.waiting import Waiting
@@ -69,9 +68,13 @@ class Limits:
         self._clock = clock
         self._step = threading.RLock()
         self._waiting = Waiting()
-        self._log: HoldLog | None = None
+        self._log = None if counters or folder is None else HoldLog(folder / "holds.log")
         self._repair: Repair | None = None
-        self._counters: Counters = self._shared(counters) if counters else self._in_memory(folder)
+        self._counters: Counters
+        if counters:
+            self._counters, self._repair = shared_counters(counters, self, self._waiting.wake)
+        else:
+            self._counters = restored(MemoryCounters(self._waiting.wake, self._log), self._log, self.micros())
         self._learned = Learned()
         self._asking = Asking(prices, self._learned, self._carried)
         self._covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
@@ -292,13 +295,12 @@ class Limits:
             changed = [limit for limit in found if limit.id in recount or (not counted and known.get(limit.id) != limit)]
             self._use(found, changed, again=False)
 
-    def buckets(self, limit: Limit, count: int | None = None) -> list[Asked]:
-        """The live buckets of a limit now, fullest first."""
-        now = self.micros()
-        keys = self._counters.keys(limit.id, place_of(limit, (), now).start)
+    def buckets(self, limit: Limit, count: int = 1_000) -> tuple[list[Asked], int]:
+        """The fullest live buckets of a limit now, and how many there are."""
+        keys, total = self._counters.keys(limit.id, place_of(limit, (), self.micros()).start, count)
         found = self.standing(limit, keys)
         found.sort(key=lambda asked: asked.share, reverse=True)
-        return found[:count]
+        return found[:count], total
 
     def standing(self, limit: Limit, keys: Sequence[tuple[str | None, ...]]) -> list[Asked]:
         """Buckets of a limit by their keys, with what they stop at now."""
@@ -335,21 +337,6 @@ class Limits:
         return micros(self._clock())
 
     # — inside —
-
-    def _in_memory(self, folder: Path | None) -> MemoryCounters:
-        if folder is None:
-            return MemoryCounters(self._waiting.wake)
-        self._log = HoldLog(folder / "holds.log")
-        memory = MemoryCounters(self._waiting.wake, self._log)
-        memory.restore(self._log.load(self.micros()))
-        return memory
-
-    def _shared(self, url: str) -> SharedCounters:
-        if self.history is None:
-            raise ValueError("shared counters need the ledger's history, to be repaired from")
-        shared = SharedCounters(url, released=self._waiting.wake)
-        self._repair = Repair(shared, self, self.history)
-        return shared
 
     async def _ask(self, prepared: Prepared) -> tuple[Verdict, bool]:
         counters = self._counters

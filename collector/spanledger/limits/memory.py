@@ -146,10 +146,13 @@ class MemoryCounters:
                     readings.append(Reading(self._used(bucket, place, now), bucket.held, bucket.worst, True))
             return readings
 
-    def keys(self, limit_id: str, start: int) -> list[Key]:
-        """The keys of a limit's live buckets in the window that began at `start`."""
+    def keys(self, limit_id: str, start: int, count: int) -> tuple[list[Key], int]:
+        """The keys of the fullest live buckets of a limit in the window that began at `start`, and how many there are."""
         with self._lock:
-            return list(self._windows.get((limit_id, start), ()))
+            buckets = list(self._windows.get((limit_id, start), {}).items())
+        # Outside the lock: among a million this takes a while, and a bucket that moves meanwhile does no harm here.
+        fullest = heapq.nlargest(count, buckets, key=lambda one: one[1].used + one[1].held)
+        return [key for key, _ in fullest], len(buckets)
 
     def slots(self, place: Place, now: int) -> list[tuple[int, int]]:
         """(slot, amount) of a rolling bucket that still count, oldest first."""

@@ -97,3 +97,11 @@ class Repair:
             except CountersAway:
                 self._missed_since = since
                 raise
+
+
+def shared_counters(url: str, limits: "Limits", released: Callable[[], None]) -> tuple[SharedCounters, Repair]:
+    """Counters at a Redis URL, and what keeps them right. Raises `ValueError` without a ledger to be repaired from."""
+    if limits.history is None:
+        raise ValueError("shared counters need the ledger's history, to be repaired from")
+    shared = SharedCounters(url, released=released)
+    return shared, Repair(shared, limits, limits.history)

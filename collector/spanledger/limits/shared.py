@@ -33,6 +33,7 @@ AWAY_SECONDS = 0.2
 KNOWN_SECONDS = 2 * 3_600
 #: Entries or amounts in one step: a few milliseconds in which Redis does nothing else.
 CHUNK = 500
+SAMPLED = 2_000
 
 Part = tuple[Place, int, int]
 _ABOUT = ("provider", "model", "operation", "service_tier", "tenant", "project", "user", "agent", "environment", "service")
@@ -132,10 +133,15 @@ class SharedCounters:
                       for uh, ul, hh, hl, wh, wl in zip(*[numbers] * 6, strict=True)]  # fmt: skip
         return found
 
-    def keys(self, limit_id: str, start: int) -> list[Key]:
-        """The keys of a limit's live buckets in the window that began at `start`."""
-        found: Any = self._do(lambda r: r.smembers(f"{self._prefix}i:{limit_id}:{start}"))
-        return [tuple(orjson.loads(key)) for key in found]
+    def keys(self, limit_id: str, start: int, count: int) -> tuple[list[Key], int]:
+        """Keys of live buckets of a limit in the window that began at `start`, and how many there are.
+
+        With more than some thousands, the fullest of a sample: reading them all would keep Redis from its checks.
+        """
+        index = f"{self._prefix}i:{limit_id}:{start}"
+        found: Any = self._do(lambda r: r.srandmember(index, max(count, SAMPLED)))
+        total: Any = self._do(lambda r: r.scard(index))
+        return [tuple(orjson.loads(key)) for key in found], int(total)
 
     def slots(self, place: Place, now: int) -> list[tuple[int, int]]:
         """(slot, units) of a rolling bucket that still count, oldest first."""
