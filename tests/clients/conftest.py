@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from opentelemetry import trace
@@ -67,13 +68,25 @@ def url(provider: StandIn) -> str:
     return provider.url
 
 
+@pytest.fixture(scope="session")
+def _one_certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Every client that is made reads all certificates there are, for 40 ms; here nothing is encrypted."""
+    certifi = pytest.importorskip("certifi")
+    first = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")
+    file = tmp_path_factory.mktemp("certificate") / "one.pem"
+    file.write_text(first[0] + first[1] + "\n")
+    return str(file)
+
+
 @pytest.fixture(autouse=True)
-def _clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environ(monkeypatch: pytest.MonkeyPatch, _one_certificate: str) -> None:
     for name in list(os.environ):
         if name.startswith(("SPANLEDGER_", "OTEL_", "AWS_", "GOOGLE_", "GEMINI_")) or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SPANLEDGER_RAISE_INTERNAL_ERRORS", "1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
+        monkeypatch.setenv(name, _one_certificate)
 
 
 @pytest.fixture

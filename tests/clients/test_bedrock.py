@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -49,13 +50,24 @@ def options(url: str) -> dict[str, Any]:
     return {"service_name": "bedrock-runtime", "endpoint_url": url, "config": config, **keys}
 
 
+@cache
+def client(url: str) -> Any:
+    """One for all: to make one takes a second, and metering reaches those that are there already."""
+    return boto3.Session().client(**options(url))
+
+
+@cache
+def _session() -> Any:
+    return pytest.importorskip("aiobotocore.session").get_session()
+
+
 def use(what: Callable[[Any], Any]) -> Callable[[str], Any]:
-    return lambda url: what(boto3.Session().client(**options(url)))
+    return lambda url: what(client(url))
 
 
 def wait(what: Callable[[Any], Any]) -> Callable[[str], Any]:
     def run(url: str) -> Any:
-        session = pytest.importorskip("aiobotocore.session").get_session()
+        session = _session()
 
         async def go() -> Any:
             named = options(url)
@@ -174,7 +186,7 @@ def test_every_style_is_one_span_and_changes_nothing(style: Style, metered: Call
 
 
 def test_a_stream_that_is_never_read_and_is_dropped_ends_its_call(url: str, spans: Spans) -> None:
-    answered = boto3.Session().client(**options(url)).converse_stream(**ASK)
+    answered = client(url).converse_stream(**ASK)
     del answered
     gc.collect()
     assert said(spans.one())["spanledger.stream.cut_short"] is True
@@ -185,7 +197,7 @@ def test_other_services_and_other_operations_are_no_calls(url: str, spans: Spans
     with pytest.raises(ClientError):
         boto3.Session().client(**{**options(url), "service_name": "bedrock"}).list_foundation_models()
     with pytest.raises(ClientError):
-        boto3.Session().client(**options(url)).count_tokens(modelId=MODEL, input={"converse": {"messages": MESSAGES}})
+        client(url).count_tokens(modelId=MODEL, input={"converse": {"messages": MESSAGES}})
     assert spans.all() == []
 
 

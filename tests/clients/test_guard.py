@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -75,10 +76,14 @@ def _ollama_async_stream(url: str) -> Any:
     return asyncio.run(go())
 
 
-def _bedrock(url: str) -> Any:
+@cache
+def _boto(url: str) -> Any:
     keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "eu-west-1"}
-    client = pytest.importorskip("boto3").Session().client("bedrock-runtime", endpoint_url=url, **keys)
-    return client.converse(modelId="a-model", messages=[{"role": "user", "content": [{"text": PROMPT}]}])
+    return pytest.importorskip("boto3").Session().client("bedrock-runtime", endpoint_url=url, **keys)
+
+
+def _bedrock(url: str) -> Any:
+    return _boto(url).converse(modelId="a-model", messages=[{"role": "user", "content": [{"text": PROMPT}]}])
 
 
 def _huggingface(url: str) -> Any:
