@@ -304,3 +304,8 @@ def test_attributes_of_content_never_reach_the_ledger() -> None:
 def test_ids_in_the_ledger_are_those_that_were_sent() -> None:
     (call,) = standing(entries_of([[body_of(chat(trace="t", id="s", parent="p"))]]))
     assert (call["trace_id"], call["span_id"], call["parent_span_id"]) == (hexed("t", 16), hexed("ts", 8), hexed("tp", 8))
+
+
+def test_a_span_that_sums_a_batch_stands_for_its_calls() -> None:
+    (call,) = _counted(chat(5000, 900, attributes={"spanledger.batch": True, "spanledger.batch.calls": 40}))
+    assert (call["calls"], call["granularity"], call["batch"]) == (40, "aggregate", True)

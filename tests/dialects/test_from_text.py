@@ -176,6 +176,18 @@ CASES: dict[str, tuple[Span, tuple[int | None, ...]]] = {
                                                                      "gen_ai.usage.cache_creation.input_tokens": 100}))),
         (1000, 600, 100, 200, None),
     ),
+    "google genai by the conventions": (
+        Span(scope="opentelemetry.instrumentation.google_genai", attributes=_of("gemini", "gemini-2.5-flash", {
+            **_usage(1000, 200, **{"gen_ai.usage.cache_read.input_tokens": 600, "gen_ai.usage.reasoning.output_tokens": 128}),
+            "gen_ai.operation.name": "generate_content", "gen_ai.usage.text.output_tokens": 72})),
+        (1000, 600, None, 200, 128),
+    ),
+    "spanledger's own": (
+        Span(scope="spanledger.instrumentation", attributes=_of("anthropic", _CLAUDE, _usage(1000, 200, **{
+            "gen_ai.usage.cache_read.input_tokens": 600, "gen_ai.usage.cache_write.input_tokens": 100,
+            "gen_ai.usage.reasoning.output_tokens": 128}))),
+        (1000, 600, 100, 200, 128),
+    ),
     "anthropic compaction is outside the usage": (
         Span(scope="com.anthropic.sdk.python", attributes=_of("anthropic", _CLAUDE, _usage(900, 150, **{
             "anthropic.usage.compaction.input_tokens": 100, "anthropic.usage.compaction.output_tokens": 50}))),

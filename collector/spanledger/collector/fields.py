@@ -23,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 
 _WHOLE = {"raw", "raw_cost", "model_hint"}
 _KIND = np.array([0] * len(COUNTS) + [1] * len(AMOUNTS) + [2] * len(TEXTS))
-_USAGE = np.array([name not in ("attempt", "status") for name in COUNTS] + [False] * (len(AMOUNTS) + len(TEXTS)))
+_USAGE = np.array([name not in ("batch_calls", "attempt", "status") for name in COUNTS] + [False] * (len(AMOUNTS) + len(TEXTS)))
 _KEEPS_LENGTH = np.array([name in _WHOLE for name in FIELDS])
 _JSON_VALUES = np.array([dialect.json_values for dialect in DIALECTS])
 #: Values that mean nothing was said.

@@ -297,6 +297,7 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
         "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
         "granularity": pl.when(pl.col("role") == "metric").then(pl.lit("metric")).otherwise(pl.lit("call")),
+        "calls": pl.col("calls") if "calls" in frame.columns else pl.col("batch_calls"),
         "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
         "streamed": pl.col("streamed").str.to_lowercase() == "true",
         "batch": pl.col("batch").str.to_lowercase() == "true",

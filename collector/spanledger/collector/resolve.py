@@ -249,12 +249,12 @@ def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, a
         .then(pl.lit("aggregate"))
         .when(pl.col("role") == "metric")
         .then(pl.lit("metric"))
+        .when(pl.col("calls") > 1)
+        .then(pl.lit("aggregate"))
         .otherwise("granularity")
         .alias("granularity"),
-        pl.when(pl.col("role") == "metric")
-        .then(pl.col("calls").fill_null(1))
-        .otherwise(pl.lit(1, dtype=pl.Int64))
-        .alias("calls"),
+        # A metric's point and the span of a batch may stand for many calls.
+        pl.col("calls").fill_null(1).alias("calls"),
     )
 
 

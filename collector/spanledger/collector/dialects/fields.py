@@ -10,7 +10,7 @@ COUNTS = (
     "input", "output", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "total",
     "tool_prompt", "extra_input", "extra_output",
     "input_audio", "output_audio", "cache_read_audio", "input_image", "output_image", "input_video",
-    "images", "searches", "pages", "characters", "requests", "attempt", "status",
+    "images", "searches", "pages", "characters", "requests", "batch_calls", "attempt", "status",
 )  # fmt: skip
 
 #: Other numbers, with the factor that turns the attribute into the ledger's unit.
@@ -126,6 +126,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "requests": ("spanledger.meter.requests",),
     "audio_seconds": ("spanledger.meter.audio_seconds",),
     "video_seconds": ("spanledger.meter.video_seconds",),
+    "batch_calls": ("spanledger.batch.calls",),
     "attempt": ("spanledger.attempt", "attempt"),
     "status": ("http.response.status_code", "status_code"),
     "cost": (
