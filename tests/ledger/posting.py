@@ -1,7 +1,7 @@
 """A collector in small, to be killed: posts entries under marks and maintains the ledger as hard as it can.
 
 Run as `python posting.py FOLDER`. Mark m is one entry whose id is m, made on the day m // 20; two days are kept. Says "on"
-when it has opened the ledger.
+when it has opened the ledger, then the mark after each round of maintenance.
 """
 
 import sys
@@ -39,6 +39,7 @@ def run(folder: Path) -> None:
             ledger.post(row, mark)
             ledger.post(row, mark)
         maintenance.round()
+        print(mark, flush=True)
 
 
 if __name__ == "__main__":

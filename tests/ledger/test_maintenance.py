@@ -145,3 +145,15 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_maintained(tmp_path
 
 def _day(ago: int) -> date:
     return (START - timedelta(days=ago)).date()
+
+
+def test_a_clock_that_jumps_ahead_drops_no_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    ledger.post(entries(entry("a" * 32, occurred_at=datetime.now(UTC))), mark=1)
+    maintenance = Maintenance(ledger, retention=timedelta(days=30))
+    monkeypatch.setattr(maintenance, "_clock", lambda: datetime.now(UTC) + timedelta(days=365))
+    maintenance.round()
+    assert len(ledger.files()) == 1
+    monkeypatch.setattr(maintenance, "_clock", lambda: datetime.now(UTC))
+    maintenance.round()
+    assert len(ledger.files()) == 1

@@ -179,8 +179,12 @@ class Collector:
             logger.warning("%d bodies that were acknowledged before the last end are now in the ledger", replayed)
         steps.rebuild_limits()
         self.limits.start()
-        retention = config.settings.exporters.ledger.retention
-        self.maintenance = Maintenance(self.ledger, retention=None if retention is None else timedelta(seconds=retention))
+        kept = config.settings.exporters.ledger
+        self.maintenance = Maintenance(
+            self.ledger,
+            retention=None if kept.retention is None else timedelta(seconds=kept.retention),
+            grace_seconds=kept.keep_replaced,
+        )
         self.maintenance.start()
         self._opened.append("maintenance")
         self.loop.start()

@@ -196,6 +196,7 @@ class LedgerExporter(Block):
 
     url: str | None = None
     retention: Seconds | None = None
+    keep_replaced: Seconds = 600.0
 
 
 class Processors(Block):

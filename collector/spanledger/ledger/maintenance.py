@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 #: How long a file that no snapshot names any more stays for readers that do not pin their version, such as Spark.
 GRACE_SECONDS = 600.0
 _ROUND_SECONDS = 5.0
+#: By how much the clock may run ahead of the time that has passed before days are no longer dropped by it.
+_JUMP = timedelta(hours=12)
 #: Of the time, so that intake always goes first: as long as a step took, maintenance then rests.
 _REST = 1.0
 
@@ -68,6 +70,8 @@ class Maintenance:
         self.progress = Keeping()
         self._ledger, self._retention, self._pause = ledger, retention, round_seconds
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._began = (datetime.now(UTC), time.monotonic()) if clock is None else None
+        self._said_jumped = False
         self._sweep = Sweep(ledger, grace_seconds)
         self._log = Log(ledger, grace_seconds)
         #: Files that could not be put together: they are left where they are, and the rest goes on.
@@ -141,6 +145,11 @@ class Maintenance:
         if self._retention is None:
             return
         now = self._clock()
+        if self._jumped(now):
+            if not self._said_jumped:
+                logger.error("the clock has jumped ahead to %s: no day is dropped for its age before a restart", now)
+            self._said_jumped = True
+            return
         first_kept = (now - self._retention).date()
         with self._ledger.lock:
             expired = [file for file in files_of(self._ledger) if file.day < first_kept]
@@ -149,6 +158,13 @@ class Maintenance:
         if expired:
             self.progress.expired_files += len(expired)
             logger.warning("%d files of days before %s are past their retention and were dropped", len(expired), first_kept)
+
+    def _jumped(self, now: datetime) -> bool:
+        """A clock that is set wrong for a minute must not cost a year of entries."""
+        if self._began is None:
+            return False
+        wall, steady = self._began
+        return now - wall > timedelta(seconds=time.monotonic() - steady) + _JUMP
 
     def _put_together(self, group: Group) -> None:
         try:
