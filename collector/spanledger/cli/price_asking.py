@@ -20,7 +20,8 @@ def ask(data: Path, method: str, path: str, *, body: Json | bytes | None = None,
     target = f"/api/prices{path}" + (f"?{urlencode(given)}" if given else "")
     sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     addresses = running(data)
-    status, answer = _over_http(addresses.api, method, target, sent) if addresses else _in_process(data, method, target, sent)
+    url = os.environ.get("SPANLEDGER_API") or (addresses.api if addresses else None)
+    status, answer = _over_http(url, method, target, sent) if url else _in_process(data, method, target, sent)
     if status >= 400:
         fail(str(answer.get("detail") or answer), hint=_hint(answer))
     return answer
@@ -43,7 +44,7 @@ def _over_http(url: str, method: str, target: str, body: bytes) -> tuple[int, Js
     import urllib.request
 
     headers = {"content-type": "application/json"}
-    if key := os.environ.get("SPANLEDGER_API_KEY"):
+    if key := os.environ.get("SPANLEDGER_KEY"):
         headers["authorization"] = f"Bearer {key}"
     request = urllib.request.Request(f"{url}{target}", data=body or None, method=method, headers=headers)  # noqa: S310  # our own address
     try:

@@ -5,10 +5,9 @@ from json import dumps
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from spanledger.cli.say import note
+from spanledger.cli.table import show
 
 Json = dict[str, Any]
 
@@ -122,13 +121,17 @@ def _json(answer: Json) -> None:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None)
-    for place, head in enumerate(heads):
-        table.add_column(head, no_wrap=place == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    if table.row_count:
-        Console().print(table)
+    found = list(rows)
+    if found:
+        show(heads, found, right=[place for place, head in enumerate(heads) if head in _NUMBERS])
+
+
+_NUMBERS = frozenset(
+    {
+        "calls", "input_tokens", "output_tokens", "cost_usd", "computed_usd", "reported_usd", "difference_usd", "old_usd",
+        "new_usd", "newly_priced", "was_usd", "would_be_usd", "context_window", "does_not_fit", "unpriced", "was", "now", "over",
+    }
+)  # fmt: skip
 
 
 def _cell(cell: Json) -> list[str]:

@@ -86,6 +86,9 @@ def _listing(entry: Mapping[str, Any]) -> Listing:
         each = search.get("search_context_size_medium", search.get("search_context_size_low"))
         if isinstance(each, int | float):
             rates[STANDARD].setdefault(-1, {})["searches"] = exactly(each)
+    for sizes in rates.values():
+        for size in sizes.values():
+            _drop_zeros(size)
     tiers = {
         tier: tuple(_sized(sizes, rates.get(STANDARD, {})))
         for tier, sizes in rates.items()
@@ -99,6 +102,14 @@ def _listing(entry: Mapping[str, Any]) -> Listing:
         max_output_tokens=whole(entry.get("max_output_tokens")),
         abilities=frozenset(word for key, word in _ABILITIES.items() if entry.get(key)),
     )
+
+
+def _drop_zeros(rates: dict[str, Fraction]) -> None:
+    """Where no token costs anything, something else is charged: zero means "not by tokens" there, not "free"."""
+    tokens = [counter for counter in rates if counter.endswith("_tokens")]
+    if not any(rates[counter] for counter in tokens):
+        for counter in tokens:
+            del rates[counter]
 
 
 def _by_mode(key: str, entry: Mapping[str, Any]) -> tuple[str, int] | None:
