@@ -53,20 +53,22 @@ def read_chat(completion: Any, answer: Answer) -> None:
 
 
 def read_chat_event(chunk: Any, answer: Answer) -> None:
-    # Nearly every chunk is a piece of text for one choice. This path is on the application's way and takes 0.6 µs; the whole
-    # of `_read_chunk` takes three times that.
-    if answer.model is not None and type(chunk) is not dict:
+    # Nearly every chunk is a piece of text for one choice. This path is on the application's way: by the models' own
+    # dictionaries it takes half of what attributes take, and a quarter of the whole of `_read_chunk`.
+    if answer.heard is None and type(chunk) is not dict:
         said = chunk.__dict__
-        choices = said.get("choices")
-        if choices and said.get("usage") is None:
-            chosen = choices[0].__dict__
-            delta = chosen.get("delta")
-            if delta is not None and chosen.get("finish_reason") is None and chosen.get("index", 0) < answer.choices:
-                text = delta.__dict__.get("content")
-                if text and len(choices) == 1 and answer.heard is None:
-                    answer.pieces += 1
-                    answer.characters += len(text)
-                    return
+        try:
+            (choice,) = said["choices"]
+            chosen = choice.__dict__
+            text = chosen["delta"].__dict__["content"]
+            plain = text and chosen["finish_reason"] is None and said["usage"] is None
+            if plain and chosen["index"] < answer.choices and answer.model is not None:
+                answer.pieces += 1
+                answer.characters += len(text)
+                return
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # Another kind of chunk: of completions, of a server with fewer fields.
+            pass
     _read_chunk(chunk, answer)
 
 
