@@ -1,0 +1,135 @@
+"""What it takes to decode, recognise and count once: CPU µs a span by step, on a mix of all samples and on a web service's spans.
+
+.venv/bin/python bench/recognise.py --spans 100000 --model-share 0.01
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from spanledger.collector import json_form
+from spanledger.collector.count_once import CountOnce
+from spanledger.collector.decode import decode
+from spanledger.collector.received import Received
+from spanledger.collector.recognise import recognise
+
+SAMPLES = Path(__file__).parents[1] / "tests" / "dialects" / "samples"
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+_IDS = ("gen_ai.response.id", "ai.response.id", "anthropic.request.id", "request_id")
+
+
+def _traces() -> list[list[tuple[bytes, bytes, bytes]]]:
+    return [json_form.records(path.read_bytes(), "traces")[0] for path in sorted(SAMPLES.glob("*.traces.json"))]
+
+
+def mixed(spans: int) -> Iterator[bytes]:
+    """Requests of about 512 spans: all samples over and over, each time with ids and a service of its own."""
+    request, held, made = ExportTraceServiceRequest(), 0, 0
+    templates = _traces()
+    for turn in range(10**9):
+        ids: dict[bytes, bytes] = {}
+        for resource_bytes, scope, record in templates[turn % len(templates)]:
+            span = Span.FromString(record)
+            span.trace_id = ids.setdefault(span.trace_id, os.urandom(16))
+            span.start_time_unix_nano -= turn * 10**9
+            span.end_time_unix_nano -= turn * 10**9
+            for attribute in span.attributes:
+                if attribute.key in _IDS:
+                    attribute.value.string_value += f"-{turn}"
+            of_resource = ResourceSpans()
+            of_resource.resource.ParseFromString(resource_bytes)
+            of_resource.resource.attributes.add(key="service.instance.id").value.string_value = str(turn % 50)
+            of_scope = ScopeSpans(spans=[span])
+            of_scope.scope.ParseFromString(scope)
+            of_resource.scope_spans.append(of_scope)
+            request.resource_spans.append(of_resource)
+            held, made = held + 1, made + 1
+        if held >= 512 or made >= spans:
+            yield request.SerializeToString()
+            request, held = ExportTraceServiceRequest(), 0
+        if made >= spans:
+            return
+
+
+def web(spans: int, share: float) -> Iterator[bytes]:
+    """Requests of 512 spans with 18 attributes of a web service, of which a share are calls to models."""
+    chosen = [each for trace in _traces() for each in trace]
+    every = max(1, round(1 / share)) if share else spans + 1
+    for batch in range(spans // 512):
+        request = ExportTraceServiceRequest()
+        of_scope = request.resource_spans.add().scope_spans.add()
+        of_scope.scope.name = "opentelemetry.instrumentation.fastapi"
+        for number in range(512):
+            span = of_scope.spans.add(
+                trace_id=os.urandom(16),
+                span_id=os.urandom(8),
+                parent_span_id=os.urandom(8),
+                name="GET /orders",
+                start_time_unix_nano=1_795_000_000 * 10**9,
+                end_time_unix_nano=1_795_000_001 * 10**9,
+            )
+            for at in range(18):
+                attribute = span.attributes.add(key=f"http.request.header.number_{at}")
+                attribute.value.string_value = f"the value of header {at}"
+            if number % every == 0:
+                resource_bytes, scope, record = chosen[(batch * 7 + number) % len(chosen)]
+                called = request.resource_spans.add()
+                called.resource.ParseFromString(resource_bytes)
+                called.scope_spans.add().scope.ParseFromString(scope)
+                called.scope_spans[0].spans.add().ParseFromString(record)
+                called.scope_spans[0].spans[0].trace_id = span.trace_id
+                called.scope_spans[0].spans[0].span_id = os.urandom(8)
+        yield request.SerializeToString()
+
+
+def measure(bodies: list[bytes], at_once: int) -> dict[str, float]:
+    """CPU µs a span by step, with so many bodies in each batch."""
+    _batches(bodies[:at_once], at_once)  # imports, caches and first allocations are not what is measured
+    return _batches(bodies, at_once)
+
+
+def _batches(bodies: list[bytes], at_once: int) -> dict[str, float]:
+    counter = CountOnce()
+    spent = dict.fromkeys(("decode", "recognise", "count once"), 0.0)
+    seen = entries = 0
+    for number, begin in enumerate(range(0, len(bodies), at_once)):
+        batch = [
+            Received(sequence=at, received_at=NOW, signal="traces", encoding="protobuf", compression="identity", body=body)
+            for at, body in enumerate(bodies[begin : begin + at_once], begin)
+        ]
+        begun = time.process_time()
+        telemetry = decode(batch)
+        decoded = time.process_time()
+        evidence = recognise(telemetry)
+        recognised = time.process_time()
+        entries += counter.count(evidence, now=NOW + timedelta(seconds=number), mark=number).height
+        spent["count once"] += time.process_time() - recognised
+        spent["recognise"] += recognised - decoded
+        spent["decode"] += decoded - begun
+        seen += telemetry.seen
+    figures = {step: round(seconds / seen * 1e6, 2) for step, seconds in spent.items()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"spans": seen, "entries": entries, **figures, "all": round(sum(figures.values()), 2), "peak_rss_mib": round(peak)}
+
+
+def main() -> None:
+    """Print one JSON object for each kind of load."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--spans", type=int, default=50_000)
+    options.add_argument("--model-share", type=float, default=0.01)
+    options.add_argument("--bodies", type=int, default=32, help="bodies in a batch")
+    given = options.parse_args()
+    print(json.dumps({"web": measure(list(web(given.spans, given.model_share)), given.bodies)}))
+    print(json.dumps({"mix": measure(list(mixed(given.spans)), given.bodies)}))
+
+
+if __name__ == "__main__":
+    main()
