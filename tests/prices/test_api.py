@@ -1,9 +1,11 @@
 """/api/prices over a running collector, and `spanledger prices` with and without one."""
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,31 @@ def test_the_command_line_works_while_no_collector_runs(tmp_path: Path) -> None:
     assert "nothing to post" in run("rerate")
     assert "every call has its price" in run("unpriced")
     assert "0 entries" in run("monthly")
+
+
+def test_the_newest_data_is_fetched_when_asked_for_and_never_else(tmp_path: Path) -> None:
+    model = {"id": "gpt-4o", "match": {"equals": "gpt-4o"}, "prices": {"input_mtok": 2.4, "output_mtok": 10}}
+    provider = {"id": "openai", "name": "OpenAI", "api_pattern": "https://api.openai.com", "models": [model]}
+    content = json.dumps([provider]).encode()
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/data.json" else 404)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
+        threading.Thread(target=mirror.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{mirror.server_address[1]}"
+        done = CliRunner().invoke(app, ["update", "--url", f"{url}/data.json", "--data", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        assert "fewer" in done.output
+        failed = CliRunner().invoke(app, ["update", "--url", f"{url}/nothing", "--data", str(tmp_path)])
+        mirror.shutdown()
+    assert failed.exit_code == 1
+    assert "cannot be fetched" in failed.output
+    shown = CliRunner().invoke(app, ["show", "openai/gpt-4o", "--data", str(tmp_path), "--json"])
+    assert json.loads(shown.output)["rates"][0]["rates"]["input_mtok"] == "2.4"

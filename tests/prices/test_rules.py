@@ -1,5 +1,6 @@
 """Rules over the books: which goes first, what each does, and when."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -165,6 +166,30 @@ def test_a_change_of_rules_is_in_force_for_the_next_batch() -> None:
     assert found.revision != before
     found.use(rules=[])
     assert (cost(found), found.revision) == (Decimal("2.5"), before)
+
+
+def test_prices_may_change_while_batches_are_priced() -> None:
+    found = prices()
+    entries = pl.DataFrame(
+        {"provider": ["openai"] * 500, "model": ["gpt-4o"] * 500, "occurred_at": [AT] * 500, "input_tokens": [1_000_000] * 500}
+    )
+    stop = threading.Event()
+    seen: list[set[Decimal]] = []
+
+    def price() -> None:
+        while not stop.is_set():
+            seen.append(set(found.price(entries)["cost_usd"]))
+
+    worker = threading.Thread(target=price)
+    worker.start()
+    half = rule_of({"model": "gpt-4o", "multiplier": "0.5"}, "half")
+    for number in range(20):
+        found.use(rules=[half] if number % 2 else [])
+    stop.set()
+    worker.join(60)
+    assert seen
+    # A batch is priced by one state or the other, never by a bit of both.
+    assert all(batch in ({Decimal("2.5")}, {Decimal("1.25")}) for batch in seen)
 
 
 #: A form that is wrong → the field that the error names, and a word of what it says.

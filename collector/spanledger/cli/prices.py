@@ -198,6 +198,7 @@ def diff(
 
 @app.command()
 def update(
+    url: Annotated[str, typer.Option("--url", metavar="URL", help="Where to fetch it from instead: a mirror.")] = "",
     accept: Annotated[bool, typer.Option("--accept", help="Take rates that move more than tenfold or to or from zero.")] = False,
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
@@ -208,7 +209,7 @@ def update(
     from spanledger.prices.fetch import NotFetched, fetched
 
     try:
-        content, version = fetched()
+        content, version = fetched(url)
     except NotFetched as error:
         fail(str(error), hint="download the file elsewhere and use `spanledger prices import FILE`")
     query = {"version": version, "accept": accept, "reason": "fetched"}
