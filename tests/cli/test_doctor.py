@@ -82,6 +82,15 @@ def test_it_tells_when_telemetry_last_arrived_and_what_has_no_price(tmp_path: Pa
     assert "1 of 2" in found["coverage"]["says"]
 
 
+def test_what_was_assumed_about_an_emitter_is_told_with_the_line_that_settles_it(tmp_path: Path) -> None:
+    row = entry("a", scope_name="home.made", provider="openai", flags=["semantics_assumed"])
+    Ledger.open(tmp_path / "data" / "entries").post(entries(row), 1)
+    found = findings("--data", str(tmp_path / "data"))["assumed"]
+    assert found["state"] == "note"
+    assert "1 call of home.made, provider openai" in found["says"]
+    assert "scope: 'home.made'" in found["do"]
+
+
 def test_a_ledger_that_cannot_be_read_is_wrong(tmp_path: Path) -> None:
     log = tmp_path / "data" / "entries" / "_delta_log"
     log.mkdir(parents=True)

@@ -214,6 +214,25 @@ def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
     )
 
 
+def _assumptions(data: Path, config: Path | None) -> Iterator[Finding]:
+    """Emitters of whom nobody knows whether their input includes what came from a cache."""
+    from spanledger.analytics.connect import connect
+    from spanledger.collector.assumptions import assumed
+    from spanledger.ledger.table import LedgerError
+
+    try:
+        found = assumed(connect(data, damaged="leave out"))
+    except LedgerError:  # told by `_ledger`
+        return
+    for one in found:
+        yield Finding(
+            subject="assumed", state="note",
+            says=f"{one.calls:,} {'call' if one.calls == 1 else 'calls'} of {one.scope or 'no scope'}, provider {one.provider or 'unknown'}: "
+            "cached input is taken to be inside the input",
+            do=f"settle it in the configuration under processors.recognise.cached_input: {one.line}",
+        )  # fmt: skip
+
+
 def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
     import sqlite3
 
@@ -252,7 +271,7 @@ def _sending(data: Path, config: Path | None) -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (
-    _versions, _configuration, _disk, _collector, _ledger, _upkeep, _journal, _sending,
+    _versions, _configuration, _disk, _collector, _ledger, _assumptions, _upkeep, _journal, _sending,
 )  # fmt: skip
 
 
