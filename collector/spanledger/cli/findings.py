@@ -225,9 +225,10 @@ def _assumptions(data: Path, config: Path | None) -> Iterator[Finding]:
     except LedgerError:  # told by `_ledger`
         return
     for one in found:
+        calls = "1 call" if one.calls == 1 else f"{one.calls:,} calls"
         yield Finding(
             subject="assumed", state="note",
-            says=f"{one.calls:,} {'call' if one.calls == 1 else 'calls'} of {one.scope or 'no scope'}, provider {one.provider or 'unknown'}: "
+            says=f"{calls} of {one.scope or 'no scope'}, provider {one.provider or 'unknown'}: "
             "cached input is taken to be inside the input",
             do=f"settle it in the configuration under processors.recognise.cached_input: {one.line}",
         )  # fmt: skip
