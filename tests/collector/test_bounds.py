@@ -1,7 +1,6 @@
 """What a sender may hold, and for how long; and who may send at all."""
 
 import asyncio
-import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -67,38 +66,6 @@ def test_connections_that_send_one_byte_are_cut_and_others_are_served() -> None:
         assert len(kept.bodies) == 1
 
     asyncio.run(listening(test, HttpBounds(header_seconds=0.5, idle_seconds=0.5)))
-
-
-@pytest.mark.soak
-def test_ten_thousand_connections_that_send_one_byte_are_cut_and_others_are_served() -> None:
-    wanted = 10_000
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 2 * wanted + 500:
-        pytest.skip(f"only {hard} files may be open here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * wanted + 500, hard))
-
-    async def test(receiver: HttpReceiver, kept: Kept) -> None:
-        slow = []
-        for _ in range(wanted):
-            reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
-            writer.write(b"P")
-            slow.append((reader, writer))
-        async with httpx.AsyncClient(timeout=60) as client:
-            url = f"http://127.0.0.1:{receiver.port}/v1/traces"
-            answer = await client.post(url, content=calls()[0], headers=PROTOBUF)
-            while answer.status_code == 503:
-                await asyncio.sleep(0.5)
-                answer = await client.post(url, content=calls()[0], headers=PROTOBUF)
-            assert answer.status_code == 200
-        for reader, writer in slow:
-            await asyncio.wait_for(reader.read(), 60)
-            writer.close()
-        assert len(kept.bodies) == 1
-
-    try:
-        asyncio.run(listening(test, HttpBounds(connections=wanted + 10, header_seconds=5)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_body_that_never_ends_is_cut() -> None:

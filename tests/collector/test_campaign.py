@@ -2,9 +2,12 @@
 
 import os
 import random
+import resource
+import socket
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -74,6 +77,32 @@ def campaign(data: Path, kills: int, seed: int) -> None:
 @pytest.mark.timeout(4 * 3600)
 def test_200_kills_under_load_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     campaign(tmp_path / "data", 200, seed=int(os.environ.get("SPANLEDGER_SOAK_SEED", "20261125")))
+
+
+@pytest.mark.soak
+def test_ten_thousand_connections_that_send_one_byte_are_cut_and_others_are_served(tmp_path: Path) -> None:
+    wanted = 10_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < wanted + 500:
+        pytest.skip(f"only {hard} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    (tmp_path / "c.yaml").write_text(
+        f"receivers: {{otlp: {{protocols: {{http: {{max_connections: {wanted + 10}, read_header_timeout: 10s}}}}}}}}"
+    )
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        collector = stack.enter_context(running(tmp_path / "data", config=str(tmp_path / "c.yaml")))
+        host, _, port = collector.addresses["http"].rpartition(":")
+        slow = [stack.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(wanted)]
+        for connection in slow:
+            connection.sendall(b"P")
+        body, ids = calls(1)
+        headers = {"Content-Type": "application/x-protobuf"}
+        assert httpx.post(f"{collector.http}/v1/traces", content=body, headers=headers, timeout=60).status_code == 200
+        for connection in slow:
+            assert connection.recv(1) == b""
+        assert eventually_stored(tmp_path / "data", ids) == ids
+        assert collector.stop() == 0
 
 
 def test_two_kills_under_load_lose_nothing_double_nothing_and_never_fail_a_reader(tmp_path: Path) -> None:
