@@ -30,6 +30,16 @@ def _traces() -> list[list[tuple[bytes, bytes, bytes]]]:
     return [json_form.records(path.read_bytes(), "traces")[0] for path in sorted(SAMPLES.glob("*.traces.json"))]
 
 
+def _renamed(span: Span, number: int) -> Span:
+    """The span as another call: at another time, with provider's ids of its own."""
+    span.start_time_unix_nano -= number * 10**9
+    span.end_time_unix_nano -= number * 10**9
+    for attribute in span.attributes:
+        if attribute.key in _IDS:
+            attribute.value.string_value += f"-{number}"
+    return span
+
+
 def mixed(spans: int) -> Iterator[bytes]:
     """Requests of about 512 spans: all samples over and over, each time with ids and a service of its own."""
     request, held, made = ExportTraceServiceRequest(), 0, 0
@@ -39,11 +49,7 @@ def mixed(spans: int) -> Iterator[bytes]:
         for resource_bytes, scope, record in templates[turn % len(templates)]:
             span = Span.FromString(record)
             span.trace_id = ids.setdefault(span.trace_id, os.urandom(16))
-            span.start_time_unix_nano -= turn * 10**9
-            span.end_time_unix_nano -= turn * 10**9
-            for attribute in span.attributes:
-                if attribute.key in _IDS:
-                    attribute.value.string_value += f"-{turn}"
+            _renamed(span, turn)
             of_resource = ResourceSpans()
             of_resource.resource.ParseFromString(resource_bytes)
             of_resource.resource.attributes.add(key="service.instance.id").value.string_value = str(turn % 50)
@@ -84,9 +90,10 @@ def web(spans: int, share: float) -> Iterator[bytes]:
                 called = request.resource_spans.add()
                 called.resource.ParseFromString(resource_bytes)
                 called.scope_spans.add().scope.ParseFromString(scope)
-                called.scope_spans[0].spans.add().ParseFromString(record)
-                called.scope_spans[0].spans[0].trace_id = span.trace_id
-                called.scope_spans[0].spans[0].span_id = os.urandom(8)
+                call = _renamed(Span.FromString(record), batch * 512 + number)
+                call.trace_id, call.parent_span_id = span.trace_id, span.span_id
+                call.span_id = os.urandom(8)
+                called.scope_spans[0].spans.append(call)
         yield request.SerializeToString()
 
 
