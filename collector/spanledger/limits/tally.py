@@ -109,13 +109,13 @@ def of_history(connection: duckdb.DuckDBPyConnection, shape: Shape, window: Wind
     width = window.slot_us if isinstance(window, Rolling) else 0
     wanted |= {"tags": shape.tags, "since": since, "until": until, "width": width}
     rows = connection.execute(HISTORY, wanted)
-    names = list(DIMENSIONS)
+    places = [(place, name) for place, name in enumerate(DIMENSIONS) if name in shape.dimensions]
     while batch := rows.fetchmany(10_000):
         for row in batch:
-            subject: dict[str, str | None] = dict(zip(names, row, strict=False))
-            for pair in row[len(names)] or ():
+            tags, at, calls, input_tokens, output_tokens, usd, unpriced = row[len(DIMENSIONS) :]
+            subject: dict[str, str | None] = {name: row[place] for place, name in places}
+            for pair in tags or ():
                 subject[f"tag.{pair['key']}"] = pair["value"]
-            at, calls, input_tokens, output_tokens, usd, unpriced = row[len(names) + 1 :]
             yield Tally(subject, at, calls, input_tokens, output_tokens, _units(usd), unpriced)
 
 
