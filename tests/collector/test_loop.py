@@ -9,14 +9,16 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanledger.collector import loop, recognise, steps
 from spanledger.collector.config import load
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.service import Collector
 from spanledger.collector.set_aside import set_aside
+from spanledger.ledger.connect import connect
 from spanledger.ledger.table import LedgerError
-from tests.collector.made import calls, stored
+from tests.collector.made import call_span, calls, stored
 from tests.collector.test_journal import body
 
 
@@ -144,3 +146,29 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
     asyncio.run(asyncio.wait_for(run(), 90))
     assert sorted(stored(tmp_path)) == sorted(one for _, ids in batches for one in ids)
+
+
+def test_what_is_configured_about_attribution_and_cached_input_reaches_the_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "processors:\n"
+        "  attribution: {tenant: [customer.id], tags: ['label\\.(.+)']}\n"
+        "  recognise: {cached_input: [{scope: made-for-a-test, where: outside}]}\n"
+    )
+    request = ExportTraceServiceRequest()
+    call_span(request, input_tokens=100)
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.attributes.add(key="customer.id").value.string_value = "acme"
+    span.attributes.add(key="label.team").value.string_value = "red"
+    span.attributes.add(key="gen_ai.usage.cache_read.input_tokens").value.int_value = 40
+
+    async def run() -> None:
+        collector = Collector(load(path, {}, data=tmp_path / "data", grpc_port=0, http_port=0, api_port=0))
+        await collector.start()
+        await collector.journal.append(body(request.SerializeToString()))
+        await collector.stop()
+
+    asyncio.run(run())
+    with connect(tmp_path / "data") as connection:
+        rows = connection.execute("select tenant, tags['team'], input_tokens, cache_read_tokens from calls").fetchall()
+    assert rows == [("acme", "red", 140, 40)]

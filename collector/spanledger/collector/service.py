@@ -172,6 +172,7 @@ class Collector:
             counting=config.settings.processors.count_once.made(),
             evidence=self.data / "evidence",
             senders=self.senders,
+            settled=[row.made() for row in config.settings.processors.recognise.cached_input],
         )
         self.loop = Loop(self.journal, self.ledger, steps)
         replayed = self.loop.replay()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting
 from spanledger.collector.received import Signal
@@ -161,6 +162,31 @@ class AttributionProcessor(Block):
         return Attribution(**self.model_dump())
 
 
+class CachedInputRow(Block):
+    """One row of processors.recognise.cached_input: where a source puts cached tokens, inside or outside of its input tokens."""
+
+    scope: str
+    provider: str = ""
+    where: Literal["inside", "outside"]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CachedInputRow":
+        self.made()
+        return self
+
+    def made(self) -> CachedInput:
+        """What `recognise` takes."""
+        return CachedInput(scope=self.scope, provider=self.provider, where=self.where)
+
+
+class RecogniseProcessor(Block):
+    """processors.recognise"""
+
+    cached_input: Annotated[
+        tuple[CachedInputRow, ...], BeforeValidator(lambda found: tuple(found) if isinstance(found, list) else found)
+    ] = ()
+
+
 class CountOnceProcessor(Block):
     """processors.count_once"""
 
@@ -203,6 +229,7 @@ class Processors(Block):
     """processors"""
 
     attribution: AttributionProcessor = AttributionProcessor()
+    recognise: RecogniseProcessor = RecogniseProcessor()
     count_once: CountOnceProcessor = CountOnceProcessor()
     prices: PricesProcessor = PricesProcessor()
 
@@ -292,7 +319,7 @@ class Pipeline(Block):
     """service.pipelines.<signal>"""
 
     receivers: Names = ("otlp",)
-    processors: Names = ("attribution", "count_once", "prices")
+    processors: Names = ("attribution", "recognise", "count_once", "prices")
     exporters: Names = ("ledger",)
 
 

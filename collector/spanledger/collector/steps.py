@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import Telemetry, decode
@@ -35,10 +36,12 @@ class RealSteps:
         counting: Counting,
         evidence: Path,
         senders: Senders,
+        settled: Sequence[CachedInput] = (),
     ) -> None:
         """`evidence` is the folder in which the counter keeps what a restart needs."""
         self._ledger, self._prices, self._limits, self._attribution = ledger, prices, limits, attribution
         self._counting, self._evidence, self._senders = counting, evidence, senders
+        self._settled = settled
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns."""
@@ -46,7 +49,7 @@ class RealSteps:
 
     def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
         """Columns to evidence."""
-        return self._senders.with_bound_tenants(recognise(telemetry, self._attribution))
+        return self._senders.with_bound_tenants(recognise(telemetry, self._attribution, self._settled))
 
     def fresh_count_once(self, mark: int) -> CountOnce:
         """A counter that knows what the ledger knows up to `mark`."""
