@@ -27,7 +27,7 @@ def error_type(error: BaseException) -> str | None:
         return status
     answered = getattr(error, "response", None)
     for place in (getattr(error, "status_code", None), getattr(error, "http_status", None), code):
-        if type(place) is int and place > 0:
+        if isinstance(place, int) and place > 0:
             return str(place)
     status = getattr(answered, "status_code", None)
     return str(status) if type(status) is int else type(error).__qualname__

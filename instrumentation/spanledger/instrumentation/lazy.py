@@ -7,15 +7,19 @@ a stream that is never read is no call. What surrounds the call (tenant, user, t
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
 from typing import Any
 
-from spanledger.instrumentation import engine, harmless
+from spanledger.instrumentation import harmless
 from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.streams import left
 
 Original = Callable[..., Any]
+
+#: By its name: the engine in turn chooses from what is here.
+engine: Any = import_module("spanledger.instrumentation.engine")
 
 
 def generator(
@@ -27,7 +31,7 @@ def generator(
     names: Mapping[str, str],
 ) -> Generator[Any, Any, Any]:
     """The generator that `original` gives, metered from its first event on."""
-    call = engine.begin_sync(asked, names)
+    call: Call | None = engine.begin_sync(asked, names)
     if call is None:
         return (yield from original(*args, **kwargs))
     inner: Iterator[Any] | None = None
@@ -65,7 +69,7 @@ async def async_generator(
     names: Mapping[str, str],
 ) -> AsyncGenerator[Any, None]:
     """The same for an asynchronous generator, or a coroutine that gives one."""
-    call = await engine.begin_async(asked, names)
+    call: Call | None = await engine.begin_async(asked, names)
     inner: AsyncIterator[Any] | None = None
     while True:
         leave = engine.enter(provider, call)

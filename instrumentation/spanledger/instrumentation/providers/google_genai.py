@@ -80,15 +80,15 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
 class _Watched:
     """Comes before the client's own class of a streamed answer. It has no body that is the same with each HTTP client."""
 
-    _spanledger_call: Call
-
     def segments(self) -> Iterator[Any]:
-        call = self._spanledger_call
-        return events(super().segments(), call, call.asked.operation.read_event, None)  # type: ignore[misc]
+        call: Call = self.__dict__["_spanledger_call"]
+        own: Any = super()
+        return events(own.segments(), call, call.asked.operation.read_event, None)
 
     def async_segments(self) -> AsyncIterator[Any]:
-        call = self._spanledger_call
-        return async_events(super().async_segments(), call, call.asked.operation.read_event, None)  # type: ignore[misc]
+        call: Call = self.__dict__["_spanledger_call"]
+        own: Any = super()
+        return async_events(own.async_segments(), call, call.asked.operation.read_event, None)
 
     def __del__(self) -> None:
         call = self.__dict__.get("_spanledger_call")

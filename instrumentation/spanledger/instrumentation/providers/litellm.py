@@ -9,7 +9,11 @@ from spanledger.instrumentation.bodies import reader_for
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.hosts import address_of, provider_of
 from spanledger.instrumentation.provider import Provider, RequestLayer
-from spanledger.instrumentation.providers import anthropic, cohere, google_genai, ollama, openai
+from spanledger.instrumentation.providers.anthropic import OPERATIONS as ANTHROPIC
+from spanledger.instrumentation.providers.cohere import OPERATIONS as COHERE
+from spanledger.instrumentation.providers.google_genai import operation_of
+from spanledger.instrumentation.providers.ollama import OPERATIONS as OLLAMA
+from spanledger.instrumentation.providers.openai import OPERATIONS as OPENAI
 from spanledger.instrumentation.results import watch_response
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import sampling
@@ -28,10 +32,10 @@ OPERATIONS: Mapping[str, tuple[Operation, str]] = {
     ending: (operation, provider)
     for operations, provider in (
         (_BEDROCK, "aws.bedrock"),
-        (anthropic.OPERATIONS, "anthropic"),
-        ({f"/{path}": operation for path, operation in cohere.OPERATIONS.items()}, "cohere"),
-        (ollama.OPERATIONS, "ollama"),
-        (openai.OPERATIONS, "litellm"),
+        (ANTHROPIC, "anthropic"),
+        ({f"/{path}": operation for path, operation in COHERE.items()}, "cohere"),
+        (OLLAMA, "ollama"),
+        (OPENAI, "litellm"),
     )
     for ending, operation in operations.items()
 }
@@ -62,7 +66,7 @@ def _at(path: str) -> tuple[Operation, str] | None:
     method = path.rpartition(":")[2]
     if method != path:
         model = path.rpartition("/")[2].partition(":")[0]
-        found = google_genai.operation_of(method, model)
+        found = operation_of(method, model)
         if found is not None:
             return found, "gcp.vertex_ai" if "/publishers/" in path else "gcp.gemini"
     for ending, operation in OPERATIONS.items():
