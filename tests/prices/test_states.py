@@ -131,10 +131,21 @@ def test_parts_that_exceed_their_whole_are_flagged_and_never_negative(prices: Pr
 
 
 def test_a_meter_without_a_rate_is_unpriced_in_that_part_and_says_so(prices: Prices) -> None:
-    row = one(prices, images=2)
-    assert row["cost_usd"] == Decimal("0.0035")
-    assert row["unpriced_reason"] == "no rate for images"
+    row = one(prices, model="o3", searches=2, other_meters=[{"key": "code_executions", "value": 3.0}])
+    assert row["cost_usd"] == Decimal("0.0028") + Decimal("0.02")
+    assert row["unpriced_reason"] == "no rate for code_executions"
     assert "part_unpriced" in row["flags"]
+
+
+def test_who_charges_tokens_counts_images_and_seconds_for_information(prices: Prices) -> None:
+    row = one(prices, images=2, audio_seconds=4.5)
+    assert (row["cost_usd"], row["unpriced_reason"], row["flags"]) == (Decimal("0.0035"), None, [])
+    assert prices.cost_of("openai", "gpt-4o", AT, 1000, 100, images=2).cost_usd == Decimal("0.0035")
+
+
+def test_who_charges_seconds_counts_tokens_for_information(prices: Prices) -> None:
+    row = one(prices, model="whisper-1", audio_seconds=60.0, input_tokens=300, output_tokens=50)
+    assert (row["cost_usd"], row["unpriced_reason"]) == (Decimal("0.006"), None)
 
 
 def test_a_call_of_which_nothing_has_a_rate_is_unpriced(prices: Prices) -> None:

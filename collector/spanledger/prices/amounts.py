@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
-from spanledger.prices.keys import BIT, GRAIN, Tables
+from spanledger.prices.keys import BIT, GRAIN, INSTEAD, TOKENS, Tables
 from spanledger.prices.meters import BY_COUNTER, COMPONENTS
 from spanledger.prices.usage import Usage
 
@@ -43,11 +43,14 @@ class Amounts:
         columns += [tables.has.gather(cells), tables.inherits.gather(cells)]
         absurd = pl.sum_horizontal(rough) > ABSURD_USD * GRAIN if most > ABSURD_USD * GRAIN else pl.lit(False)
         mask = pl.sum_horizontal(used)
+        by_tokens = pl.col("used") & pl.col("has") & TOKENS != 0
+        by_others = (pl.col("used") & pl.col("has") & INSTEAD != 0) & (pl.col("has") & TOKENS == 0)
+        # A request is charged by few; and who charges tokens counts images for information.
+        needless = pl.when(by_tokens).then(INSTEAD).when(by_others).then(TOKENS).otherwise(0) | BIT["requests"]
         table = pl.DataFrame(columns).with_columns(mask.alias("used")).select(
             *[part.alias(component) for component, part in parts.items()],
             absurd.alias("absurd"),
-            # What each call is charged for anyway, a request, needs no rate.
-            (pl.col("used") & ~pl.col("has") & ~BIT["requests"]).alias("missing"),
+            (pl.col("used") & ~pl.col("has") & ~needless).alias("missing"),
             (pl.col("used") & pl.col("has") != 0).alias("priced"),
             (pl.col("used") & pl.col("inherits") != 0).alias("inherited"),
         )  # fmt: skip

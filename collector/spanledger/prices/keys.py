@@ -32,6 +32,10 @@ _BOXES = {
 #: Sets of meters are sums of these.
 BIT: dict[str, int] = {meter.counter: 1 << place for place, meter in enumerate(METERS)}
 
+#: Tokens, and what is charged in place of them: where one of the two is charged, the other needs no rate.
+TOKENS = sum(BIT[meter.counter] for meter in METERS if meter.counter.endswith("_tokens"))
+INSTEAD = sum(BIT[meter.counter] for meter in METERS if meter.instead)
+
 #: Meters that are seldom the price of their whole: cached tokens are cheaper, and audio is dearer.
 _DEARER = frozenset(m.counter for m in METERS if m.part_of and ("audio" in m.counter or m.counter.startswith("cache_read")))
 

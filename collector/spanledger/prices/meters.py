@@ -22,6 +22,7 @@ class Meter:
     component: Component
     part_of: tuple[str, ...] = ()
     own_rate: bool = False  # a part that does not fall back to the rate of the whole
+    instead: bool = False  # charged by some providers in place of tokens: no gap where tokens are charged
     column: bool = True  # False: counted in other_meters
     seconds: bool = False  # counted in fractions
 
@@ -46,11 +47,11 @@ METERS: tuple[Meter, ...] = (
     Meter("output_image_tokens", "output_image_mtok", MILLION, "output", ("output_tokens",)),
     Meter("output_video_tokens", "output_video_mtok", MILLION, "output", ("output_tokens",), column=False),
     Meter("citation_tokens", "output_citation_mtok", MILLION, "output", ("output_tokens",), column=False),
-    Meter("images", "images_count", 1, "other"),
-    Meter("audio_seconds", "audio_hours", HOUR, "other", seconds=True),
-    Meter("video_seconds", "video_seconds_count", 1, "other", seconds=True),
-    Meter("characters", "input_mchars", MILLION, "other"),
-    Meter("pages", "input_document_kpages", THOUSAND, "other"),
+    Meter("images", "images_count", 1, "other", instead=True),
+    Meter("audio_seconds", "audio_hours", HOUR, "other", instead=True, seconds=True),
+    Meter("video_seconds", "video_seconds_count", 1, "other", instead=True, seconds=True),
+    Meter("characters", "input_mchars", MILLION, "other", instead=True),
+    Meter("pages", "input_document_kpages", THOUSAND, "other", instead=True),
     Meter("annotated_pages", "input_annotated_document_kpages", THOUSAND, "other", ("pages",), column=False),
     Meter("searches", "web_searches_kcount", THOUSAND, "other"),
     Meter("file_searches", "storage_searches_kcount", THOUSAND, "other", ("searches",), own_rate=True, column=False),

@@ -60,7 +60,7 @@ class Quotes:
         unknown = amounts.keys() - BY_COUNTER.keys()
         if unknown:
             raise ValueError(f"not a counter: {', '.join(sorted(unknown))}; counters are {', '.join(BY_COUNTER)}")
-        missing = [counter for counter in amounts if counter not in cell.rates and counter != "requests"]
+        missing = _missing(cell, amounts)
         if cell.unpriced is not None or missing:
             return self._unpriced(priced, cell, cell.unpriced or f"no rate for {', '.join(missing)}")
         parts = charge(fast.rates, cell.least_seconds, amounts)
@@ -111,6 +111,18 @@ class Quotes:
             price_match=found.match if found else None,
             flags=(found.flags if found else ()) + cell.flags, revision=self.revision,
         )  # fmt: skip
+
+
+def _missing(cell: Cell, amounts: Mapping[str, float]) -> list[str]:
+    """The counters that would need a rate and have none, as a batch sees it."""
+    charged = [BY_COUNTER[counter] for counter in amounts if counter in cell.rates]
+    by_tokens = any(meter.counter.endswith("_tokens") for meter in charged)
+    by_others = any(meter.instead for meter in charged) and not any(counter.endswith("_tokens") for counter in cell.rates)
+    return [
+        counter for counter in amounts
+        if counter not in cell.rates and counter != "requests"
+        and not (by_tokens and BY_COUNTER[counter].instead) and not (by_others and counter.endswith("_tokens"))
+    ]  # fmt: skip
 
 
 def charge(rates: Mapping[str, int], least_seconds: int, counters: Mapping[str, float]) -> dict[str, int]:
