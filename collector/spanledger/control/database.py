@@ -95,6 +95,9 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _migrate(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Collectors that start together must not migrate together; the lock ends with the transaction.
+        connection.execute(sa.text("select pg_advisory_xact_lock(4380)"))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

@@ -1,0 +1,103 @@
+"""The same control database on PostgreSQL: a real server on a free port, in a folder of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from spanledger.control import METADATA, TABLES, Control
+from spanledger.control.keys import Keys
+from spanledger.limits import Check, Limits
+from tests.control.test_control import row
+from tests.limits.made import FlatPrice
+
+
+def _programs() -> Path | None:
+    folders = [Path(found).parent for found in [shutil.which("initdb")] if found] + sorted(
+        Path("/usr/lib/postgresql").glob("*/bin")
+    )
+    whole = [folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres", "pg_isready"))]
+    return whole[-1] if whole else None
+
+
+@pytest.fixture(scope="module")
+def url() -> Generator[str]:
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: `apt-get install postgresql`")
+    # PostgreSQL does not run as root.
+    other: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    with TemporaryDirectory(prefix="pg") as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        if other:
+            shutil.chown(folder, **other)
+        settings = ["-D", f"{folder}/db"]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **other}
+        subprocess.run([programs / "initdb", *settings, "-A", "trust", "-U", "postgres", "--no-sync"], check=True, **quiet)
+        listen = ["-p", str(port), "-k", folder, "-h", "127.0.0.1", "-c", "fsync=off"]
+        server = subprocess.Popen([programs / "postgres", *settings, *listen], **quiet)
+        try:
+            deadline = time.monotonic() + 60
+            while subprocess.run([programs / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], **quiet).returncode:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def test_collectors_that_start_together_make_one_schema(url: str) -> None:
+    errors: list[Exception] = []
+
+    def start() -> None:
+        try:
+            Control.open(url).close()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    control = Control.open(url)
+    with control.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found = [
+            change for found in compare_metadata(context, METADATA) for change in (found if isinstance(found, list) else [found])
+        ]
+    assert [change for change in found if change[0] != "modify_comment"] == []
+    control.close()
+
+
+def test_changes_limits_and_keys_work_as_on_sqlite(url: str) -> None:
+    control = Control.open(url)
+    with control.change(who="ann", why="because") as change:
+        change.insert(TABLES["limits"], row("a", "0.000000000001"))
+        change.delete(TABLES["limits"], "a")
+    assert {r["action"] for r in control.rows(TABLES["audit"])} >= {"insert", "delete"}
+    limits = Limits(control, FlatPrice())
+    limits.create({"name": "x", "measure": "requests", "amount": 1, "window": "day"}, who="tests")
+    again = Limits(control, FlatPrice())
+    assert [again.check(Check()).verdict for _ in range(2)] == ["warn", "refuse"]
+    again.admin.pause({"tenant": "acme"}, reason="stop", who="ann")
+    key, secret = Keys(control).create("k", ["check"], who="ann")
+    assert Keys(control).verify(secret) is not None
+    Keys(control).revoke(key.id, who="ann")
+    assert Keys(control).verify(secret) is None
+    limits.close()
+    again.close()
+    control.close()
