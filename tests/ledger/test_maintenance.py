@@ -157,3 +157,21 @@ def test_a_clock_that_jumps_ahead_drops_no_day(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(maintenance, "_clock", lambda: datetime.now(UTC))
     maintenance.round()
     assert len(ledger.files()) == 1
+
+
+def test_a_table_that_is_not_on_this_machine_is_maintained_through_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    monkeypatch.setattr(ledger, "local", None)
+    monkeypatch.setattr(log, "CHECKPOINT_COMMITS", 5)
+    for number in range(9):
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=START)), mark=number + 1)
+    clock.now = START - timedelta(days=400)
+    maintenance = Maintenance(ledger, clock=clock, grace_seconds=0)
+    monkeypatch.setattr(maintenance._sweep, "_vacuumed", -1e9)
+    maintenance.round()
+    assert (len(ledger.files()), maintenance.progress.removed, maintenance.progress.checkpoints) == (1, 9, 1)
+    assert connect(tmp_path).execute("select count(*), sum(calls) from entries").fetchone() == (9, 9)
+    assert connect(tmp_path).execute("select sum(entries) from rollup").fetchone() == (9,)
+    assert ledger.mark() == 9

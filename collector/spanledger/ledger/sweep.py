@@ -1,5 +1,6 @@
 """Delete what no snapshot names any more, when no reader can be looking at it."""
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from spanledger.ledger.torn import torn_entries
 
 #: Files of a half-written log entry were made at most this many seconds before it.
 _BATCH_SECONDS = 60
+_HOUR = 3600
 
 
 class Sweep:
@@ -22,6 +24,7 @@ class Sweep:
     def __init__(self, ledger: Ledger, grace_seconds: float) -> None:
         self._ledger, self._grace = ledger, grace_seconds
         self._unnamed: dict[str, tuple[float, int]] = {}
+        self._vacuumed = time.monotonic()
 
     @property
     def waiting(self) -> int:
@@ -29,10 +32,10 @@ class Sweep:
         return len(self._unnamed)
 
     def once(self) -> int:
-        """Delete what may go; gives the number of files. On an object store, that store's life cycle does this."""
+        """Delete what may go; gives the number of files. On an object store there are no pins, and files stay an hour more."""
         local = self._ledger.local
         if local is None:
-            return 0
+            return self._vacuum()
         there = set(_files(local))
         with self._ledger.lock:
             named = {_relative(path) for path in self._ledger.files()}
@@ -56,6 +59,16 @@ class Sweep:
             if not any(folder.iterdir()):
                 self._remove_empty(folder)
         return deleted
+
+    def _vacuum(self) -> int:
+        if time.monotonic() - self._vacuumed < _HOUR:
+            return 0
+        self._vacuumed = time.monotonic()
+        hours = 1 + math.ceil(self._grace / _HOUR)
+        with self._ledger.lock:
+            table = self._ledger.table
+            # Of what the log says was replaced, not of what lies there: a batch may be just being written.
+            return len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=False))
 
     def _remove_empty(self, folder: Path) -> None:
         with self._ledger.lock:  # not while a batch is being written into it
