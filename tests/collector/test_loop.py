@@ -128,6 +128,21 @@ def test_counters_that_fail_do_not_post_a_batch_twice(tmp_path: Path) -> None:
     assert sorted(stored(tmp_path)) == sorted(ids)
 
 
+def test_a_counter_that_fails_after_the_commit_neither_stops_the_loop_nor_doubles_a_call(tmp_path: Path) -> None:
+    request, ids = calls(4)
+    more, others = calls(2)
+
+    def fail(collector: Collector) -> None:
+        def failing(mark: int, entries: pl.DataFrame | None = None) -> None:
+            raise RuntimeError("a fault of ours")
+
+        collector.loop._count_once.posted = failing  # type: ignore[method-assign]
+
+    collector = collected(tmp_path, request, request, more, before=fail)
+    assert collector.journal.bodies == 0
+    assert sorted(stored(tmp_path)) == sorted(ids + others)
+
+
 def test_a_clock_that_jumps_loses_and_doubles_nothing(tmp_path: Path) -> None:
     batches = [calls(3) for _ in range(4)]
     jumps = iter([timedelta(0), timedelta(days=400), timedelta(days=-400), timedelta(hours=1)])

@@ -134,9 +134,11 @@ class Loop:
                 self._every_second()
             except _GivenUp:
                 return
-            except Exception:
-                logger.exception("the loop failed and goes on; what was acknowledged is in the journal")
-                self.progress.failing = "the loop failed; see the log"
+            except Exception as error:
+                failing = f"{type(error).__name__}: {error}"
+                if failing != self.progress.failing:  # once a cause, not once a second
+                    logger.exception("the loop failed and goes on trying; what was acknowledged is in the journal")
+                self.progress.failing = failing
                 if ahead is not None:
                     ahead.cancel()
                     ahead = None
@@ -252,7 +254,12 @@ class Loop:
                 if self._stopping.wait(wait):
                     raise _GivenUp from error
         self._marked = self._marked if mark is None else mark
-        self._count_once.posted(self._marked, entries)
+        try:
+            self._count_once.posted(self._marked, entries)
+        except Exception:
+            # The entries are in the ledger: a counter that has lost its way begins anew from there.
+            logger.exception("the counter could not note what was posted and begins anew from its files")
+            self._count_once = self._steps.fresh_count_once(self._marked)
         progress = self.progress
         progress.failing = ""
         progress.last_post_at = self._clock()
