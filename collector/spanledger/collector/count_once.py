@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.evidence_files import EvidenceFiles
-from spanledger.collector.memory import KEPT, Memory, as_kept, moment
+from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, as_kept, moment
 from spanledger.collector.older import recalled
 from spanledger.collector.postings import POSTING, postings
 from spanledger.collector.resolve import resolve
@@ -45,7 +45,7 @@ class Counting:
     """How calls are told apart; the defaults suit everyone who does not know better."""
 
     #: records of evidence kept in memory
-    rows: int = 150_000
+    rows: int = 60_000
     #: how long after its evidence came a call can still be told to be a duplicate
     remember: timedelta = timedelta(hours=24)
     #: how long a sum (an agent's span, a metric) waits for the calls it sums up
@@ -129,7 +129,8 @@ class CountOnce:
         verdicts = resolve(evidence, settled=settled, fingerprint=self._counting.fingerprint)
         standing = memory.standing[rows]
         at = np.flatnonzero(standing >= 0)
-        posted = memory.posted[standing[at]].with_columns(pl.Series("at", at))
+        known = evidence[at].select(FROM_EVIDENCE).get_columns()
+        posted = memory.posted[standing[at]].with_columns(pl.Series("at", at), *known)
         version = np.concatenate([memory.version[rows], np.zeros(evidence.height - len(rows), dtype=np.int64)])
         entries = self._with_money(postings(evidence, verdicts, posted, version, now))
         return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))

@@ -19,7 +19,7 @@ from spanledger.collector.memory import KEPT, KEYS, POSTED, Memory, as_kept
 logger = logging.getLogger(__name__)
 
 #: A posting as it is written: the columns by which it can be taken back, and the record it was posted for.
-WRITTEN = {**POSTED, "base_id": pl.String}
+WRITTEN = {**POSTED, "kind": pl.String, "stands_for": pl.String, "base_id": pl.String}
 
 _NAME = re.compile(r"(\d{20})-(\d{8})\.(evidence|postings)\.arrow")
 #: So many files are merged into two.
@@ -89,8 +89,9 @@ class EvidenceFiles:
         said = memory.evidence.drop(list(KEYS)).filter(pl.col("role").ne_missing("heard"))
         here = np.flatnonzero(memory.standing >= 0)
         calls = memory.posted[memory.standing[here]].with_columns(
-            memory.evidence["entry_id"].gather(pl.Series(here)).alias("base_id")
+            memory.evidence["entry_id"].gather(pl.Series(here)).alias("base_id"), pl.lit("call").alias("kind")
         )
+        calls = as_kept(calls, WRITTEN)
         # Postings that no longer stand only have to be counted.
         past = np.repeat(np.arange(len(memory.version)), memory.version - (memory.standing >= 0))
         gone = as_kept(pl.DataFrame({"base_id": memory.evidence["entry_id"].gather(pl.Series(past))}), WRITTEN)

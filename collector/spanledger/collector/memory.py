@@ -1,7 +1,8 @@
 """Recent evidence, kept so that what comes later can be told to belong to it; bounded.
 
-Bound: `rows` records (150,000 by default) of about 1.5 kB, what was posted for them included: 230 MB. At 5,000 calls a
-second of one record each that is the last 30 seconds; older evidence is looked up in the ledger (`older.py`).
+Bound: `rows` records (60,000 by default) of about 1 kB, what was posted for them included. At 200 calls a second of one
+record each that is the last five minutes, at 5,000 the last twelve seconds; older evidence is looked up in the ledger
+(`older.py`).
 """
 
 from dataclasses import dataclass, field
@@ -31,17 +32,26 @@ _OF_ENTRIES = {
 KEPT: dict[str, Any] = {**{name: kind for name, kind in EVIDENCE.items() if name not in _OF_ENTRIES}, "arrived": pl.Int64}
 KEYS = ("entry_key", "trace_key", "span_key", "parent_key", "response_key", "request_key", "emitter_key")
 
-#: What was posted for a record as a call that still stands; enough to take it back.
-POSTED: dict[str, Any] = {
-    name: kind for name, kind in COLUMNS.items() if name not in ("attributes", *(c.name for c in GROUPS["claimed"]))
-}
+#: Columns of a posting that its record of evidence has as well, or that only a new entry needs.
+FROM_EVIDENCE = (
+    "trace_id", "span_id", "parent_span_id", "response_id", "request_id", "signal", "dialect", "scope_name", "scope_version",
+    "attempt", "occurred_at", "duration_seconds", "time_to_first_token_seconds", "server_address", "finish_reason",
+    "error_type", "cut_short", "tokens_estimated", "batch", "streamed", "flags",
+)  # fmt: skip
+_NOT_POSTED = {
+    *FROM_EVIDENCE, "kind", "reason", "rule", "stands_for", "first_attempt", "recorded_at", "day", "attributes",
+    *(c.name for c in GROUPS["claimed"]),
+}  # fmt: skip
+
+#: What was posted for a record as a call that still stands; with its evidence, enough to take it back.
+POSTED: dict[str, Any] = {name: kind for name, kind in COLUMNS.items() if name not in _NOT_POSTED}
 
 
 @dataclass(slots=True)
 class Memory:
     """Rows of `evidence`, `version` (how often each was posted) and `standing` (its row in `posted`, or -1) go together."""
 
-    rows: int = 150_000
+    rows: int = 60_000
     kept_for: timedelta = timedelta(hours=24)
     evidence: pl.DataFrame = field(default_factory=lambda: keyed(pl.DataFrame(schema=KEPT)))
     version: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -144,7 +154,9 @@ class Memory:
 
     def priced(self, entries: pl.DataFrame) -> None:
         """The money of calls that were posted just now."""
-        money = [c.name for c in GROUPS["money"] if c.name in entries.columns and c.name != "reported_cost_usd"]
+        money = [
+            c.name for c in GROUPS["money"] if c.name in entries.columns and c.name in POSTED and c.name != "reported_cost_usd"
+        ]
         calls = entries.filter(pl.col("kind") == "call").select("entry_id", *money)
         # What was posted just now stands at the end.
         begin = max(0, self.posted.height - calls.height)
@@ -160,7 +172,7 @@ class Memory:
         """Drop what is beyond the bounds: the oldest records, and with them what was posted for them."""
         over = self.evidence.height - self.rows
         old = now - int(self.kept_for.total_seconds() * 1e6)
-        if self.evidence.is_empty() or (over < self.rows // 4 and int(self.evidence["arrived"][0]) > old - 3_600_000_000):
+        if self.evidence.is_empty() or (over < self.rows // 2 and int(self.evidence["arrived"][0]) > old - 3_600_000_000):
             return
         # The last point of each series is what the next one is measured from.
         last_point = (pl.col("role") == "metric") & (pl.col("ended") == pl.col("ended").max().over("series", "name"))
