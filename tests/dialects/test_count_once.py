@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from spanledger.collector import evidence_files
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import decode
 from spanledger.collector.older import LedgerEvidence
@@ -273,17 +274,18 @@ def test_a_wrapper_that_comes_when_memory_has_let_go_of_its_call_is_found_in_the
     assert again.is_empty()
 
 
-def test_files_of_evidence_are_merged_and_a_broken_one_is_dropped(tmp_path: Path) -> None:
+def test_files_of_evidence_are_merged_and_a_broken_one_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence_files, "MOST_FILES", 12)
     counter = CountOnce(folder=tmp_path)
-    for mark in range(1, 80):
+    for mark in range(1, 20):
         counter.posted(mark, counter.count(recognise(decode([body_of(chat(trace=str(mark)))])), now=NOW, mark=mark))
-    assert len(list(tmp_path.glob("*.arrow"))) < 60
-    restarted = CountOnce(folder=tmp_path, mark=79)
-    everything = [body_of(chat(trace=str(mark))) for mark in range(1, 80)]
-    assert restarted.count(recognise(decode(everything)), now=NOW, mark=80).is_empty()
+    assert len(list(tmp_path.glob("*.arrow"))) < 16
+    restarted = CountOnce(folder=tmp_path, mark=19)
+    everything = [body_of(chat(trace=str(mark))) for mark in range(1, 20)]
+    assert restarted.count(recognise(decode(everything)), now=NOW, mark=20).is_empty()
     for path in tmp_path.glob("*.arrow"):
         path.write_bytes(b"not arrow")
-    assert CountOnce(folder=tmp_path, mark=79).count(recognise(decode(everything)), now=NOW, mark=80).height == 79
+    assert CountOnce(folder=tmp_path, mark=19).count(recognise(decode(everything)), now=NOW, mark=20).height == 19
 
 
 def test_attributes_of_content_never_reach_the_ledger() -> None:
