@@ -1,15 +1,17 @@
 """What metering adds to a call through the OpenAI SDK, against a bare OpenTelemetry SDK span with the same attributes.
 
-    python bench/overhead.py [--rounds N] [--calls N]
+    python bench/overhead.py [--rounds N] [--calls N] [--peers]
 
 The provider is a transport inside the HTTP client that answers at once with what the stand-in answered before, so that neither a
-socket nor another process is in the figures. Three ways are measured in turn, round by round, so that a busy machine disturbs
-all alike: nothing; the floor (a span made by hand around the call, with the attributes that metering puts on it); and
-`spanledger.auto`. CPU time of the calling thread per call; of each way the lowest quartile of all rounds counts.
+socket nor another process is in the figures. The ways are measured in turn, round by round, so that a busy machine disturbs all
+alike: nothing; the floor (a span made by hand around the call, with the attributes that metering puts on it);
+`spanledger.auto`; with `--peers` also the other instrumentations that are installed. CPU time of the calling thread per call;
+of each way the lowest quartile of all rounds counts.
 """
 
 import argparse
 import gc
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -114,9 +116,30 @@ def cpu_seconds(run: Callable[[], Any], calls: int) -> float:
     return spent / calls
 
 
-def compare(client: openai.OpenAI, make: Make, attributes: dict[str, Any], rounds: int, calls: int) -> dict[str, list[float]]:
+#: Other instrumentations of the OpenAI SDK, where they are installed.
+PEERS = {
+    "otel genai": ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
+    "openinference": ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
+    "openllmetry": ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor"),
+}
+
+
+def installed() -> dict[str, Any]:
+    """An instrumentor each, of those that can be imported."""
+    found: dict[str, Any] = {}
+    for name, (module, kind) in PEERS.items():
+        try:
+            found[name] = getattr(importlib.import_module(module), kind)()
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+    return found
+
+
+def compare(
+    client: openai.OpenAI, make: Make, attributes: dict[str, Any], rounds: int, calls: int, peers: dict[str, Any]
+) -> dict[str, list[float]]:
     """CPU seconds of a call each way, a figure a round."""
-    times: dict[str, list[float]] = {"nothing": [], "floor": [], "spanledger": []}
+    times: dict[str, list[float]] = {way: [] for way in ("nothing", "floor", "spanledger", *peers)}
     cpu_seconds(lambda: make(client), calls)
     for _ in range(rounds):
         times["nothing"].append(cpu_seconds(lambda: make(client), calls))
@@ -124,10 +147,16 @@ def compare(client: openai.OpenAI, make: Make, attributes: dict[str, Any], round
         instrument()
         times["spanledger"].append(cpu_seconds(lambda: make(client), calls))
         uninstrument()
+        for name, peer in peers.items():
+            peer.instrument(skip_dep_check=True)
+            times[name].append(cpu_seconds(lambda: make(client), calls))
+            peer.uninstrument()
     return times
 
 
-def measure(client: openai.OpenAI, sink: Nowhere, provider: TracerProvider, rounds: int, calls: int) -> None:
+def measure(
+    client: openai.OpenAI, sink: Nowhere, provider: TracerProvider, rounds: int, calls: int, peers: dict[str, Any]
+) -> None:
     for name, make in (("plain", plain), ("streamed", streamed)):
         instrument()
         sink.keep = True
@@ -136,21 +165,21 @@ def measure(client: openai.OpenAI, sink: Nowhere, provider: TracerProvider, roun
         sink.keep = False
         attributes = sink.attributes.pop()
         uninstrument()
-        times = compare(client, make, attributes, rounds, calls)
+        times = compare(client, make, attributes, rounds, calls, peers)
         low = {way: statistics.quantiles(figures, n=4)[0] for way, figures in times.items()}
         bare = low["nothing"]
         added = {way: figure - bare for way, figure in low.items()}
-        print(
-            f"{name:9} baseline {bare * 1e6:7.0f} µs   floor +{added['floor'] * 1e6:6.1f} µs   "
-            f"spanledger +{added['spanledger'] * 1e6:6.1f} µs   = {added['spanledger'] / added['floor']:.2f} × floor   "
-            f"({len(attributes)} attributes)"
-        )
+        print(f"{name}: baseline {bare * 1e6:.0f} µs, {len(attributes)} attributes")
+        for way, figure in added.items():
+            if way != "nothing":
+                print(f"    {way:14} +{figure * 1e6:6.1f} µs   {figure / added['floor']:.2f} × floor")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--peers", action="store_true")
     asked = parser.parse_args()
     sink = Nowhere()
     provider = TracerProvider()
@@ -160,7 +189,7 @@ def main() -> None:
         answers = {make.__name__: recorded(stand_in.url, make) for make in (plain, streamed)}
     transport = Replay(answers)
     with openai.OpenAI(base_url="http://127.0.0.1:1/v1", api_key="any", http_client=httpx2.Client(transport=transport)) as client:
-        measure(client, sink, provider, asked.rounds, asked.calls)
+        measure(client, sink, provider, asked.rounds, asked.calls, installed() if asked.peers else {})
 
 
 if __name__ == "__main__":
