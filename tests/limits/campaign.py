@@ -84,10 +84,11 @@ class CollectorProcess:
         self._process.stdout.close()
         self._process = None
 
-    def spent(self) -> Decimal:
+    def entries(self) -> dict[str, Decimal]:
+        """Entry id → cost, as this collector's ledger has it."""
         with connect(self.data) as connection:
-            [row] = connection.execute("select coalesce(sum(cost_usd), 0) from entries").fetchall()
-            return Decimal(row[0])
+            rows = connection.execute("select entry_id, cost_usd from entries where cost_usd is not null").fetchall()
+        return {entry_id: Decimal(cost) for entry_id, cost in rows}
 
 
 async def request(address: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:

@@ -172,6 +172,7 @@ def overshoot_bound(limit: Limit) -> dict[str, str]:
         "learned": "calls are held at what such calls have used; the most that all calls in flight can come to stays within this",
         "fixed": "calls are held at a fixed size; the most that all calls in flight can come to stays within this",
     }[limit.hold]
+    says += "; a call that outlives its lease is held no more"
     if limit.measure != "requests":
         says += "; a call that gives no size is held at its model's most, or at an assumed size where no book knows the model"
     if limit.unpriced == "allow" and limit.measure == "cost_usd":
