@@ -7,7 +7,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
-from spanledger.api import checks, costs, health, keys, limits, prices, terms
+from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms
 from spanledger.api.access import Access, Issuer, authorise, is_loopback
 from spanledger.api.checks import Checks
 from spanledger.api.problem import answer_problems
@@ -18,7 +18,16 @@ from spanledger.control.keys import Keys
 if TYPE_CHECKING:
     from spanledger.collector.service import Collector
 
-ROUTERS = (health.router, checks.router, limits.router, terms.router, costs.router, keys.router, prices.router)
+ROUTERS = (
+    health.router,
+    checks.router,
+    limits.router,
+    terms.router,
+    costs.router,
+    assumptions.router,
+    keys.router,
+    prices.router,
+)
 
 
 class Api(FastAPI):

@@ -1,0 +1,22 @@
+"""What was assumed about how emitters count cached input, with the configuration line that settles each."""
+
+import dataclasses
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from spanledger.collector.assumptions import assumed
+from spanledger.ledger.connect import connect
+
+router = APIRouter(prefix="/api", tags=["costs"])
+
+
+@router.get("/assumptions", summary="What is assumed, not known, about the emitters of calls")
+def assumptions(request: Request) -> dict[str, Any]:
+    """Scope, version, provider, calls, and `line` for processors.recognise.cached_input; the most frequent first.
+
+    Their cached input is taken to be inside their input. Once settled, new calls are read as the line says; those that are
+    in the ledger stay as they were counted, and stay listed.
+    """
+    with connect(request.app.state.collector.data, damaged="leave out") as connection:
+        return {"assumptions": [{**dataclasses.asdict(one), "line": one.line} for one in assumed(connection)]}
