@@ -37,7 +37,7 @@ layers: $(INSTALLED)              ## packages point downwards; the light part st
 	$(BIN)/lint-imports
 
 test-oldest: $(OLDEST)/installed  ## the suite with the oldest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n $(WORKERS)
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) -W default   # old libraries warn of what was to come
 
 test-clients: $(CLIENTS)/installed ## every client that is metered, in its newest version, against the provider stand-in
 	PYTHONPATH=instrumentation:collector $(CLIENTS)/bin/python -m pytest -n $(WORKERS) tests/clients
