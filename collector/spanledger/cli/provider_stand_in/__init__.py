@@ -42,6 +42,6 @@ SPEAKERS = (
 __all__ = ["StandIn", "StandInUsage", "start", "usage_of"]
 
 
-def start(*, port: int = 0, pause_seconds: float = 0.0, think_seconds: float = 0.0) -> StandIn:
+def start(*, port: int = 0, pause_seconds: float = 0.0, think_seconds: float = 0.0, answered_before: int = 0) -> StandIn:
     """Start one that speaks every wire format it knows, on a thread of its own."""
-    return StandIn(SPEAKERS, port=port, pause_seconds=pause_seconds, think_seconds=think_seconds)
+    return StandIn(SPEAKERS, port=port, pause_seconds=pause_seconds, think_seconds=think_seconds, answered_before=answered_before)

@@ -19,17 +19,24 @@ class StandIn:
     """Runs on a thread of its own from construction until `close()`; also a context manager.
 
     `url` is its address without a path. `seen` keeps the latest requests. `pause_seconds` waits between the chunks
-    of a stream, `think_seconds` before every answer. The port 0 picks a free one.
+    of a stream, `think_seconds` before every answer. The port 0 picks a free one. Ids of answers count on from
+    `answered_before`: a provider never gives an id twice, and a ledger takes the same id for the same call.
     """
 
     def __init__(
-        self, speakers: Sequence[Speaker], *, port: int = 0, pause_seconds: float = 0.0, think_seconds: float = 0.0
+        self,
+        speakers: Sequence[Speaker],
+        *,
+        port: int = 0,
+        pause_seconds: float = 0.0,
+        think_seconds: float = 0.0,
+        answered_before: int = 0,
     ) -> None:
         self.speakers = tuple(speakers)
         self.pause_seconds = pause_seconds
         self.think_seconds = think_seconds
         self.seen: deque[Request] = deque(maxlen=2_000)
-        self._count = 0
+        self._count = answered_before
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server = self._loop.run_until_complete(asyncio.start_server(self._connection, "127.0.0.1", port))
