@@ -4,8 +4,14 @@
 -- both, and reads only the few files that have any.
 with
     corrected as (
-        select stands_for, sum(calls) as calls, sum(cost_usd) as cost_usd
-        from corrections
+        select
+            stands_for,
+            sum(calls) as calls,
+            sum(cost_usd) as cost_usd,
+            arg_max(cost_state, recorded_at) filter (where newest) as cost_state,
+            arg_max_null(unpriced_reason, recorded_at) filter (where newest) as unpriced_reason
+        from (select *, kind = 'adjustment' and rule is distinct from 'rerate_from' as newest from corrections)
+        where stands_for is not null
         group by stands_for
     )
 select
@@ -27,11 +33,12 @@ select
     call.output_tokens,
     call.reasoning_tokens,
     case
+        when corrected.cost_state = 'unpriced' then null
         when corrected.cost_usd is null then call.cost_usd
         else coalesce(call.cost_usd, 0) + corrected.cost_usd
     end::decimal(38, 12) as cost_usd,
-    call.cost_state,
-    call.unpriced_reason,
+    coalesce(corrected.cost_state, call.cost_state) as cost_state,
+    case when corrected.cost_state is null then call.unpriced_reason else corrected.unpriced_reason end as unpriced_reason,
     call.duration_seconds,
     call.time_to_first_token_seconds,
     call.streamed,

@@ -1,7 +1,9 @@
 """Pricing past calls anew: what would change, and the adjustments that make it so.
 
 The calls stay as they were posted. Where the price now in force says otherwise, an adjustment carries the difference,
-so that every sum is right afterwards and what was believed before is a filter on `recorded_at`.
+so that every sum is right afterwards and what was believed before is a filter on `recorded_at`. Where the state changes
+too (`unpriced` to `priced`), two adjustments move the call: one takes it out of the old state with all its measures, the
+other puts it into the new one, so that plain sums by `cost_state` (coverage, price ceilings) are right as well.
 """
 
 import hashlib
@@ -14,15 +16,17 @@ import duckdb
 import polars as pl
 
 from spanledger.collector.pricing.queries import frame, rows
+from spanledger.ledger.schema import MEASURES
 from spanledger.prices import Prices
 from spanledger.prices.stated import AMOUNT_COLUMNS, MONEY, WORD_COLUMNS
 
 #: What an adjustment repeats of the call, so that it falls into the same groups.
 _REPEATED = (
-    "occurred_at", "day", "tenant", "project", "user", "agent", "session", "environment", "service", "api_key_id", "tags",
-    "provider", "requested_model", "model", "operation", "service_tier", "region", "batch", "outcome",
+    "trace_id", "occurred_at", "day", "tenant", "project", "user", "agent", "session", "environment", "service", "api_key_id",
+    "tags", "provider", "requested_model", "model", "operation", "service_tier", "region", "batch", "outcome",
 )  # fmt: skip
-_COMPARED = (*AMOUNT_COLUMNS, "cost_state")
+#: What moves with a call from one state to another, beside its amounts.
+_MOVED = tuple(name for name in MEASURES if name not in AMOUNT_COLUMNS and not name.startswith("claimed"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,9 @@ class Rerating:
 
 def rerate(connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *, now: datetime, reason: str) -> Rerating:
     """Price the calls of a range by `prices` and find what differs, day by day, so that memory stays bounded."""
-    calls, old, new, adjustments = 0, Decimal(0), Decimal(0), []
+    calls, old, new = 0, Decimal(0), Decimal(0)
+    lines: list[pl.DataFrame] = []
+    adjustments: list[pl.DataFrame] = []
     for day in _days(connection, over):
         was = frame(
             connection, "to_rerate", day=day, since=over.since, until=over.until, provider=over.provider, model=over.model,
@@ -87,24 +93,25 @@ def rerate(connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *
         )  # fmt: skip
         if not was.height:
             continue
-        became = prices.price(was.drop(AMOUNT_COLUMNS, "cost_state"))
+        became = prices.price(was.drop(AMOUNT_COLUMNS, WORD_COLUMNS))
         calls += int(was["calls"].sum())
         old += _sum(was["cost_usd"])
         new += _sum(became["cost_usd"])
         changed = _changed(was, became)
         if changed.height:
+            lines.append(_told(changed))
             adjustments.append(_adjustments(changed, now, reason))
     orphans = frame(connection, "orphans", since=over.since, until=over.until)
     if orphans.height:
         # The calls are reversed: what is taken back is the adjustments alone.
-        old += _sum(orphans["was_usd"])
-        words = [pl.lit(None, pl.String).alias(name) for name in WORD_COLUMNS if name != "cost_state"]
-        flags = pl.lit(None).cast(pl.List(pl.String)).alias("flags")
-        adjustments.append(_adjustments(orphans.with_columns(*words, flags), now, f"{reason}, of a reversed call"))
-    posted = pl.concat(adjustments) if adjustments else pl.DataFrame()
+        old -= _sum(orphans["cost_usd"])
+        lines.append(_told_of_orphans(orphans))
+        flags = pl.lit([]).cast(pl.List(pl.String)).alias("flags")
+        adjustments.append(_entries(orphans.with_columns(flags), "rerate", now, f"{reason}, of a reversed call"))
+    told = pl.concat(lines) if lines else pl.DataFrame()
     return Rerating(
-        range=over, revision=prices.revision, calls=calls, changed=posted.height, old_usd=old, new_usd=new,
-        lines=_lines(posted), adjustments=posted.drop("was_state", "was_usd", strict=False),
+        range=over, revision=prices.revision, calls=calls, changed=told.height, old_usd=old, new_usd=new,
+        lines=_lines(told), adjustments=pl.concat(adjustments) if adjustments else pl.DataFrame(),
     )  # fmt: skip
 
 
@@ -113,47 +120,83 @@ def _days(connection: duckdb.DuckDBPyConnection, over: Range) -> Iterator[date]:
 
 
 def _changed(was: pl.DataFrame, became: pl.DataFrame) -> pl.DataFrame:
-    """The calls whose amounts or state differ, with the differences."""
-    both = became.with_columns(
-        *[(pl.col(name).fill_null(0) - was[name].fill_null(0)).cast(MONEY).alias(name) for name in AMOUNT_COLUMNS],
-        was["cost_state"].alias("was_state"),
-        was["cost_usd"].alias("was_usd"),
-    )
-    different = pl.any_horizontal([pl.col(name) != 0 for name in AMOUNT_COLUMNS])
-    return both.filter(different | pl.col("was_state").ne_missing(pl.col("cost_state")))
+    """The calls whose amounts or state differ, with what they were in columns `was_…`."""
+    both = became.with_columns(was[name].alias(f"was_{name}") for name in (*AMOUNT_COLUMNS, *WORD_COLUMNS))
+    different = [pl.col(name).fill_null(0) != pl.col(f"was_{name}").fill_null(0) for name in AMOUNT_COLUMNS]
+    return both.filter(pl.any_horizontal(different) | _MOVES)
+
+
+_MOVES = pl.col("was_cost_state").ne_missing(pl.col("cost_state"))
 
 
 def _adjustments(changed: pl.DataFrame, now: datetime, reason: str) -> pl.DataFrame:
+    """Those of calls that keep their state carry differences; the others go in pairs."""
+    stays, moves = changed.filter(~_MOVES), changed.filter(_MOVES)
+    differences = stays.with_columns(
+        *[(pl.col(name).fill_null(0) - pl.col(f"was_{name}").fill_null(0)).cast(MONEY).alias(name) for name in AMOUNT_COLUMNS],
+        *[pl.lit(0 if name == "calls" else None).cast(stays.schema[name]).alias(name) for name in _MOVED],
+    )
+    out_of = moves.with_columns(
+        *[(-pl.col(f"was_{name}")).cast(MONEY).alias(name) for name in AMOUNT_COLUMNS],
+        *[(-pl.col(name)).alias(name) for name in _MOVED],
+        *[pl.col(f"was_{name}").alias(name) for name in WORD_COLUMNS],
+    )
+    parts = ((differences, "rerate"), (out_of, "rerate_from"), (moves, "rerate"))
+    return pl.concat([_entries(part, name, now, reason) for part, name in parts if part.height])
+
+
+def _entries(rows: pl.DataFrame, rule: str, now: datetime, reason: str) -> pl.DataFrame:
+    """Rows with what they add, as entries; ids follow from the call, the moment and which part of the correction it is."""
+    moment = now.timestamp()
+    about = zip(rows["entry_id"], rows["cost_state"], rows["unpriced_reason"], strict=True)
     ids = [
-        hashlib.blake2b(f"rerate {call} {now.timestamp()}".encode(), digest_size=16).hexdigest() for call in changed["entry_id"]
+        hashlib.blake2b(f"{rule} {call} {state} {why} {moment}".encode(), digest_size=16).hexdigest()
+        for call, state, why in about
     ]
-    return changed.select(
+    return rows.select(
         pl.Series("entry_id", ids),
         pl.lit("adjustment").alias("kind"),
         pl.lit(reason).alias("reason"),
-        pl.lit("rerate").alias("rule"),
+        pl.lit(rule).alias("rule"),
         pl.col("entry_id").alias("stands_for"),
         pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("recorded_at"),
-        pl.lit(0, pl.Int64).alias("calls"),
         *_REPEATED,
+        *_MOVED,
         *AMOUNT_COLUMNS,
         *WORD_COLUMNS,
         "flags",
-        "was_state",
-        "was_usd",
     )
 
 
-def _lines(posted: pl.DataFrame) -> tuple[Line, ...]:
-    if not posted.height:
+def _told(changed: pl.DataFrame) -> pl.DataFrame:
+    """What `_lines` sums up of calls that change."""
+    return changed.select(
+        "provider", pl.coalesce("model", "requested_model").alias("model"), "tenant", "cost_state", "was_cost_state",
+        pl.col("was_cost_usd").fill_null(0).alias("was_usd"),
+        (pl.col("cost_usd").fill_null(0) - pl.col("was_cost_usd").fill_null(0)).cast(MONEY).alias("difference"),
+    )  # fmt: skip
+
+
+def _told_of_orphans(orphans: pl.DataFrame) -> pl.DataFrame:
+    named = pl.coalesce("model", "requested_model").alias("model")
+    gone = pl.lit("reversed")
+    of_call = orphans.group_by("entry_id", "provider", named, "tenant").agg(pl.col("cost_usd").sum().alias("difference"))
+    return of_call.select(
+        "provider", "model", "tenant", gone.alias("cost_state"), gone.alias("was_cost_state"),
+        (-pl.col("difference")).cast(MONEY).alias("was_usd"), pl.col("difference").cast(MONEY),
+    )  # fmt: skip
+
+
+def _lines(told: pl.DataFrame) -> tuple[Line, ...]:
+    if not told.height:
         return ()
-    unpriced, was_unpriced = pl.col("cost_state") == "unpriced", pl.col("was_state") == "unpriced"
-    grouped = posted.group_by("provider", pl.coalesce("model", "requested_model").alias("model"), "tenant").agg(
+    unpriced, was_unpriced = pl.col("cost_state") == "unpriced", pl.col("was_cost_state") == "unpriced"
+    grouped = told.group_by("provider", "model", "tenant").agg(
         calls=pl.len(),
         newly_priced=(was_unpriced & ~unpriced).sum(),
         no_longer_priced=(~was_unpriced & unpriced).sum(),
-        old_usd=pl.col("was_usd").fill_null(0).sum(),
-        difference=pl.col("cost_usd").sum(),
+        old_usd=pl.col("was_usd").sum(),
+        difference=pl.col("difference").sum(),
     )
     lines = [
         Line(

@@ -1,7 +1,8 @@
 -- One row per standing call: calls that were not reversed, with what adjustments added to their cost.
 --
 -- The corrections are few, and `corrections` reads only the files that the log says may hold some, so the joins
--- stay small however many calls there are. An adjustment's words (state, revision) replace the call's: the newest wins.
+-- stay small however many calls there are. An adjustment's words (state, revision) replace the call's: the newest wins,
+-- and of the two that move a call from one state to another the one that puts it into the new one.
 create or replace view calls as
 with adjusted as (
     select
@@ -13,23 +14,23 @@ with adjusted as (
         sum(output_cost_usd)                       as output_cost_usd,
         sum(other_cost_usd)                        as other_cost_usd,
         sum(list_cost_usd)                         as list_cost_usd,
-        arg_max(cost_state, recorded_at)           as cost_state,
-        arg_max_null(unpriced_reason, recorded_at) as unpriced_reason,
-        arg_max(priced_as, recorded_at)            as priced_as,
-        arg_max(price_match, recorded_at)          as price_match,
-        arg_max(price_revision, recorded_at)       as price_revision
+        arg_max(cost_state, recorded_at) filter (where rule is distinct from 'rerate_from') as cost_state,
+        arg_max_null(unpriced_reason, recorded_at) filter (where rule is distinct from 'rerate_from') as unpriced_reason,
+        arg_max(priced_as, recorded_at) filter (where rule is distinct from 'rerate_from') as priced_as,
+        arg_max(price_match, recorded_at) filter (where rule is distinct from 'rerate_from') as price_match,
+        arg_max(price_revision, recorded_at) filter (where rule is distinct from 'rerate_from') as price_revision
     from corrections
     where kind = 'adjustment'
     group by stands_for
 )
 select
     e.* replace (
-        case when a.stands_for is null then e.cost_usd             else (coalesce(e.cost_usd, 0) + a.cost_usd)::decimal(20, 12) end as cost_usd,
-        case when a.stands_for is null then e.input_cost_usd       else (coalesce(e.input_cost_usd, 0) + coalesce(a.input_cost_usd, 0))::decimal(20, 12) end as input_cost_usd,
-        case when a.stands_for is null then e.cache_read_cost_usd  else (coalesce(e.cache_read_cost_usd, 0) + coalesce(a.cache_read_cost_usd, 0))::decimal(20, 12) end as cache_read_cost_usd,
-        case when a.stands_for is null then e.cache_write_cost_usd else (coalesce(e.cache_write_cost_usd, 0) + coalesce(a.cache_write_cost_usd, 0))::decimal(20, 12) end as cache_write_cost_usd,
-        case when a.stands_for is null then e.output_cost_usd      else (coalesce(e.output_cost_usd, 0) + coalesce(a.output_cost_usd, 0))::decimal(20, 12) end as output_cost_usd,
-        case when a.stands_for is null then e.other_cost_usd       else (coalesce(e.other_cost_usd, 0) + coalesce(a.other_cost_usd, 0))::decimal(20, 12) end as other_cost_usd,
+        case when a.stands_for is null then e.cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.cost_usd, 0) + coalesce(a.cost_usd, 0))::decimal(20, 12) end as cost_usd,
+        case when a.stands_for is null then e.input_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.input_cost_usd, 0) + coalesce(a.input_cost_usd, 0))::decimal(20, 12) end as input_cost_usd,
+        case when a.stands_for is null then e.cache_read_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.cache_read_cost_usd, 0) + coalesce(a.cache_read_cost_usd, 0))::decimal(20, 12) end as cache_read_cost_usd,
+        case when a.stands_for is null then e.cache_write_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.cache_write_cost_usd, 0) + coalesce(a.cache_write_cost_usd, 0))::decimal(20, 12) end as cache_write_cost_usd,
+        case when a.stands_for is null then e.output_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.output_cost_usd, 0) + coalesce(a.output_cost_usd, 0))::decimal(20, 12) end as output_cost_usd,
+        case when a.stands_for is null then e.other_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.other_cost_usd, 0) + coalesce(a.other_cost_usd, 0))::decimal(20, 12) end as other_cost_usd,
         case when a.stands_for is null then e.list_cost_usd        else (coalesce(e.list_cost_usd, 0) + coalesce(a.list_cost_usd, 0))::decimal(20, 12) end as list_cost_usd,
         case when a.stands_for is null then e.cost_state           else a.cost_state end as cost_state,
         case when a.stands_for is null then e.unpriced_reason      else a.unpriced_reason end as unpriced_reason,

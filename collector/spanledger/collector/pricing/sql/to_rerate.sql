@@ -2,7 +2,7 @@
 --
 -- Everything that pricing reads and everything that an adjustment repeats, so that one reading is enough.
 select
-    c.entry_id, c.kind, c.occurred_at, c.day,
+    c.entry_id, c.kind, c.trace_id, c.occurred_at, c.day,
     c.tenant, c.project, c.user, c.agent, c.session, c.environment, c.service, c.api_key_id, c.tags,
     c.provider, c.requested_model, c.model, c.operation, c.service_tier, c.region, c.batch, c.outcome, c.cut_short,
     c.calls, c.input_tokens, c.cache_read_tokens, c.cache_write_tokens, c.cache_write_5m_tokens, c.cache_write_1h_tokens,
@@ -11,7 +11,7 @@ select
     c.characters, c.pages, c.searches, c.requests, c.other_meters,
     c.reported_cost_usd,
     c.cost_usd, c.input_cost_usd, c.cache_read_cost_usd, c.cache_write_cost_usd, c.output_cost_usd, c.other_cost_usd,
-    c.list_cost_usd, c.cost_state
+    c.list_cost_usd, c.cost_state, c.unpriced_reason, c.priced_as, c.price_match, c.price_revision
 from calls as c
 where c.day = $day
   and c.occurred_at >= $since
