@@ -84,7 +84,7 @@ GROUPS: dict[str, tuple[pa.Field, ...]] = {
         _column("streamed", FLAG, "answered as a stream"),
     ),
     "how much": (
-        _column("calls", COUNT, "1 for a call, -1 for a reversal or as re-rating takes it out of a cost_state; else 0", null=False),
+        _column("calls", COUNT, "1 for a call, -1 for a reversal; re-rating moves a call by -1 and 1; else 0", null=False),
         _column("input_tokens", COUNT, "all input tokens, cached ones included"),
         _column("cache_read_tokens", COUNT, "of the input: read from the provider's cache"),
         _column("cache_write_tokens", COUNT, "of the input: written to the provider's cache"),
