@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import duckdb
-import pyarrow as pa
 from fastapi import Request
 
 from spanledger.api.problem import Problem, wrong_field
@@ -16,7 +14,6 @@ from spanledger.collector.pricing.books import NotAccepted
 from spanledger.collector.pricing.rules import Clash
 from spanledger.collector.pricing.shown import shown_difference
 from spanledger.control import NotFound
-from spanledger.ledger.connect import connect
 from spanledger.prices.book_file import NotABook
 from spanledger.prices.rule_form import RuleError, moment_of, scope_of
 
@@ -24,20 +21,7 @@ Json = dict[str, Any]
 
 
 def desk_of(request: Request) -> PriceDesk:
-    collector = request.app.state.collector
-    desk: PriceDesk | None = getattr(request.app.state, "price_desk", None)
-    if desk is None:
-
-        def post(entries: pa.Table) -> None:
-            with collector.limits.in_step():
-                collector.ledger.post(entries, None)
-                with read() as connection:
-                    collector.limits.rebuild(connection)
-
-        def read() -> duckdb.DuckDBPyConnection:
-            return connect(collector.ledger.table.table_uri)
-
-        desk = request.app.state.price_desk = PriceDesk(collector.control, collector.data, collector.prices, read=read, post=post)
+    desk: PriceDesk = request.app.state.collector.price_desk
     return desk
 
 

@@ -67,8 +67,9 @@ def _in_process(data: Path, method: str, target: str, body: bytes) -> tuple[int,
     from spanledger.api.problem import answer_problems
     from spanledger.collector.config import load
     from spanledger.collector.lock import AlreadyRunning, FolderLock
-    from spanledger.collector.pricing import open_prices
+    from spanledger.collector.pricing import PriceDesk, open_prices
     from spanledger.control import Control, ControlError
+    from spanledger.ledger.connect import connect
     from spanledger.ledger.table import Ledger, LedgerError
     from spanledger.prices.book_file import NotABook
 
@@ -77,13 +78,16 @@ def _in_process(data: Path, method: str, target: str, body: bytes) -> tuple[int,
         with FolderLock(config.data):
             control = Control.open(config.control)
             try:
-                collector = SimpleNamespace(
-                    control=control,
-                    data=config.data,
-                    ledger=Ledger.open(config.ledger),
-                    prices=open_prices(control, config.data),
-                    limits=_NoCounters(),
+                ledger = Ledger.open(config.ledger)
+                # No counters: they are counted from the ledger when a collector starts.
+                desk = PriceDesk(
+                    control,
+                    config.data,
+                    open_prices(control, config.data, config.settings.processors.prices.made()),
+                    read=lambda: connect(config.ledger),
+                    post=lambda entries: ledger.post(entries, None),
                 )
+                collector = SimpleNamespace(price_desk=desk)
                 app = FastAPI()
                 app.state.collector = collector
                 answer_problems(app)
@@ -93,18 +97,6 @@ def _in_process(data: Path, method: str, target: str, body: bytes) -> tuple[int,
                 control.close()
     except (AlreadyRunning, ControlError, LedgerError, NotABook) as error:
         fail(str(error))
-
-
-class _NoCounters:
-    """Nobody counts while no collector runs: it counts anew from the ledger when it starts."""
-
-    def in_step(self) -> Any:
-        import contextlib
-
-        return contextlib.nullcontext()
-
-    def rebuild(self, connection: object) -> None:
-        """Nothing to bring up to date."""
 
 
 async def _answer(app: Any, method: str, target: str, body: bytes, who: str) -> tuple[int, Json]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import pyarrow as pa
 from prometheus_client import CollectorRegistry
 
 from spanledger.collector.config import Config, ConfigError
@@ -22,7 +23,7 @@ from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
 from spanledger.collector.own_telemetry import OwnTelemetry, wanted
 from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassThrough
-from spanledger.collector.pricing import open_prices
+from spanledger.collector.pricing import PriceDesk, PriceTimer, open_prices
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
@@ -56,6 +57,7 @@ class Collector:
     data: Path
     ledger: Ledger
     prices: Prices
+    price_desk: PriceDesk
     control: Control
     limits: Limits
     keys: Keys
@@ -190,9 +192,21 @@ class Collector:
         self._opened.append("maintenance")
         self.loop.start()
         self._opened.append("loop")
+        self.price_desk = PriceDesk(
+            self.control, self.data, self.prices, read=lambda: connect(config.ledger), post=self._post_beside_the_loop
+        )
+        self._price_timer = PriceTimer(self.price_desk)
+        self._price_timer.start()
+        self._opened.append("price timer")
         if (exporter := self._hands_on()) is not None:
             self.pass_through = PassThrough(self.journal, _HANDS_ON, _way(exporter))
             self.pass_through.start()
+
+    def _post_beside_the_loop(self, entries: pa.Table) -> None:
+        """Post entries that no telemetry brought, and count them."""
+        with self.limits.in_step():
+            self.ledger.post(entries, None)
+            self.rebuild_limits()
 
     def _hands_on(self) -> OtlpExporter | None:
         """The exporter to hand on to, when a pipeline names it."""
@@ -271,6 +285,8 @@ class Collector:
 
     def _close(self) -> None:
         opened, self._opened = self._opened, []
+        if "price timer" in opened:
+            self._price_timer.stop()
         if "maintenance" in opened:
             self.maintenance.stop()
         if "loop" in opened:

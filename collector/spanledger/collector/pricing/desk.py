@@ -76,11 +76,19 @@ class PriceDesk:
 
     def rerate(self, over: Range, *, who: str, note: str = "", post: bool = False) -> Rerating:
         """What pricing a range anew changes; with `post` it is done: adjustments in one commit, counters, audit."""
+        reason = f"re-rated by {who}" + (f": {note}" if note else "")
+        return self._rerate(over, who=who, note=note, reason=reason, post=post, reversed_only=False)
+
+    def take_back(self) -> Rerating:
+        """Post the negative of what adjustments left behind of calls that turned out to be none, whenever they were made."""
+        note = "adjustments are taken back"
+        return self._rerate(_EVER, who="spanledger", note=note, reason=note, post=True, reversed_only=True)
+
+    def _rerate(self, over: Range, *, who: str, note: str, reason: str, post: bool, reversed_only: bool) -> Rerating:
         # Two at a time would both find the same difference and post it twice.
         with _ONE_AT_A_TIME:
             with self.read() as connection:
-                reason = f"re-rated by {who}" + (f": {note}" if note else "")
-                found = rerate(connection, self.prices, over, now=self._clock(), reason=reason)
+                found = rerate(connection, self.prices, over, now=self._clock(), reason=reason, reversed_only=reversed_only)
             if post and found.changed:
                 row = asdict(over) | {
                     "at": self._clock(), "who": who, "note": note, "calls": found.calls, "changed": found.changed,
@@ -107,3 +115,4 @@ class PriceDesk:
 
 
 _ONE_AT_A_TIME = threading.Lock()
+_EVER = Range(since=datetime(2000, 1, 1, tzinfo=UTC), until=datetime(2200, 1, 1, tzinfo=UTC))

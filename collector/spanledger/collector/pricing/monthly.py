@@ -1,7 +1,8 @@
 """Fixed monthly costs (provisioned capacity, commitments) as entries of the ledger: a share for every day.
 
 The shares of a month sum to its amount to the last digit. What is due is what the rules say less what was posted, so
-that posting twice posts nothing, and a corrected rule corrects the days before.
+that posting twice posts nothing, and a corrected rule corrects the days before. An entry's id follows from the rule, the
+day and how many came before it.
 """
 
 import hashlib
@@ -36,21 +37,21 @@ def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: dateti
     for row in rules.monthly():
         root = rules.history(row["id"])[-1]["id"]
         for day, share in _shares(row, now):
-            before = wanted.get((root, day), (Decimal(0), row))[0]
-            wanted[root, day] = before + share, row
+            so_far = wanted.get((root, day), (Decimal(0), row))[0]
+            wanted[root, day] = so_far + share, row
     posted = {
-        (one["rule"].removeprefix("monthly:"), one["day"]): one["cost_usd"]
+        (one["rule"].removeprefix("monthly:"), one["day"]): (one["cost_usd"], one["entries"])
         for one in rows(connection, "monthly_posted", since=date(2000, 1, 1))
     }
-    entries = [
-        _entry(root, day, share - posted.get((root, day), Decimal(0)), row, now)
-        for (root, day), (share, row) in sorted(wanted.items(), key=lambda one: one[0])
-    ]
+    entries: list[dict[str, Any]] = []
+    for (root, day), (share, rule) in sorted(wanted.items(), key=lambda one: one[0]):
+        before, number = posted.get((root, day), (Decimal(0), 0))
+        entries.append(_entry(root, day, number, share - before, rule, now))
     # A rule that is gone, or that ends earlier now: what was posted for its days is taken back.
     known = {row["id"]: row for row in _ever(rules)}
     entries += [
-        _entry(root, day, -amount, known[root], now)
-        for (root, day), amount in posted.items()
+        _entry(root, day, number, -amount, known[root], now)
+        for (root, day), (amount, number) in posted.items()
         if (root, day) not in wanted and root in known
     ]
     return pl.DataFrame([entry for entry in entries if entry["cost_usd"]], schema=_SCHEMA)
@@ -74,11 +75,11 @@ def _shares(row: Mapping[str, Any], now: datetime) -> Iterator[tuple[date, Decim
         day += timedelta(days=1)
 
 
-def _entry(root: str, day: date, amount: Decimal, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _entry(root: str, day: date, number: int, amount: Decimal, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     kind, value = scope_of(row["scope"])
     tag = [{"key": value.partition("=")[0], "value": value.partition("=")[2]}] if kind == "tag" else []
     return {
-        "entry_id": hashlib.blake2b(f"monthly {root} {day} {now.timestamp()}".encode(), digest_size=16).hexdigest(),
+        "entry_id": hashlib.blake2b(f"monthly {root} {day} {number}".encode(), digest_size=16).hexdigest(),
         "kind": "adjustment",
         "reason": f"fixed monthly cost: {row['note'] or root}",
         "rule": f"monthly:{root}",

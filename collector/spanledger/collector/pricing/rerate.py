@@ -81,12 +81,17 @@ class Rerating:
         return self.new_usd - self.old_usd
 
 
-def rerate(connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *, now: datetime, reason: str) -> Rerating:
-    """Price the calls of a range by `prices` and find what differs, day by day, so that memory stays bounded."""
+def rerate(
+    connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *, now: datetime, reason: str, reversed_only: bool = False
+) -> Rerating:
+    """Price the calls of a range by `prices` and find what differs, day by day, so that memory stays bounded.
+
+    With `reversed_only` nothing is priced: what is found is the adjustments that calls left behind which were reversed.
+    """
     calls, old, new = 0, Decimal(0), Decimal(0)
     lines: list[pl.DataFrame] = []
     adjustments: list[pl.DataFrame] = []
-    for day in _days(connection, over):
+    for day in () if reversed_only else _days(connection, over):
         was = frame(
             connection, "to_rerate", day=day, since=over.since, until=over.until, provider=over.provider, model=over.model,
             tenant=over.tenant, unpriced_only=over.unpriced_only,
