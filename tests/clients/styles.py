@@ -105,7 +105,9 @@ def told(result: Any) -> Any:
     """All of a result as plain values; what differs from request to request (numbers, times) is made the same."""
     if isinstance(result, str):
         return re.sub(_NUMBERED, "N", result)
-    if result is None or isinstance(result, int | float | bool | bytes):
+    if isinstance(result, bytes):
+        return re.sub(rb"\d{8,}", b"N", result)
+    if result is None or isinstance(result, int | float | bool):
         return result
     if isinstance(result, Mapping):
         return {str(key): told(value) for key, value in result.items() if str(key).lower() not in _VARYING}

@@ -23,15 +23,14 @@ LARGEST = 32 * 1024 * 1024
 def event_of(headers: Mapping[str, Any], payload: bytes) -> dict[str, Any] | None:
     """One message as the SDK spells it: `{"metadata": {…}}`; an exception is `{"error": its name}`.
 
-    What a model streams inside `chunk` is given as the JSON it is, and only its end is looked at: that is where the
-    meters are.
+    What a model streams inside `chunk` is given as the JSON it is where it says what was used, and as None elsewhere.
     """
     if headers.get(":message-type") in ("exception", "error"):
         return {"error": str(headers.get(":exception-type") or headers.get(":error-code") or "error")}
     kind = headers.get(":event-type")
     if kind == "chunk":
         inner = base64.b64decode(json.loads(payload).get("bytes") or "")
-        document = json.loads(inner) if b"amazon-bedrock-invocationMetrics" in inner else None
+        document = json.loads(inner) if b"usage" in inner or b"amazon-bedrock-invocationMetrics" in inner else None
         return {"chunk": document if isinstance(document, dict) else None}
     if kind == "contentBlockDelta":
         return _DELTA

@@ -1,4 +1,4 @@
-"""Anthropic's wire format: messages, plain and streamed, and token counting."""
+"""Anthropic's wire format: messages, plain and streamed, there and on Vertex AI, and token counting."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,28 +18,44 @@ _ERRORS = {
 
 
 def answer(request: Request) -> Answer | None:
-    """Messages under any prefix."""
+    """Messages under any prefix; on Vertex AI the model stands in the path."""
     named = {"request-id": f"req_{request.number:08d}", "anthropic-organization-id": "org-stand-in"}
     if request.method == "POST" and request.path.endswith("/v1/messages/count_tokens"):
         return answer_json({"input_tokens": usage_of(request.body).input}, headers=named)
     if request.method == "GET" and "/v1/messages/batches/" in request.path:
         return _batch(request)
-    if request.method != "POST" or not request.path.endswith("/v1/messages"):
+    model = _model(request)
+    if request.method != "POST" or model is None:
         return None
-    if status := failing_status(request.model):
+    if status := failing_status(model):
         return answer_json(error(status), status, named)
     usage = usage_of(request.body)
-    message = {
-        "id": f"msg_{request.number:08d}",
-        "type": "message",
-        "role": "assistant",
-        "model": request.model,
-        "stop_sequence": None,
-    }
     if request.body.get("stream"):
-        return answer_events(_events(request.model, message, usage), named, cut=request.model == "cut-stream")
-    content = [{"type": "text", "text": "".join(words(usage.output - usage.reasoning))}]
-    return answer_json({**message, "content": content, "stop_reason": "end_turn", "usage": messages_usage(usage)}, headers=named)
+        events = (event(document, document["type"]) for document in message_events(model, request.number, usage))
+        return answer_events(events, named, cut=model == "cut-stream")
+    return answer_json(whole_message(model, request.number, usage, request.body), headers=named)
+
+
+def _model(request: Request) -> str | None:
+    if request.path.endswith("/v1/messages"):
+        return request.model
+    _, there, called = request.path.rpartition("/publishers/anthropic/models/")
+    model, _, method = called.rpartition(":")
+    return model if there and method in ("rawPredict", "streamRawPredict") else None
+
+
+def _head(model: str, number: int) -> dict[str, Any]:
+    return {"id": f"msg_{number:08d}", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
+
+
+def whole_message(model: str, number: int, usage: StandInUsage, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of text. One that is offered tools calls the first of them, until it is told a tool's result."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": "".join(words(usage.output - usage.reasoning))}]
+    reason = "end_turn"
+    if body.get("tools") and "tool_result" not in json.dumps(body.get("messages")):
+        content.append({"type": "tool_use", "id": f"toolu_{number:08d}", "name": body["tools"][0]["name"], "input": {}})
+        reason = "tool_use"
+    return {**_head(model, number), "content": content, "stop_reason": reason, "usage": messages_usage(usage)}
 
 
 def error(status: int) -> dict[str, Any]:
@@ -66,25 +82,23 @@ def messages_usage(usage: StandInUsage, output: int | None = None) -> dict[str, 
     }
 
 
-def _events(model: str, message: Mapping[str, Any], usage: StandInUsage) -> Iterator[bytes]:
-    def named(document: dict[str, Any]) -> bytes:
-        return event(document, document["type"])
-
-    start = {**message, "content": [], "stop_reason": None, "usage": messages_usage(usage, output=1)}
-    yield named({"type": "message_start", "message": start})
-    yield named({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
-    yield named({"type": "ping"})
+def message_events(model: str, number: int, usage: StandInUsage) -> Iterator[dict[str, Any]]:
+    """The same message, of text only, as events."""
+    start = {**_head(model, number), "content": [], "stop_reason": None, "usage": messages_usage(usage, output=1)}
+    yield {"type": "message_start", "message": start}
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    yield {"type": "ping"}
     for place, piece in enumerate(words(usage.output - usage.reasoning)):
         if place == 3 and model == "error-stream":
-            yield named(error(529))
+            yield error(529)
             return
         if place == 3 and model == "cut-stream":
             return
-        yield named({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})
-    yield named({"type": "content_block_stop", "index": 0})
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+    yield {"type": "content_block_stop", "index": 0}
     ended = {"stop_reason": "end_turn", "stop_sequence": None}
-    yield named({"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage.output}})
-    yield named({"type": "message_stop"})
+    yield {"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage.output}}
+    yield {"type": "message_stop"}
 
 
 def _batch(request: Request) -> Answer:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from spanledger.cli.provider_stand_in.anthropic_wire import message_events, whole_message
 from spanledger.cli.provider_stand_in.aws_events import event, exception
 from spanledger.cli.provider_stand_in.usage import StandInUsage, usage_of
 from spanledger.cli.provider_stand_in.wire import Answer, Request, answer_json, failing_status, words
@@ -34,10 +35,10 @@ def answer(request: Request) -> Answer | None:
     if operation == "converse-stream":
         return _streamed(_converse_events(model, usage), named, cut=model == "cut-stream")
     if operation == "invoke":
-        return answer_json(_invoked(model, usage), headers={**named, **_headers(usage)})
+        return answer_json(_invoked(model, usage, request), headers={**named, **_headers(usage)})
     if operation == "invoke-with-response-stream":
         kept = {**named, "x-amzn-bedrock-content-type": "application/json"}
-        return _streamed(_invoke_events(model, usage), kept, cut=model == "cut-stream")
+        return _streamed(_invoke_events(model, usage, request), kept, cut=model == "cut-stream")
     return None
 
 
@@ -96,23 +97,24 @@ def _headers(usage: StandInUsage) -> dict[str, str]:
     return {**told, "x-amzn-bedrock-invocation-latency": "12"}
 
 
-def _invoked(model: str, usage: StandInUsage) -> dict[str, Any]:
+def _invoked(model: str, usage: StandInUsage, request: Request) -> dict[str, Any]:
     if "embed" in model:
         return {"embedding": [0.5, 0.25], "inputTextTokenCount": usage.input}
-    return {"type": "message", "content": [{"type": "text", "text": "".join(words(usage.output))}], "stop_reason": "end_turn"}
+    return whole_message(model, request.number, usage, request.body)
 
 
-def _invoke_events(model: str, usage: StandInUsage) -> Iterator[bytes]:
+def _invoke_events(model: str, usage: StandInUsage, request: Request) -> Iterator[bytes]:
     def chunk(document: dict[str, Any]) -> bytes:
         return event("chunk", {"bytes": base64.b64encode(json.dumps(document).encode()).decode(), "p": "abcdefgh"})
 
-    for place, piece in enumerate(words(usage.output)):
-        if place == 3 and model == "error-stream":
+    for document in message_events(model, request.number, usage):
+        if document["type"] == "error":
             yield exception("modelStreamErrorException", {"message": "The stand-in was asked to.", "originalStatusCode": 500})
             return
-        if place == 3 and model == "cut-stream":
-            return
-        yield chunk({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})
+        if document["type"] != "message_stop":
+            yield chunk(document)
+    if model == "cut-stream":
+        return
     metrics = {
         "inputTokenCount": usage.input - usage.cache_read - usage.cache_write,
         "outputTokenCount": usage.output,

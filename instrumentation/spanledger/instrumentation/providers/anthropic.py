@@ -1,6 +1,7 @@
 """Anthropic: messages, on its own API and on the clouds that its SDK has clients for."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer, Asked, Operation
@@ -81,6 +82,12 @@ def read_message(message: Any, answer: Answer) -> None:
 
 def read_event(event: Any, answer: Answer) -> None:
     said = view(event)
+    if "chunk" in said:
+        # Bedrock's own framing, where the application reads the bytes.
+        answer.pieces += 1
+        if said["chunk"] is not None:
+            read_event(said["chunk"], answer)
+        return
     kind = said.get("type")
     if kind == "content_block_delta":
         delta = view(said.get("delta"))
@@ -103,6 +110,8 @@ def read_event(event: Any, answer: Answer) -> None:
             answer.finished = True
     elif kind == "message_stop":
         answer.finished = True
+    elif kind is None and isinstance(said.get("error"), str):
+        answer.error = said["error"]
     elif kind == "error":
         answer.error = str(field(field(event, "error"), "type") or "error")
 
@@ -123,9 +132,21 @@ def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
         attributes["gen_ai.request.reasoning.level"] = effort
 
 
+#: Who is paid, by a word in the client's class; newer ones say it themselves, but for Foundry's.
+_CLOUDS = (("Bedrock", "aws.bedrock"), ("Vertex", "gcp.vertex_ai"), ("Foundry", "azure.ai.inference"))
+
+
 def _default(client: Any) -> str:
-    # Clients for Bedrock, Vertex … say it themselves.
-    return getattr(client, "_gen_ai_provider_name", "anthropic")
+    return _paid(type(client))
+
+
+@lru_cache(maxsize=256)
+def _paid(kind: type) -> str:
+    names = " ".join(one.__name__ for one in kind.__mro__)
+    for word, provider in _CLOUDS:
+        if word in names:
+            return provider
+    return str(getattr(kind, "_gen_ai_provider_name", "anthropic"))
 
 
 def _read_result(line: Any, answer: Answer) -> None:
