@@ -35,6 +35,9 @@ PROVIDERS: dict[str, str] = {
 }  # fmt: skip
 
 _ROUTING = re.compile(r":(?:online|nitro|floor|exacto|extended)$")
+#: xAI's words for a stage and a way of answering, which its price list leaves out; both ways cost the same.
+_XAI_BETA = re.compile(r"-beta(?=-|$)")
+_XAI_REASONING = re.compile(r"-(?:non-)?reasoning(?:-latest)?$")
 _PATHS = (
     re.compile(r"^(?:projects/[^/]+/)?(?:locations/[^/]+/)?publishers/[^/]+/models/"),
     re.compile(r"^(?:models|tunedmodels|model|foundation-model)/"),
@@ -92,6 +95,11 @@ def _plainer(provider: str, name: str) -> Iterator[str]:
         routed = _ROUTING.sub("", lowered)
         if routed != lowered:
             yield routed
+    if provider == "x-ai":
+        released = _XAI_BETA.sub("", lowered)
+        for plain in (released, _XAI_REASONING.sub("", lowered), _XAI_REASONING.sub("", released)):
+            if plain != lowered and plain != "grok":
+                yield plain
     if provider == "azure":
         for region in ("eu/", "us/", "global/", "global-standard/"):
             if lowered.startswith(region):
