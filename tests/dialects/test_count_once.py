@@ -13,7 +13,9 @@ from spanledger.collector import evidence_files
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import decode
 from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
+from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
 from tests.dialects.bodies import NOW, body, received
@@ -272,6 +274,52 @@ def test_a_wrapper_that_comes_when_memory_has_let_go_of_its_call_is_found_in_the
     assert late.filter(pl.col("kind") == "call")["tenant"].to_list() == ["acme"]
     again = take(10, chat(id="i", parent="o", start=10, end=90, attributes={"gen_ai.response.id": "resp-inner-0001"}))
     assert again.is_empty()
+
+
+def _log(parent: str) -> Received:
+    """A log record about a call, without ids of its own, written inside a span."""
+    record = {
+        "timeUnixNano": str(int(NOW.timestamp() * 1e9) - 3_599_000_000_000),
+        "traceId": hexed("trace", 16),
+        "spanId": hexed("trace" + parent, 8),
+        "eventName": "gen_ai.client.inference.operation.details",
+        "attributes": attributes({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o-mini",
+                                  "gen_ai.usage.input_tokens": 500, "gen_ai.usage.output_tokens": 50}),
+    }  # fmt: skip
+    resource = {"attributes": attributes({"service.name": "app"})}
+    return received({"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": {}, "logRecords": [record]}]}]}, "logs")
+
+
+@pytest.mark.parametrize("signal", ["span", "log"])
+@pytest.mark.parametrize("learned", [False, True])
+def test_what_is_delivered_again_when_memory_has_let_go_of_it_is_not_counted_again(
+    signal: str, learned: bool, tmp_path: Path
+) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    counter = CountOnce(Counting(rows=4), older=LedgerEvidence(str(tmp_path / "entries")))
+
+    def take(mark: int, *bodies: Received) -> pl.DataFrame:
+        entries = _priced(counter.count(recognise(decode(list(bodies))), now=NOW + timedelta(seconds=mark), mark=mark))
+        if entries.height:
+            ledger.post(conform(entries), mark)
+        counter.posted(mark, entries)
+        return entries
+
+    call = body_of(chat(500, 50, id="i", parent="o", start=10, end=90)) if signal == "span" else _log("o")
+    assert take(1, call)["calls"].to_list() == [1]
+    if learned:
+        # The agent's span comes later: the call is posted anew, under a second id.
+        agent = Span(id="o", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"})
+        assert sorted(take(2, body_of(agent))["kind"]) == ["call", "reversal"]
+    for again in (20, 30):
+        take(again, body_of(*(chat(again * 100 + n, 7, trace=f"{again}-{n}", id="x") for n in range(12))))
+        assert take(again + 7, call).is_empty()
+        # Whatever else comes of its trace makes what the ledger knew of it be looked at once more.
+        tool = Span(id=f"t{again}", parent="o", attributes={"gen_ai.operation.name": "execute_tool"})
+        assert take(again + 8, body_of(tool)).is_empty()
+    with connect(tmp_path / "entries") as connection:
+        found = connection.execute("select sum(calls), max(agent) from entries where input_tokens in (500, -500)").fetchone()
+    assert found == (1, "planner" if learned else None)
 
 
 def test_files_of_evidence_are_merged_and_a_broken_one_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,10 @@ class CountOnce:
     def count(self, evidence: pl.DataFrame, *, now: datetime, mark: int = 0) -> pl.DataFrame:
         """Entries without money for this evidence: calls, duplicates and reversals; `now` is when they are recorded."""
         arrived = moment(now)
-        new = self._memory.add(as_kept(evidence, KEPT).with_columns(pl.lit(arrived).alias("arrived")))
+        kept = as_kept(evidence, KEPT).with_columns(pl.lit(arrived).alias("arrived"))
+        # First of all, so that what is delivered again is known from the ledger as what became of it.
+        self._recall(kept, now)
+        new = self._memory.add(kept)
         if not len(new):
             return pl.DataFrame(schema=COLUMNS)
         came = self._memory.evidence[new]
@@ -96,7 +99,9 @@ class CountOnce:
         ids = self._waiting.filter(pl.col("arrived") <= ripe)["entry_id"]
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
         rows = self._memory.rows_of(ids)
-        entries = self._entries(rows[rows >= 0], now)
+        rows = rows[rows >= 0]
+        self._recall(self._memory.evidence[rows], now)
+        entries = self._entries(rows, now)
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
             known = self._older.entries(entries["entry_id"]).select("entry_id")
@@ -120,7 +125,6 @@ class CountOnce:
         """Postings with `row`, the record they are posted for."""
         if not len(new):
             return pl.DataFrame(schema={**POSTING, "row": pl.Int64})
-        self._recall(new, now)
         rows = self._memory.touched(new, fingerprint=self._counting.fingerprint)
         memory = self._memory
         evidence = self._with_heard(memory.evidence[rows])
@@ -170,7 +174,7 @@ class CountOnce:
         ]
         return joined.with_columns(given).select(entries.columns)
 
-    def _recall(self, new: Rows, now: datetime) -> None:
+    def _recall(self, evidence: pl.DataFrame, now: datetime) -> None:
         """Put back into memory what the ledger knows of records that may have begun before memory does.
 
         Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran.
@@ -178,15 +182,15 @@ class CountOnce:
         horizon = self._memory.horizon
         if self._older is None or horizon is None:
             return
-        late = self._memory.evidence[new].filter((pl.col("role") != "link") & (pl.col("started") < horizon + _SKEW_MICROS))
+        late = evidence.filter((pl.col("role") != "link") & (pl.col("started") < horizon + _SKEW_MICROS))
         if not late.height:
             return
         found = self._older.find(late, since=now - self._counting.remember, horizon=horizon)
         if not found.height:
             return
-        evidence, posted, past = recalled(found, late)
+        described, posted, past = recalled(found, late)
         before = self._memory.evidence.height
-        self._memory.add(evidence)
+        self._memory.add(described)
         for entries in (past, posted):
             # Records that were here already are known with what was posted for them.
             rows = self._memory.rows_of(entries["base_id"])

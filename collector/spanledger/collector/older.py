@@ -21,6 +21,8 @@ from spanledger.ledger.frame import COLUMNS, frame_of
 #: How long before a record another one that contains it may have begun.
 LONGEST_CALL = timedelta(hours=6)
 _SLACK = timedelta(minutes=5)
+#: No call was seen to be posted anew as often as this.
+_MOST_POSTINGS = 17
 
 
 class LedgerEvidence:
@@ -72,14 +74,27 @@ def recalled(entries: pl.DataFrame, late: pl.DataFrame) -> tuple[pl.DataFrame, p
     told = entries.filter(pl.col("kind").is_in(["call", "duplicate"])).unique("entry_id")
     whole = (pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null()
     of_span = identity.of_spans(told["trace_id"].fill_null(""), told["span_id"].fill_null(""))
-    told = told.with_columns(pl.when(whole).then(of_span).otherwise("entry_id").alias("base_id"))
+    told = told.with_columns(pl.when(whole).then(of_span).otherwise(_first_ids(told["entry_id"])).alias("base_id"))
     stands = told["entry_id"].is_in(undone["entry_id"].implode()).not_() & (told["kind"] == "call")
     past = as_kept(told.filter(~stands), WRITTEN).with_columns(pl.lit("duplicate").alias("kind"))
     return _as_evidence(told, late), as_kept(told.filter(stands), WRITTEN), past
 
 
+def _first_ids(entry_ids: pl.Series) -> pl.Series:
+    """For each entry the id under which its record was posted first, which is the record's own, where that is among them."""
+    counts = (pl.repeat(times, len(entry_ids), dtype=pl.Int64, eager=True) for times in range(1, _MOST_POSTINGS))
+    again = pl.concat(
+        pl.DataFrame({"entry_id": identity.derived(entry_ids, "call", times), "first": entry_ids}) for times in counts
+    )
+    entries = pl.DataFrame({"entry_id": entry_ids})
+    found = entries.join(again.unique("entry_id"), on="entry_id", how="left", maintain_order="left")
+    return found.select(pl.coalesce("first", "entry_id").alias("first"))["first"]
+
+
 def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
-    rows = told.sort("kind", "recorded_at").unique("base_id", keep="first", maintain_order=True)
+    # What was posted last says most: an earlier posting of the same record lacks what was learned later.
+    ordered = told.sort("kind", "recorded_at", "entry_id", descending=[False, True, False])
+    rows = ordered.unique("base_id", keep="first", maintain_order=True)
     duplicate = pl.col("kind") == "duplicate"
     ranks = {(d.name, signal): rank for d in DIALECTS for rank, signal in enumerate(d.authority)}
     rank = pl.Series("rank", [ranks.get(pair, 9) for pair in rows.select("dialect", "signal").iter_rows()], dtype=pl.Int64)
