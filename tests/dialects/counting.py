@@ -1,7 +1,9 @@
 """Runs bodies through decode, recognise and count once, and compares what comes out with what was really charged."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +14,56 @@ from spanledger.collector.decode import decode
 from spanledger.collector.names import bare_model
 from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
+from spanledger.ledger.frame import COLUMNS
+from spanledger.prices import Prices
 from tests.dialects.bodies import INDEX, NOW, signal_of
 
 COUNTS = (
     "calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens",
-    "cache_write_1h_tokens", "reasoning_tokens", "reported_cost_usd",
+    "cache_write_1h_tokens", "reasoning_tokens", "reported_cost_usd", "cost_usd",
 )  # fmt: skip
 BY = ("provider", "model", "operation", "tenant", "user", "agent", "session", "outcome", "granularity")
+
+
+@dataclass
+class Posted:
+    """What a ledger would give back: all entries that were posted."""
+
+    frames: list[pl.DataFrame] = field(default_factory=list)
+
+    def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
+        return pl.DataFrame(schema=COLUMNS)
+
+    def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
+        return pl.concat(self.frames).filter(pl.col("entry_id").is_in(entry_ids.implode()))
+
+
+@cache
+def prices() -> Prices:
+    """The prices that are installed."""
+    return Prices()
 
 
 def entries_of(
     batches: Sequence[Sequence[Received]], *, folder: Path | None = None, counting: Counting | None = None
 ) -> pl.DataFrame:
-    """All entries of these batches, one after the other, and of what is due long after; with a folder, restarted each time."""
-    counter = CountOnce(counting, folder=folder)
-    found = []
-    for mark, batch in enumerate(batches, start=1):
+    """All entries of these batches with their cost, and of what is due long after; with a folder, restarted each time."""
+    return counted([recognise(decode(batch)) for batch in batches], folder=folder, counting=counting)
+
+
+def counted(evidence: Sequence[pl.DataFrame], *, folder: Path | None = None, counting: Counting | None = None) -> pl.DataFrame:
+    """The same for batches that were recognised already."""
+    ledger = Posted()
+    counter = CountOnce(counting, folder=folder, older=ledger)
+    for mark, batch in enumerate(evidence, start=1):
         if folder is not None:
-            counter = CountOnce(counting, folder=folder, mark=mark - 1)
-        entries = counter.count(recognise(decode(batch)), now=NOW + timedelta(seconds=mark), mark=mark)
+            counter = CountOnce(counting, folder=folder, mark=mark - 1, older=ledger)
+        entries = counter.count(batch, now=NOW + timedelta(seconds=mark), mark=mark)
+        entries = prices().price(entries) if entries.height else entries
+        ledger.frames.append(entries)
         counter.posted(mark, entries)
-        found.append(entries)
-    found.append(counter.due(now=NOW + timedelta(hours=12)))
-    return pl.concat(found)
+    ledger.frames.append(prices().price(counter.due(now=NOW + timedelta(hours=12))))
+    return pl.concat(ledger.frames)
 
 
 def sums(entries: pl.DataFrame) -> pl.DataFrame:
@@ -69,18 +98,54 @@ def charged(files: Sequence[str]) -> list[tuple[dict[str, Any], list[str]]]:
 def differences(entries: pl.DataFrame, expected: Sequence[tuple[dict[str, Any], list[str]]]) -> list[str]:
     """What of the expected calls is missing, and what stands that nobody was charged for."""
     calls = standing(entries)
-    wrong = []
+    wrong, pairs = [], []
     for call, lost in expected:
         if "ALL usage" in " ".join(lost) or (call["status"] == "error" and "the failed call" in " ".join(lost)):
             continue
         fitting = [c for c in calls if fits(c, call, lost)]
         if fitting:
-            calls.remove(max(fitting, key=lambda c: sum(c[f] or 0 for f in _FIELDS)))
+            best = max(fitting, key=lambda c: sum(c[f] or 0 for f in _FIELDS))
+            calls.remove(best)
+            pairs.append((best, call))
         else:
             wrong.append(f"missing: {call}")
-    return wrong + [f"not charged: {c['dialect']} {c['model']} {[c[f] for f in _FIELDS]}" for c in calls]
+    wrong += [f"not charged: {c['dialect']} {c['model']} {[c[f] for f in _FIELDS]}" for c in calls]
+    return wrong + _wrong_costs(pairs)
 
 
+def _wrong_costs(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Calls that cost something else than what they were charged for, where their emitter says all that its price is made of."""
+    pairs = [(found, call) for found, call in pairs if found["model"] and all((found[f] or 0) == call[f] for f in _PRICED)]
+    if not pairs:
+        return []
+    # For how long a provider keeps what it cached is no part of the index: 60 of the 100 for five minutes, 40 for an hour.
+    wrong = [
+        f"lifetimes of {found['dialect']}: {found['cache_write_5m_tokens']}, {found['cache_write_1h_tokens']}"
+        for found, _ in pairs
+        if (found["cache_write_5m_tokens"] or 0, found["cache_write_1h_tokens"] or 0) not in ((60, 40), (0, 0))
+    ]
+    due = [
+        {
+            **found, **{f: call[f] for f in _FIELDS}, "provider": _PAID.get(call["provider"], call["provider"]),
+            "model": call["model"], "requested_model": None, "service_tier": None, "region": None, "flags": [], "tags": [],
+        }
+        for found, call in pairs
+    ]  # fmt: skip
+    have, want = (
+        prices().price(pl.DataFrame(rows, schema=COLUMNS)).select("cost_usd", "cost_state").rows()
+        for rows in ([found for found, _ in pairs], due)
+    )
+    return wrong + [
+        f"costs {was} instead of {charged}: {found['dialect']} {found['provider']} {found['model']}"
+        for (found, call), was, charged in zip(pairs, have, want, strict=True)
+        if was != charged or (charged[1] == "unpriced" and call["provider"] != "cursor")
+    ]
+
+
+#: Providers of the index that the ledger has other names for.
+_PAID = {"google": "gcp.gemini"}
+#: What a price is made of: reasoning is a part of the output and costs what the output does.
+_PRICED = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 _FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 
 
