@@ -5,7 +5,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 #: Span attribute of each dimension.
 DIMENSIONS = {
@@ -143,7 +143,7 @@ class attribute:
                 with self:
                     return function(*args, **kwargs)
 
-        return wrapped  # type: ignore[no-any-return]
+        return cast(F, wrapped)
 
 
 NOBODY: Mapping[str, str] = MappingProxyType({})

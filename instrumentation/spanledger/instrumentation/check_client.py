@@ -53,7 +53,8 @@ class CheckClient:
         if connection.sock is not None:
             connection.sock.settimeout(connection.timeout)
         connection.request(method, self._prefix + path, body, self._headers)
-        connection.sock.settimeout(max(0.001, deadline - monotonic()))
+        if connection.sock is not None:
+            connection.sock.settimeout(max(0.001, deadline - monotonic()))
         response = connection.getresponse()
         content = response.read()
         if not response.will_close:

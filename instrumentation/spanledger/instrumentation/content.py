@@ -78,7 +78,7 @@ def _parts(content: Any) -> list[dict[str, Any]]:
 
 
 def _call(call: Any) -> dict[str, Any]:
-    function = call.get("function") or {} if isinstance(call, Mapping) else {}
+    function: Mapping[str, Any] = call.get("function") or {} if isinstance(call, Mapping) else {}
     return {"type": "tool_call", "name": function.get("name"), "arguments": function.get("arguments")}
 
 

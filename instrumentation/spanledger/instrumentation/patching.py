@@ -71,7 +71,7 @@ class Finder:
     def _patch_after(self, spec: ModuleSpec) -> None:
         loader = spec.loader
         execute = getattr(loader, "exec_module", None)
-        if execute is None:
+        if loader is None or execute is None:
             return
 
         def exec_module(module: ModuleType) -> None:
@@ -80,7 +80,7 @@ class Finder:
 
         try:
             # On this loader only, so that its class, `get_source` and resources stay as they are.
-            loader.exec_module = exec_module  # type: ignore[union-attr,method-assign]
+            loader.exec_module = exec_module  # type: ignore[method-assign]
         except AttributeError:
             logger.debug("cannot wait for %s to be imported; its calls are not metered", spec.name)
 
