@@ -168,6 +168,8 @@ reratings = sa.Table(
     sa.Column("old_usd", Exact, nullable=False),
     sa.Column("new_usd", Exact, nullable=False),
     sa.Column("revision", sa.Text, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, server_default="posted", comment="begun, posted or not posted"),
+    sa.Column("begun_in", sa.Text, comment="host and data folder of the collector that began it"),
 )
 
 #: Name → table: what `connect()` shows to SQL beside the ledger. Keep it last.

@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from spanledger.collector.pricing.books import PriceBooks
+from spanledger.collector.pricing.intents import Intents
 from spanledger.collector.pricing.monthly import due
 from spanledger.collector.pricing.rerate import Range, Rerating, rerate
 from spanledger.collector.pricing.rules import PriceRules, Row
 from spanledger.control import Control
-from spanledger.control.tables import reratings
 from spanledger.ledger.frame import conform
 from spanledger.prices import Prices
 from spanledger.prices.difference import Difference
@@ -42,6 +42,7 @@ class PriceDesk:
         self.control = control
         self.rules = PriceRules(control)
         self.books = PriceBooks(control, data)
+        self._intents = Intents(control, data)
         self.prices = prices
         self.read = read
         self._post = post
@@ -87,17 +88,18 @@ class PriceDesk:
     def _rerate(self, over: Range, *, who: str, note: str, reason: str, post: bool, reversed_only: bool) -> Rerating:
         # Two at a time would both find the same difference and post it twice.
         with _ONE_AT_A_TIME:
+            now = self._clock()
             with self.read() as connection:
-                found = rerate(connection, self.prices, over, now=self._clock(), reason=reason, reversed_only=reversed_only)
+                if post:
+                    self._intents.settle(connection)
+                found = rerate(connection, self.prices, over, now=now, reason=reason, reversed_only=reversed_only)
             if post and found.changed:
                 row = asdict(over) | {
-                    "at": self._clock(), "who": who, "note": note, "calls": found.calls, "changed": found.changed,
+                    "at": now, "who": who, "note": note, "calls": found.calls, "changed": found.changed,
                     "old_usd": found.old_usd, "new_usd": found.new_usd, "revision": found.revision,
                 }  # fmt: skip
-                # Written first: a difference in the ledger that nobody answers for would be worse than a row too many.
-                with self.control.change(who=who, why=note or None) as change:
-                    change.insert(reratings, row)
-                self._post(conform(found.adjustments))
+                with self._intents.posting(row, who=who, why=note or None):
+                    self._post(conform(found.adjustments))
             return found
 
     def post_monthly(self) -> int:

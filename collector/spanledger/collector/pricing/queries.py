@@ -9,7 +9,9 @@ import polars as pl
 
 from spanledger.ledger.frame import frame_of
 
-Query = Literal["to_rerate", "days_with_calls", "unpriced", "reported", "known", "monthly_posted", "traffic", "orphans"]
+Query = Literal[
+    "to_rerate", "days_with_calls", "unpriced", "reported", "known", "monthly_posted", "traffic", "orphans", "rerated_at"
+]
 
 QUERIES: tuple[str, ...] = get_args(Query)
 
