@@ -16,18 +16,20 @@ class Answer:
 
     `finished` says that the answer is whole; a stream that ends without it was cut short. `error` is an error type
     that the stream told instead of raising it. `pieces` and `characters` are how much of the answer's text was heard.
-    `pending`: the answer is still being made, and its usage is told of later.
+    `pending`: the answer is still being made, and its usage is told of later. `beside`: what the provider asked models
+    for on its own account to make this answer, outside `usage` and charged as well; None for the model that answers.
     """
 
     __slots__ = (
-        "characters", "choices", "error", "extra", "finish_reasons", "finished", "heard", "id", "model", "pending", "pieces",
-        "usage",
+        "beside", "characters", "choices", "error", "extra", "finish_reasons", "finished", "heard", "id", "model", "pending",
+        "pieces", "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.model: str | None = None
         self.usage: Usage | None = None
+        self.beside: list[tuple[str | None, Usage]] | None = None
         self.finish_reasons: dict[int, str] | None = None
         self.choices = 1
         self.pending = False

@@ -26,8 +26,8 @@ class Call:
     """
 
     __slots__ = (
-        "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "reading", "recording", "span",
-        "started_at", "tracing",
+        "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "names", "reading", "recording",
+        "span", "started_at", "tracing",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +36,7 @@ class Call:
         self.tracing = tracing
         self.asked = asked
         self.hold = hold
+        self.names = names
         self.guard = guard
         self.answer = Answer()
         self.reading = False
@@ -98,9 +99,15 @@ class Call:
         cut_short = asked.streamed and not answer.finished and (self.first_at or failed is None)
         if failed is None and asked.operation.counts_tokens and not answer.pending and (answer.usage is None or cut_short):
             self._estimate(attributes)
+        if answer.beside:
+            for model, usage in answer.beside:
+                if model is None:
+                    answer.usage = usage if answer.usage is None else answer.usage.plus(usage)
         if self.hold is not None and self.guard is not None:
             self.guard.finish(self.hold, answer.usage, failed=failed is not None and answer.usage is None)
         seconds = (time.perf_counter_ns() - self.started_at) / 1e9
+        if answer.beside:
+            self._tell_beside(answer.beside)
         self.tracing.metrics.record(seconds, asked.attributes, answer.model, answer.usage, failed)
         if not self.recording:
             self.span.end()
@@ -132,6 +139,32 @@ class Call:
 
             self.span.set_status(Status(StatusCode.ERROR, failed))
         self.span.end()
+
+    def _tell_beside(self, beside: list[tuple[str | None, Usage]]) -> None:
+        """What other models were asked on the way has prices of its own: a call for each.
+
+        It stands beside this one: a call within a call is taken for a piece of it.
+        """
+        from opentelemetry import context, trace
+
+        asked, answer = self.asked, self.answer
+        others = [(model, usage) for model, usage in beside if model is not None]
+        served = {name: value for name, value in (answer.extra or {}).items() if ".response." in name}
+        above = getattr(self.span, "parent", None)
+        within = trace.NonRecordingSpan(above) if above is not None else trace.INVALID_SPAN
+        token = context.attach(trace.set_span_in_context(within, self.context))
+        try:
+            for number, (model, usage) in enumerate(others, start=1):
+                one = Asked(
+                    operation=asked.operation, provider=asked.provider, model=model, address=asked.address, port=asked.port
+                )  # fmt: skip
+                call = Call(self.tracing, one, self.names, None, None)
+                call.answer.id = f"{answer.id}/{number}" if answer.id else None
+                call.answer.model, call.answer.usage, call.answer.extra = model, usage, served
+                call.answer.finished = True
+                call.end()
+        finally:
+            context.detach(token)
 
     def _estimate(self, attributes: dict[str, Any]) -> None:
         """The provider said nothing, or not all, because it was not asked to or the application left: marked as a guess."""

@@ -1,7 +1,7 @@
 """What a call consumed, in OpenTelemetry's meaning, and the attributes that say so."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +24,14 @@ class Usage:
     output_audio: int | None = None
     input_image: int | None = None
     output_image: int | None = None
+
+    def plus(self, more: "Usage") -> "Usage":
+        """Both together; what only one of them says is as it says."""
+        sums: dict[str, int | None] = {}
+        for one in fields(self):
+            mine, other = getattr(self, one.name), getattr(more, one.name)
+            sums[one.name] = mine if other is None else (mine or 0) + other
+        return Usage(**sums)
 
     def put(self, attributes: dict[str, Any]) -> None:
         """Add the span attributes that say it; details are left out where they are zero."""

@@ -55,7 +55,12 @@ def whole_message(model: str, number: int, usage: StandInUsage, body: Mapping[st
     if body.get("tools") and "tool_result" not in json.dumps(body.get("messages")):
         content.append({"type": "tool_use", "id": f"toolu_{number:08d}", "name": body["tools"][0]["name"], "input": {}})
         reason = "tool_use"
-    return {**_head(model, number), "content": content, "stop_reason": reason, "usage": messages_usage(usage)}
+    return {
+        **_head(model, number),
+        "content": content,
+        "stop_reason": reason,
+        "usage": {**messages_usage(usage), **_iterations(model, usage)},
+    }
 
 
 def error(status: int) -> dict[str, Any]:
@@ -82,6 +87,20 @@ def messages_usage(usage: StandInUsage, output: int | None = None) -> dict[str, 
     }
 
 
+def _iterations(model: str, usage: StandInUsage) -> dict[str, Any]:
+    """What the numbers at the top leave out: models named `compacts-…` compact first, `advised-…` ask Opus once."""
+    if model.startswith("compacts-"):
+        beside = {"type": "compaction", **messages_usage(StandInUsage(input=70, output=30, cache_read=20))}
+    elif model.startswith("advised-"):
+        beside = {"type": "advisor_message", "model": "claude-opus-4-6", **messages_usage(StandInUsage(input=200, output=60))}
+    else:
+        return {}
+    beside.pop("service_tier")
+    answered = {"type": "message", **messages_usage(usage)}
+    answered.pop("service_tier")
+    return {"iterations": [beside, answered], "inference_geo": "us"}
+
+
 def message_events(model: str, number: int, usage: StandInUsage) -> Iterator[dict[str, Any]]:
     """The same message, of text only, as events."""
     start = {**_head(model, number), "content": [], "stop_reason": None, "usage": messages_usage(usage, output=1)}
@@ -97,7 +116,7 @@ def message_events(model: str, number: int, usage: StandInUsage) -> Iterator[dic
         yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
     yield {"type": "content_block_stop", "index": 0}
     ended = {"stop_reason": "end_turn", "stop_sequence": None}
-    yield {"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage.output}}
+    yield {"type": "message_delta", "delta": ended, "usage": {"output_tokens": usage.output, **_iterations(model, usage)}}
     yield {"type": "message_stop"}
 
 

@@ -1,7 +1,6 @@
 """Anthropic: messages, on its own API and on the clouds that its SDK has clients for."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer, Asked, Operation
@@ -40,8 +39,23 @@ def _usage(usage: Any, before: Usage | None = None) -> Usage:
 _NOTHING = Usage()
 
 
+def _beside(iterations: Any) -> list[tuple[str | None, Usage]]:
+    """What the numbers at the top leave out: a compaction by the same model, an advisor by another. Charged as well."""
+    found: list[tuple[str | None, Usage]] = []
+    for one in iterations:
+        kind = field(one, "type")
+        if kind == "compaction":
+            found.append((None, _usage(one)))
+        elif kind == "advisor_message" and isinstance(model := field(one, "model"), str):
+            found.append((model, _usage(one)))
+    return found
+
+
 def _use(usage: Any, answer: Answer) -> None:
     answer.usage = _usage(usage, answer.usage)
+    # A stream says it again and whole with each of its ends.
+    if isinstance(iterations := field(usage, "iterations"), list):
+        answer.beside = _beside(iterations)
     tier = field(usage, "service_tier")
     if tier:
         answer.say("anthropic.response.service_tier", tier)
@@ -136,17 +150,17 @@ def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
 _CLOUDS = (("Bedrock", "aws.bedrock"), ("Vertex", "gcp.vertex_ai"), ("Foundry", "azure.ai.inference"))
 
 
+#: Whom a class of clients pays.
+_paid: dict[type, str] = {}
+
+
 def _default(client: Any) -> str:
-    return _paid(type(client))
-
-
-@lru_cache(maxsize=256)
-def _paid(kind: type) -> str:
-    names = " ".join(one.__name__ for one in kind.__mro__)
-    for word, provider in _CLOUDS:
-        if word in names:
-            return provider
-    return str(getattr(kind, "_gen_ai_provider_name", "anthropic"))
+    kind = type(client)
+    if (known := _paid.get(kind)) is None:
+        names = " ".join(one.__name__ for one in kind.__mro__)
+        said = getattr(kind, "_gen_ai_provider_name", "anthropic")
+        known = _paid[kind] = next((provider for word, provider in _CLOUDS if word in names), said)
+    return known
 
 
 def _read_result(line: Any, answer: Answer) -> None:
