@@ -14,8 +14,9 @@ from spanledger.collector.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
+from tests.dialects.bodies import received
 from tests.dialects.counting import entries_of, standing
-from tests.dialects.spans import Span, body_of
+from tests.dialects.spans import Span, body_of, chat
 
 _CLAUDE = "claude-sonnet-4-5-20250929"
 _ADK_RESPONSE = json.dumps(
@@ -248,3 +249,27 @@ def test_a_whole_that_nobody_has_seen_is_flagged_and_one_without_cache_is_not() 
     plain = _of("anthropic", _CLAUDE, _usage(1000, 200, **{"gen_ai.usage.cache_read.input_tokens": 0}))
     (call,) = standing(entries_of([[body_of(Span(attributes=plain))]]))
     assert call["flags"] == []
+
+
+def test_labels_in_one_value_become_tags_and_dimensions() -> None:
+    metadata = '{"team": "red", "tier": 2, "tenant": "acme", "deep": {"a": 1}, "ls_provider": "openai", "beta": true}'
+    span = chat(attributes={"metadata": metadata, "tag.tags": ["urgent", "cost:centre-7"]})
+    (call,) = standing(entries_of([[body_of(span)]]))
+    assert {tag["key"]: tag["value"] for tag in call["tags"]} == {
+        "team": "red", "tier": "2", "tenant": "acme", "beta": "true", "urgent": "true", "cost": "centre-7",
+    }  # fmt: skip
+    assert call["tenant"] == "acme"
+
+
+@pytest.mark.parametrize("metadata", ["{", "[1", "[]", '"a"', "{" * 5000, '{"a": null, "": "b"}', "[" * 100_000])
+def test_metadata_that_is_no_object_disturbs_nothing(metadata: str) -> None:
+    (call,) = standing(entries_of([[body_of(chat(attributes={"metadata": metadata, "tag.tags": metadata}))]]))
+    assert (call["input_tokens"], [tag for tag in call["tags"] if tag["key"]]) == (1000, [])
+
+
+def test_a_map_as_an_attribute_leaves_the_others_readable() -> None:
+    request = json.loads(body_of(chat(attributes={"spanledger.tenant": "acme"})).body)
+    pairs = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"]
+    pairs.insert(0, {"key": "a.map", "value": {"kvlistValue": {"values": [{"key": "k", "value": {"intValue": "1"}}]}}})
+    (call,) = standing(entries_of([[received(request, "traces")]]))
+    assert (call["input_tokens"], call["tenant"]) == (1000, "acme")

@@ -13,6 +13,8 @@ TAGS: tuple[str, ...] = (
     r"langfuse\.trace\.metadata\.(.+)",
     r"traceloop\.association\.properties\.((?!langgraph|ls_|lc_|checkpoint).+)",
     r"metadata\.requester_metadata\.(.+)",
+    r"metadata:((?!langgraph|ls_|lc_|checkpoint).+)",
+    r"tag:(.+)",
 )
 
 

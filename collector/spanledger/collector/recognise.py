@@ -19,6 +19,7 @@ from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.embedded import cost_in
 from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
+from spanledger.collector.nested import opened
 from spanledger.collector.payee import paid
 from spanledger.collector.points import metric_records
 from spanledger.collector.usage import FLAGS, normalise
@@ -55,6 +56,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     attribution = attribution or Attribution()
     if telemetry.records.is_empty():
         return pl.DataFrame(schema=EVIDENCE)
+    telemetry = opened(telemetry)
     dialect, proved = dialects_of(telemetry)
     fields = read_fields(telemetry, dialect, attribution.table())
     records = telemetry.records.rename({"status": "span_status", "name": "given_name"})

@@ -166,17 +166,19 @@ ATTRIBUTION: Mapping[str, tuple[str, ...]] = {
         "spanledger.tenant", "tenant.id", "tenant", "organization.id", "litellm.team.id", "litellm.team.alias",
         "metadata.user_api_key_team_id", "metadata.user_api_key_team_alias", "metadata.user_api_key_org_id",
         "ai.telemetry.metadata.tenant", "langfuse.trace.metadata.tenant", "traceloop.association.properties.tenant",
-        "anthropic.organization.id", "cursor.team.id", "team",
+        "metadata:tenant", "metadata:tenant_id", "anthropic.organization.id", "cursor.team.id", "team",
     ),
     "project": (
         "spanledger.project", "project.id", "project", "langsmith.trace.session_name", "anthropic.workspace.id",
         "ai.telemetry.metadata.project", "langfuse.trace.metadata.project", "traceloop.association.properties.project",
+        "metadata:project",
     ),
     "user": (
         "spanledger.user", "user.id", "enduser.id", "user.email", "user.account_uuid", "llm.user", "gen_ai.request.user",
         "litellm.end_user.id", "metadata.user_api_key_user_id", "metadata.user_api_key_end_user_id",
         "ai.telemetry.metadata.userId",
         "traceloop.association.properties.user_id", "langsmith.metadata.user_id", "mlflow.trace.user", "cursor.user.id",
+        "metadata:user_id",
     ),
     "agent": (
         "spanledger.agent", "gen_ai.agent.name", "agent.name", "gen_ai.agent.id", "ai.telemetry.functionId",
