@@ -124,7 +124,12 @@ def _batches(bodies: list[bytes], at_once: int) -> dict[str, float]:
         seen += telemetry.seen
     figures = {step: round(seconds / seen * 1e6, 2) for step, seconds in spent.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"spans": seen, "entries": entries, **figures, "all": round(sum(figures.values()), 2), "peak_rss_mib": round(peak)}
+    memory = counter._memory
+    held = (memory.evidence.estimated_size() + memory.posted.estimated_size()) / 2**20
+    return {
+        "spans": seen, "entries": entries, **figures, "all": round(sum(figures.values()), 2),
+        "remembered": memory.evidence.height, "remembered_mib": round(held), "peak_rss_mib": round(peak),
+    }  # fmt: skip
 
 
 def main() -> None:

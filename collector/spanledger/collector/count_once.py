@@ -78,7 +78,7 @@ class CountOnce:
         arrived = moment(now)
         kept = as_kept(evidence, KEPT).with_columns(pl.lit(arrived).alias("arrived"))
         # First of all, so that what is delivered again is known from the ledger as what became of it.
-        self._recall(kept, now)
+        self._recall(kept, now, arriving=True)
         new = self._memory.add(kept)
         if not len(new):
             return pl.DataFrame(schema=COLUMNS)
@@ -100,7 +100,7 @@ class CountOnce:
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
         rows = self._memory.rows_of(ids)
         rows = rows[rows >= 0]
-        self._recall(self._memory.evidence[rows], now)
+        self._recall(self._memory.evidence[rows], now, arriving=False)
         entries = self._entries(rows, now)
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
@@ -174,15 +174,18 @@ class CountOnce:
         ]
         return joined.with_columns(given).select(entries.columns)
 
-    def _recall(self, evidence: pl.DataFrame, now: datetime) -> None:
+    def _recall(self, evidence: pl.DataFrame, now: datetime, *, arriving: bool) -> None:
         """Put back into memory what the ledger knows of records that may have begun before memory does.
 
-        Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran.
+        Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran. `arriving`
+        records that are here already say nothing new.
         """
         horizon = self._memory.horizon
         if self._older is None or horizon is None:
             return
         late = evidence.filter((pl.col("role") != "link") & (pl.col("started") < horizon + _SKEW_MICROS))
+        if arriving and late.height:
+            late = late.filter(pl.Series(self._memory.rows_of(late["entry_id"]) < 0))
         if not late.height:
             return
         found = self._older.find(late, since=now - self._counting.remember, horizon=horizon)
