@@ -44,7 +44,7 @@ def _deliveries(draw: st.DrawFn) -> tuple[tuple[str, ...], list[list[Received]]]
 
 
 @given(_deliveries())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_sums_depend_neither_on_order_nor_on_split_nor_on_how_often_a_record_comes(
     given_deliveries: tuple[tuple[str, ...], list[list[Received]]],
 ) -> None:
