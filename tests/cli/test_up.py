@@ -5,10 +5,13 @@ import signal
 import socket
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from spanledger.cli.addresses import Addresses
+from spanledger.cli.up import _welcome
 from tests.cli.command import here, in_a_process
 from tests.cli.running import FREE_PORTS, addresses, alive, collector, eventually, running
 
@@ -34,14 +37,39 @@ def test_up_prints_the_addresses_and_the_line_and_stops_cleanly(tmp_path: Path) 
             assert answer.status == 200
         host, _, port = url_of(up.out, "OTLP/gRPC").partition(":")
         socket.create_connection((host, int(port)), timeout=30).close()
-        # The ports are not the default ones: the application must be told.
-        assert f"OTEL_EXPORTER_OTLP_ENDPOINT={url_of(up.out, 'OTLP/HTTP')}" in up.out
+        # The ports are not the default ones: the application must be told, once.
+        assert up.out.count("and start it with:") == 1
+        assert up.out.count(f"OTEL_EXPORTER_OTLP_ENDPOINT={url_of(up.out, 'OTLP/HTTP')}") == 1
         children = children_of(up.process.pid) if sys.platform == "linux" else []
         assert up.told(signal.SIGINT) == 0, up.err
         assert [child for child in children if alive(child)] == []
         assert "Traceback" not in up.err
         assert not (data / "addresses.json").exists()
         assert (data / "collector.lock").exists()
+
+
+def test_on_the_default_ports_an_application_needs_the_line_alone() -> None:
+    data = str(Path("spanledger-data").absolute())
+    defaults = Addresses(grpc="127.0.0.1:4317", http="127.0.0.1:4318", api="http://127.0.0.1:4380", data=data, pid=1)
+    told = _welcome(defaults, "http://127.0.0.1:8501")
+    assert "import spanledger.auto" in told
+    assert "start it with" not in told
+    assert told.count("In another terminal:") == 1
+    moved = _welcome(replace(defaults, http="127.0.0.1:5000"), "http://127.0.0.1:8501")
+    assert moved.count("start it with") == moved.count("export ") == 1
+
+
+def test_a_signal_that_a_background_job_begins_with_ignored_stops_it_too(tmp_path: Path) -> None:
+    options = ("--data", str(tmp_path / "data"), *FREE_PORTS, "--dashboard-port", "0")
+    was = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started = running(tmp_path, "up", *options)
+        with started as up:
+            signal.signal(signal.SIGINT, was)
+            eventually(lambda: "stops it" in up.out or up.process.poll() is not None, "the addresses")
+            assert up.told(signal.SIGINT) == 0, up.err
+    finally:
+        signal.signal(signal.SIGINT, was)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells a child of its parent's death only on Linux")

@@ -35,7 +35,7 @@ def up(
     Ctrl-C (or SIGTERM) stops both; everything that was acknowledged is kept. The ledger is a folder, ./spanledger-data if
     nothing else is said; delete it to begin anew.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, _leave)
     children: list[Child] = []
     code = 0
@@ -156,9 +156,6 @@ def _welcome(addresses: "Addresses", dashboard: str) -> str:
     data = "" if Path(addresses.data) == DEFAULT_DATA.absolute() else f"--data {addresses.folder}"
     made = Path(sys.prefix) == Path(".venv").absolute() and Path("Makefile").exists()
     demo = ("make demo" + (f' ARGS="{data}"' if data else "")) if made else f"spanledger demo {data}".strip()
-    lines += ["and start it with:", "", *(f"  export {name}={value}" for name, value in variables.items()), ""]
-    data = "" if Path(addresses.data) == DEFAULT_DATA.absolute() else f" --data {addresses.folder}"
-    demo = "make demo" if not data and Path("Makefile").exists() else f"spanledger demo{data}"
     lines += [
         f"Nothing to send yet? In another terminal: {demo}",
         "Ctrl-C stops it." if sys.stdin.isatty() else "SIGINT or SIGTERM stops it.",
