@@ -322,6 +322,29 @@ def test_what_is_delivered_again_when_memory_has_let_go_of_it_is_not_counted_aga
     assert found == (1, "planner" if learned else None)
 
 
+@pytest.mark.parametrize("lost", ["by merging", "a broken file", "the folder"])
+def test_what_is_delivered_again_after_a_restart_is_known_from_the_ledger_where_its_evidence_is_gone(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_files, "MOST_FILES", 2)
+    ledger, older = Ledger.open(tmp_path / "entries"), LedgerEvidence(str(tmp_path / "entries"))
+    counting = Counting(rows=4) if lost == "by merging" else Counting()
+    counter = CountOnce(counting, folder=tmp_path / "evidence", older=older)
+    call = body_of(chat(500, 50, id="i", start=10, end=90))
+    others = body_of(*(chat(n, 7, trace=f"other-{n}", id="x") for n in range(12)))
+    for mark, request in enumerate((call, others), start=1):
+        entries = _priced(counter.count(recognise(decode([request])), now=NOW + timedelta(seconds=mark), mark=mark))
+        ledger.post(conform(entries), mark)
+        counter.posted(mark, entries)
+    for path in (tmp_path / "evidence").glob("*.arrow"):
+        if lost == "a broken file":
+            path.write_bytes(b"not arrow")
+        elif lost == "the folder":
+            path.unlink()
+    restarted = CountOnce(counting, folder=tmp_path / "evidence", mark=2, older=older)
+    assert restarted.count(recognise(decode([call])), now=NOW + timedelta(seconds=9), mark=3).is_empty()
+
+
 def test_files_of_evidence_are_merged_and_a_broken_one_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_files, "MOST_FILES", 12)
     counter = CountOnce(folder=tmp_path)

@@ -8,6 +8,7 @@ dropped with a warning: what it held is then counted from the ledger alone.
 import logging
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 WRITTEN = {**POSTED, "kind": pl.String, "stands_for": pl.String, "base_id": pl.String}
 
 _NAME = re.compile(r"(\d{20})-(\d{8})\.(evidence|postings)\.arrow")
+#: The file that says before when (microseconds since 1970) evidence may be in the ledger alone.
+_HORIZON = "horizon"
 #: So many files are merged into two.
 MOST_FILES = 128
 
@@ -51,7 +54,18 @@ class EvidenceFiles:
                     self._remember(memory, as_kept(frame, WRITTEN))
             except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
                 logger.warning("a file of recent evidence cannot be read and is dropped: %s: %s", path, error)
+                memory.forgot(int(path.stat().st_mtime * 1e6) if path.exists() else time.time_ns() // 1000)
                 path.unlink(missing_ok=True)
+        self._read_horizon(memory)
+        if mark and memory.evidence.is_empty():
+            # The ledger holds calls, and nothing of their evidence is left.
+            memory.forgot(time.time_ns() // 1000)
+
+    def _read_horizon(self, memory: Memory) -> None:
+        path = self.folder / _HORIZON
+        if path.exists():
+            text = path.read_text()
+            memory.forgot(int(text) if text.isdecimal() else int(path.stat().st_mtime * 1e6))
 
     def peek(self, memory: Memory) -> None:
         """Put into memory whatever is there, and change nothing: for a reader beside the collector."""
@@ -100,6 +114,10 @@ class EvidenceFiles:
             pl.concat([as_kept(heard, KEPT), said]),
             pl.concat([gone.with_columns(pl.lit("duplicate").alias("kind")), calls]),
         )
+        if memory.horizon is not None:
+            partial = (self.folder / _HORIZON).with_suffix(".partial")
+            partial.write_text(str(memory.horizon))
+            partial.replace(self.folder / _HORIZON)
         for _, number, _, path in found:
             if number < self._number:
                 path.unlink(missing_ok=True)

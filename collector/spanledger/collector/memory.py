@@ -181,7 +181,7 @@ class Memory:
         if kept.all():
             return
         gone = self.evidence["arrived"].to_numpy()[~kept].max()
-        self.horizon = max(int(gone), self.horizon or 0)
+        self.forgot(int(gone))
         self.evidence = self.evidence.filter(pl.Series(kept)).rechunk()
         self.version, self.standing = self.version[kept], self.standing[kept]
         here = np.flatnonzero(self.standing >= 0)
@@ -189,6 +189,10 @@ class Memory:
         self.standing[here] = np.arange(len(here))
         self.heard = dict(sorted(self.heard.items(), key=lambda each: each[1])[-100_000:])
         self.voices = {emitter: voices for emitter, voices in self.voices.items() if emitter in self.heard}
+
+    def forgot(self, before: int) -> None:
+        """Evidence that came up to this moment (microseconds since 1970) may no longer be here."""
+        self.horizon = max(before, self.horizon or 0)
 
 
 def _prints(calls: pl.DataFrame, rows: Rows) -> pl.DataFrame:
