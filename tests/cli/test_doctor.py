@@ -51,6 +51,20 @@ def test_before_the_first_start_it_says_how_to_begin(tmp_path: Path) -> None:
     assert found["configuration"]["state"] == "good"
 
 
+def test_a_data_folder_that_is_a_file_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    found = findings("--data", str(tmp_path / "data"))
+    assert (found["data folder"]["state"], found["data folder"]["do"]) == ("wrong", "choose another with --data")
+
+
+def test_a_limit_that_the_collector_would_not_take_is_found_by_check_config(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text('extensions: {limits: [{name: x, selectors: {tenant: a}, measure: cost, amount: "1", window: day}]}\n')
+    outcome = here("check-config", str(file))
+    assert outcome.code == 1
+    assert "extensions.limits[0].measure" in outcome.err
+
+
 def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

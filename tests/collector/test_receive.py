@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import os
 import socket
 import zlib
 from collections.abc import Generator
@@ -139,6 +140,7 @@ def refusals() -> dict[str, tuple[bytes, dict[str, str], int]]:
         "garbage": (b"\xff\x00garbage", {}, 400),
         "a truncated message": (body[:-7], {}, 400),
         "no JSON": (b'{"resourceSpans": [', {"content_type": "application/json"}, 400),
+        "JSON that is a list": (b"[]", {"content_type": "application/json"}, 400),
         "JSON of another shape": (b'{"resourceSpans": 3}', {"content_type": "application/json"}, 400),
         "text that claims to be gzip": (body, {"content_encoding": "gzip"}, 400),
         "a gzip that ends too early": (gzip.compress(body)[:-9], {"content_encoding": "gzip"}, 400),
@@ -166,6 +168,19 @@ def test_what_cannot_be_taken_is_refused_with_its_reason_over_http(collector: Ru
         message = Status.FromString(answer.content).message
     assert len(message) > 10
     assert post(collector, calls()[0]).status_code == 200
+
+
+def test_the_sender_is_told_which_spans_of_an_accepted_request_cannot_be_kept_and_why(collector: Running) -> None:
+    trace_id, span_id = os.urandom(16).hex(), os.urandom(8).hex()
+    values = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": "7"}
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in values.items()]
+    good = {"traceId": trace_id, "spanId": span_id, "name": "chat", "attributes": attributes}
+    request = {"resourceSpans": [{"scopeSpans": [{"spans": [{**good, "traceId": "no hex"}, good]}]}]}
+    answer = post(collector, json.dumps(request).encode(), content_type="application/json")
+    assert answer.status_code == 200
+    told = answer.json()["partialSuccess"]
+    assert (told["rejectedSpans"], told["errorMessage"]) == ("1", "spans: traceId is not hex")
+    assert eventually_stored(collector.data, [span_id]) == [span_id]
 
 
 @pytest.mark.parametrize("what", ["garbage", "a truncated message", "a gzip bomb"])

@@ -1,6 +1,7 @@
 """`spanledger check-config`: whether a configuration file would start, without starting anything."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +19,17 @@ def check_config(
     found by the start itself, or by `spanledger doctor`.
     """
     from spanledger.collector.config import ConfigError, load
+    from spanledger.limits import LimitError
+    from spanledger.limits.rows import configured
 
     if not file.exists():
         fail(f"{file} does not exist", hint="name the file: spanledger check-config FILE", code=2)
     try:
-        load(file, os.environ, data=None, grpc_port=None, http_port=None, api_port=None)
+        loaded = load(file, os.environ, data=None, grpc_port=None, http_port=None, api_port=None)
+        for place, fields in enumerate(loaded.settings.extensions.limits):
+            configured(place, fields, datetime.now(UTC))
     except ConfigError as error:
         fail(str(error))
+    except LimitError as error:
+        fail(f"{file}: extensions.{error}")
     typer.echo(f"{file} is good")

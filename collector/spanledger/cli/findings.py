@@ -61,7 +61,12 @@ def _configuration(data: Path, config: Path | None) -> Iterator[Finding]:
 
 
 def _disk(data: Path, config: Path | None) -> Iterator[Finding]:
-    place = data if data.exists() else data.absolute().parent
+    if data.exists() and not data.is_dir():
+        yield Finding(
+            subject="data folder", state="wrong", says=f"{data} is a file, not a folder", do="choose another with --data"
+        )
+        return
+    place = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
     if not os.access(place, os.W_OK):
         yield Finding(subject="data folder", state="wrong", says=f"{place} cannot be written", do="choose another with --data")
         return

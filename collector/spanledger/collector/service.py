@@ -162,7 +162,8 @@ class Collector:
         except LimitError as error:
             raise ConfigError(f"extensions.{error}") from error
         except OSError as error:
-            raise ConfigError(f"the data folder {self.data} cannot be used: {error}") from error
+            reason = "it is a file" if self.data.is_file() else str(error)
+            raise ConfigError(f"the data folder {self.data} cannot be used: {reason}") from error
         except (AlreadyRunning, LedgerError, ControlError, JournalError, NotABook) as error:
             raise ConfigError(str(error)) from error
         attribution = config.settings.processors.attribution.made()

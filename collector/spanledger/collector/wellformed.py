@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from spanledger.collector.json_form import records
 from spanledger.collector.received import Encoding, Signal
 
 _REQUESTS: dict[Signal, type[Message]] = {
@@ -31,12 +31,11 @@ class Checked:
 
 def check(signal: Signal, encoding: Encoding, body: bytes) -> Checked:
     """Check an uncompressed body; raises `MalformedOtlp`."""
-    request = _REQUESTS[signal]
     try:
         if encoding == "protobuf":
-            request.FromString(body)
-        else:
-            Parse(body, request(), ignore_unknown_fields=True)
-    except (DecodeError, ParseError, ValueError, RecursionError) as error:
+            _REQUESTS[signal].FromString(body)
+            return Checked(rejected=0)
+        _, refused = records(body, signal)
+    except (DecodeError, ValueError, TypeError, OverflowError, AttributeError, RecursionError) as error:
         raise MalformedOtlp(f"the body is no OTLP {signal} request in {encoding}: {error}") from error
-    return Checked(rejected=0)
+    return Checked(rejected=refused.total(), reason="; ".join(reason for reason, _ in refused.most_common(3)))
