@@ -79,7 +79,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	    test -n "$$chosen" || { echo "no Python 3.11 or newer found: install one, or say make PYTHON=/path/to/python" >&2; exit 1; }; \
 	    $$chosen -m venv .venv || { rm -rf .venv; \
 	        echo "$$chosen cannot make a virtual environment: install its venv module (Debian: python3-venv)" >&2; exit 1; }; }
-	@echo "installing into .venv, once and whenever requirements.lock changes (about 900 MB; a minute or two) …"
+	@echo "installing into .venv, once and whenever requirements.lock changes (about 1.7 GB; a minute or two) …"
 	@$(BIN)/python -m pip install $(QUIETLY) --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation -e .
 	@touch $@

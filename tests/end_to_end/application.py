@@ -75,18 +75,20 @@ async def at_once(at_openai: dict[str, Any], at_anthropic: dict[str, Any]) -> in
 def until_refused(url: str) -> dict[str, Any]:
     """Calls for one tenant until a limit says no, and one for another tenant after that."""
     gpt = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+    # As long as the usage it asks the stand-in for, as a real prompt is: a hold is the most that a call of its size can cost.
+    prompt = asked(PLAIN + " word" * 1_000)
     made = 0
     explanation: dict[str, Any] = {}
     with attribute(tenant="spender", user="u-1"):
         for _ in range(50):
             try:
-                gpt.chat.completions.create(model="gpt-4o", max_completion_tokens=50, messages=asked(PLAIN))
+                gpt.chat.completions.create(model="gpt-4o", max_completion_tokens=50, messages=prompt)
             except LimitExceeded as refusal:
                 explanation = refusal.explanation
                 break
             made += 1
     with attribute(tenant="saver", user="u-2"):
-        gpt.chat.completions.create(model="gpt-4o", max_completion_tokens=50, messages=asked(PLAIN))
+        gpt.chat.completions.create(model="gpt-4o", max_completion_tokens=50, messages=prompt)
     return {"made": made, "explanation": explanation}
 
 
