@@ -1,8 +1,11 @@
 """The configuration is read as written, or refused in one line that names the key."""
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from spanledger.collector.config import ConfigError, load
 from spanledger.collector.settings import Settings
@@ -14,6 +17,21 @@ def test_the_file_in_the_repository_says_the_defaults() -> None:
     config = load(REPOSITORY / "otel-config.yaml", {})
     assert config.settings.model_dump() == Settings().model_dump()
     assert config == load(None, {})
+
+
+def test_the_file_in_the_repository_names_every_key() -> None:
+    text = (REPOSITORY / "otel-config.yaml").read_text()
+
+    def keys(model: type[BaseModel]) -> set[str]:
+        found = set(model.model_fields)
+        for field in model.model_fields.values():
+            within = (field.annotation, *get_args(field.annotation))
+            found |= {key for each in within if isinstance(each, type) and issubclass(each, BaseModel) for key in keys(each)}
+        return found
+
+    named = keys(Settings)
+    assert {"endpoint", "jwks_url", "ca_file"} <= named
+    assert [key for key in sorted(named) if not re.search(rf"\b{key}:", text)] == []
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:

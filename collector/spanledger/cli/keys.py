@@ -25,10 +25,12 @@ Control = Annotated[
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for.")],
-    role: Annotated[list[str], typer.Option("--role", help="ingest, check, read or admin. Repeatable.")],
-    tenant: Annotated[str | None, typer.Option("--tenant", help="The only tenant it speaks for.")] = None,
-    days: Annotated[int | None, typer.Option("--days", min=1, help="How long it opens. [default: until revoked]")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
+    role: Annotated[list[str], typer.Option("--role", metavar="ROLE", help="ingest, check, read or admin. Repeatable.")],
+    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="The only tenant it speaks for.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", metavar="N", min=1, help="How long it opens. [default: until revoked]")
+    ] = None,
     data: Data = DEFAULT_DATA,
     control: Control = None,
     json: Json = False,
