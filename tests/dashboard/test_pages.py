@@ -55,6 +55,14 @@ def test_an_empty_ledger_says_what_to_do(tmp_path: Path) -> None:
     said = shown(page("overview", tmp_path))
     assert "No calls yet" in said
     assert "import spanledger.auto" in said
+    assert "127.0.0.1:4318" in said
+
+
+def test_an_empty_ledger_names_the_ports_of_the_collector_over_it(tmp_path: Path) -> None:
+    (tmp_path / "addresses.json").write_text('{"grpc": "127.0.0.1:5317", "http": "127.0.0.1:5318", "api": "http://127.0.0.1:1"}')
+    said = shown(page("overview", tmp_path))
+    assert "127.0.0.1:5317 (gRPC)" in said
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:5318" in said
 
 
 @pytest.mark.parametrize("name", [known.name for known in PAGES])

@@ -8,6 +8,7 @@ import duckdb
 import streamlit as st
 
 from spanledger.analytics import extent
+from spanledger.dashboard.first_steps import first_steps
 from spanledger.dashboard.ledger_source import LedgerUnreadable, opened
 from spanledger.dashboard.limit_api import api_of
 from spanledger.dashboard.markup import text
@@ -18,20 +19,6 @@ from spanledger.dashboard.question import TODAY, Choice, ask
 _STYLE = Path(__file__).parent / "style.css"
 _LOGO = Path(__file__).parent / "logo.svg"
 _REFRESH_SECONDS = {"off": None, "5 s": 5, "30 s": 30, "5 min": 300}
-
-_EMPTY = """
-<section class="sl-card sl-empty">
-  <h2>No calls yet</h2>
-  <p>The ledger in <code>{data}</code> is empty. It fills by itself as soon as an application sends its telemetry here:</p>
-  <ol>
-    <li>In the environment of the application:<pre>pip install spanledger</pre></li>
-    <li>As its first line:<pre>import spanledger.auto  # noqa: F401</pre></li>
-    <li>Make a call with the OpenAI or the Anthropic client. It is here a second or two later.</li>
-  </ol>
-  <p class="sl-note">Already using OpenTelemetry? Send its traces to 127.0.0.1:4317 (gRPC) or 127.0.0.1:4318 (HTTP).
-  No key at hand? <code>spanledger demo</code> plays a month of calls.</p>
-</section>
-"""
 
 
 def show(data: Path, api: str = "", *, now: datetime | None = None) -> None:
@@ -74,7 +61,7 @@ def frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
         moment = now or datetime.now(UTC)
         with opened(data) as connection:
             if empty and extent(connection).entries == 0:
-                st.html(_EMPTY.format(data=text(data)))
+                st.html(first_steps(data))
             elif empty:
                 st.rerun()  # the first calls have come: the page needs its head
             else:
