@@ -34,12 +34,12 @@ def limit(name: str = "acme monthly", **columns: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def answering(body: bytes) -> Generator[str]:
-    """A server that gives this body for everything."""
+def answering(body: bytes, key: str = "") -> Generator[str]:
+    """A server that gives this body for everything, to whoever has the key."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(200 if not key or self.headers["authorization"] == f"Bearer {key}" else 401)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -58,6 +58,15 @@ def answering(body: bytes) -> Generator[str]:
 
 def limits(*rows: dict[str, Any]) -> bytes:
     return json.dumps({"limits": rows, "next": None}).encode()
+
+
+def test_where_keys_are_needed_the_one_in_the_environment_is_given_and_else_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPANLEDGER_KEY", raising=False)
+    with answering(limits(limit()), key="slk_read") as api:
+        with pytest.raises(CollectorAway, match=r"wants a key.*SPANLEDGER_KEY"):
+            read_limits(api)
+        monkeypatch.setenv("SPANLEDGER_KEY", "slk_read")
+        assert [row.name for row in read_limits(api)] == ["acme monthly"]
 
 
 def test_limits_come_fullest_first_with_exact_amounts() -> None:

@@ -1,13 +1,14 @@
 """Asks the running collector how full its limits are: only it knows what is held right now."""
 
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 _PATIENCE_SECONDS = 2.0
 
@@ -42,14 +43,22 @@ class LimitState:
 
 
 def read_limits(api: str) -> list[LimitState]:
-    """All limits, fullest first. Raises `CollectorAway`."""
+    """All limits, fullest first; asked with the key in `SPANLEDGER_KEY` if there is one. Raises `CollectorAway`."""
     url = f"{api.rstrip('/')}/api/limits"
     if not url.startswith(("http://", "https://")):
         raise CollectorAway(f"The address of the collector's API is no http address: {api}")
+    key = os.environ.get("SPANLEDGER_KEY")
+    asked = Request(url, headers={"authorization": f"Bearer {key}"} if key else {})  # noqa: S310 - the scheme is checked above
     try:
-        with urlopen(url, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 - the scheme is checked above
+        with urlopen(asked, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 - the same
             body = json.load(answer)
         limits = [_limit(row) for row in body["limits"]]
+    except HTTPError as error:
+        if error.code in (401, 403):
+            raise CollectorAway(
+                f"The API at {api} wants a key: start the dashboard with one of role read in SPANLEDGER_KEY."
+            ) from error
+        raise CollectorAway(f"The API at {api} answers with {error.code} ({error.reason}).") from error
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise CollectorAway(f"The collector does not answer at {api} ({reason}). Start it with: spanledger up") from error
