@@ -42,6 +42,13 @@ def test_a_count_that_is_none_is_left_out_and_flagged(value: Any) -> None:
     assert "tokens_invalid" in call["flags"]
 
 
+@pytest.mark.parametrize("value", [-5, 10**15, "many", True, [1, 2]])
+def test_a_call_whose_only_count_is_none_is_a_flagged_call_and_not_lost(value: Any) -> None:
+    (call,) = _with(chat(None, None, attributes={"gen_ai.usage.input_tokens": value}))
+    assert (call["calls"], call["input_tokens"], call["output_tokens"]) == (1, None, None)
+    assert {"tokens_invalid", "usage_unknown"} <= set(call["flags"])
+
+
 @pytest.mark.parametrize("value", [-1, "", "none", float("nan")])
 def test_what_emitters_write_for_unknown_is_unknown_and_no_fault(value: Any) -> None:
     (call,) = _with(chat(attributes={"gen_ai.usage.input_tokens": value}))

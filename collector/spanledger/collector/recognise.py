@@ -181,11 +181,11 @@ _CUMULATIVE = pl.Series("cumulative", [d.cumulative for d in DIALECTS])
 
 
 def _roles(frame: pl.DataFrame) -> pl.DataFrame:
-    """Roles with what the record says taken into account: a leaf that answers nothing is no call."""
+    """Roles with what the record says taken into account: a leaf that answers nothing is no call; one that counts wrongly is."""
     said = pl.col("input").is_not_null() | pl.col("output").is_not_null()
     responded = pl.any_horizontal(pl.col(proof.name).is_not_null() & proof[frame["dialect"]] for proof in _ANSWERS)
     leaf = pl.col("role") == "leaf"
-    nothing = leaf & ~said & ~pl.col("failed") & ~responded
+    nothing = leaf & ~said & ~pl.col("failed") & ~responded & ~pl.col("tokens_invalid")
     hit = pl.col("cache_hit").str.to_lowercase() == "true"
     frame = frame.with_columns(_CUMULATIVE[frame["dialect"]]).with_columns(
         said.alias("said"),
