@@ -22,9 +22,9 @@ from tests.ledger.made import entries, entry
 BY_MODEL = "select model, sum(calls)::bigint as calls, sum(cost_usd) as usd from entries group by all order by model"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sql") / "data"
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
     Ledger.open(folder / "entries").post(
         entries(
             entry("a", model="gpt-4o", cost_usd=Decimal("0.012300000001"), tags=[{"key": "demo", "value": "x"}]),

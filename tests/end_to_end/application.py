@@ -92,7 +92,22 @@ def until_refused(url: str) -> dict[str, Any]:
     return {"made": made, "explanation": explanation}
 
 
-SCENES = {"every kind": every_kind, "until refused": until_refused}
+def failing_until_refused(url: str) -> dict[str, Any]:
+    """Calls that the provider refuses, as fast as they go, until a limit on requests says no."""
+    gpt = openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+    failed = 0
+    with attribute(tenant="failer"):
+        for _ in range(20):
+            try:
+                gpt.chat.completions.create(model="fail-429", max_completion_tokens=50, messages=asked(PLAIN))
+            except LimitExceeded as refusal:
+                return {"failed": failed, "explanation": refusal.explanation}
+            except openai.RateLimitError:
+                failed += 1
+    return {"failed": failed, "explanation": {}}
+
+
+SCENES = {"every kind": every_kind, "until refused": until_refused, "failing until refused": failing_until_refused}
 
 if __name__ == "__main__":
     print(json.dumps(SCENES[sys.argv[1]](sys.argv[2])))

@@ -181,6 +181,20 @@ def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, str], dict[str,
         return error.code, dict(error.headers), json.loads(error.read())
 
 
+def test_calls_that_fail_count_against_a_limit_on_requests_before_their_spans_arrive(way: Way) -> None:
+    limit = {
+        "name": "three requests a day", "measure": "requests", "amount": "3", "hard": True,
+        "window": {"kind": "calendar", "unit": "day", "zone": "UTC"}, "selectors": {"tenant": ["failer"]},
+    }  # fmt: skip
+    status, _, made = post(f"{way.addresses['api']}/api/limits", limit)
+    assert status == 201, made
+    seen = way.application(
+        "failing until refused", SPANLEDGER_GUARD="1", SPANLEDGER_API=way.addresses["api"], SPANLEDGER_GUARD_TIMEOUT_MS="20000"
+    )
+    assert seen["failed"] == 3
+    assert seen["explanation"]["limit"] == limit["name"]
+
+
 def test_a_call_is_refused_when_its_limit_is_reached(way: Way) -> None:
     limit = {
         "name": "a cent a day for each tenant", "per": ["tenant"], "measure": "cost_usd", "amount": "0.01",

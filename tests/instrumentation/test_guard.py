@@ -113,12 +113,12 @@ def test_an_asynchronous_check_leaves_the_loop_free(provider: StandIn, spans: Sp
         assert asyncio.run(run()) > 20
 
 
-def test_a_failed_call_releases_its_hold(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+def test_a_failed_call_holds_nothing_but_its_request(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
     with CheckApi() as api:
         _guard(clean_environ, api.url)
         with pytest.raises(openai.RateLimitError):
             client.chat.completions.create(model="fail-429", messages=MESSAGES)
-        api.wait_for(("DELETE", "/api/holds/hold-1", None))
+        api.wait_for(("POST", "/api/holds/hold-1/settle", {"input_tokens": 0, "output_tokens": 0, "cost_usd": "0"}))
 
 
 def test_a_call_that_ends_shrinks_its_hold_to_what_was_used(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:

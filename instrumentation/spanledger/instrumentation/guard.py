@@ -94,14 +94,17 @@ class Guard:
         return self._decide(answer)
 
     def finish(self, hold: Hold, usage: Usage | None, *, failed: bool) -> None:
-        """The call has ended: release the hold when it failed, shrink it to what was used when that is known.
+        """The call has ended: shrink the hold to what was used when that is known, to nothing but a request when it failed.
 
-        The span that arrives later settles it for good.
+        The span that arrives later settles it for good. A failed call keeps its request: were its hold let go, calls that
+        fail faster than their spans are posted would pass a limit on requests.
         """
-        if failed:
-            self._courier.send("DELETE", f"/api/holds/{hold.id}")
-        elif usage is not None and usage.input is not None:
+        used: dict[str, object] | None = None
+        if usage is not None and usage.input is not None:
             used = {"input_tokens": usage.input, "output_tokens": usage.output or 0}
+        elif failed:
+            used = {"input_tokens": 0, "output_tokens": 0, "cost_usd": "0"}
+        if used is not None:
             self._courier.send("POST", f"/api/holds/{hold.id}/settle", used)
 
     def close(self, seconds: float = 1.0) -> None:
