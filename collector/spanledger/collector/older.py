@@ -42,17 +42,27 @@ class LedgerEvidence:
         delayed = bool((late["ended"] < horizon).any())
         begin = max(since, _moment(cast(int, first)) - (LONGEST_CALL if delayed else _SLACK))
         end = _moment(cast(int, last)) + _SLACK
+        # One instrumentation in one signal says a call once (only logs may say it under two names), so equal input alone
+        # makes nothing of the same scope and signal worth a look: without this a burst from one emitter recalls all of itself.
         statement = """
+            with speaking as (
+                select distinct input_tokens, coalesce(service, '') as service, signal, coalesce(scope_name, '') as scope
+                from late where said and input_tokens is not null
+            )
             select * from entries
             where day between $first and $last and occurred_at between $begin and $end
               and (trace_id in (select trace_id from late) or response_id in (select response_id from late)
                    or request_id in (select request_id from late)
-                   or (input_tokens, coalesce(service, '')) in (select (input_tokens, coalesce(service, ''))
-                                                                from late where said))
+                   or exists (select 1 from speaking
+                              where speaking.input_tokens = entries.input_tokens
+                                and speaking.service = coalesce(entries.service, '')
+                                and (speaking.signal = 'logs' or speaking.signal is distinct from entries.signal
+                                     or speaking.scope <> coalesce(entries.scope_name, ''))))
         """
         wanted = late.select(
-            "trace_id", "response_id", "request_id", "input_tokens", "service", pl.col("said").fill_null(False)
-        ).to_arrow()
+            "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name",
+            pl.col("said").fill_null(False),
+        ).to_arrow()  # fmt: skip
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("late", wanted)
             found = connection.sql(
