@@ -61,11 +61,11 @@ def limits(*rows: dict[str, Any]) -> bytes:
 
 
 def test_where_keys_are_needed_the_one_in_the_environment_is_given_and_else_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SPANLEDGER_KEY", raising=False)
+    monkeypatch.delenv("SPANLEDGER_API_KEY", raising=False)
     with answering(limits(limit()), key="slk_read") as api:
-        with pytest.raises(CollectorAway, match=r"wants a key.*SPANLEDGER_KEY"):
+        with pytest.raises(CollectorAway, match=r"wants a key.*SPANLEDGER_API_KEY"):
             read_limits(api)
-        monkeypatch.setenv("SPANLEDGER_KEY", "slk_read")
+        monkeypatch.setenv("SPANLEDGER_API_KEY", "slk_read")
         assert [row.name for row in read_limits(api)] == ["acme monthly"]
 
 

@@ -15,11 +15,11 @@ SECONDS = 60
 
 
 class ApiClient:
-    """The API of the collector over a data folder, or at `SPANLEDGER_API`; `SPANLEDGER_KEY` is the key it is asked with."""
+    """The API of the collector over a data folder, or at `SPANLEDGER_API`; `SPANLEDGER_API_KEY` is the key it is asked with."""
 
     def __init__(self, data: Path) -> None:
         self._url = os.environ.get("SPANLEDGER_API") or _running(data)
-        self._key = os.environ.get("SPANLEDGER_KEY")
+        self._key = os.environ.get("SPANLEDGER_API_KEY")
 
     def call(
         self,
@@ -73,5 +73,5 @@ def _body(error: urllib.error.HTTPError) -> Any:
 
 
 def _fail(code: int, found: Any) -> NoReturn:
-    hint = "give a key in SPANLEDGER_KEY" if code in (401, 403) else ""
+    hint = "give a key in SPANLEDGER_API_KEY" if code in (401, 403) else ""
     fail(str(found.get("detail", code)) if isinstance(found, dict) else str(found), hint=hint, code=2 if code == 422 else 1)

@@ -44,7 +44,7 @@ def _over_http(url: str, method: str, target: str, body: bytes) -> tuple[int, Js
     import urllib.request
 
     headers = {"content-type": "application/json"}
-    if key := os.environ.get("SPANLEDGER_KEY"):
+    if key := os.environ.get("SPANLEDGER_API_KEY"):
         headers["authorization"] = f"Bearer {key}"
     request = urllib.request.Request(f"{url}{target}", data=body or None, method=method, headers=headers)  # noqa: S310  # our own address
     try:

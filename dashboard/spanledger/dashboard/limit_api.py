@@ -43,11 +43,11 @@ class LimitState:
 
 
 def read_limits(api: str) -> list[LimitState]:
-    """All limits, fullest first; asked with the key in `SPANLEDGER_KEY` if there is one. Raises `CollectorAway`."""
+    """All limits, fullest first; asked with the key in `SPANLEDGER_API_KEY` if there is one. Raises `CollectorAway`."""
     url = f"{api.rstrip('/')}/api/limits"
     if not url.startswith(("http://", "https://")):
         raise CollectorAway(f"The address of the collector's API is no http address: {api}")
-    key = os.environ.get("SPANLEDGER_KEY")
+    key = os.environ.get("SPANLEDGER_API_KEY")
     asked = Request(url, headers={"authorization": f"Bearer {key}"} if key else {})  # noqa: S310 - the scheme is checked above
     try:
         with urlopen(asked, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310 - the same
@@ -56,7 +56,7 @@ def read_limits(api: str) -> list[LimitState]:
     except HTTPError as error:
         if error.code in (401, 403):
             raise CollectorAway(
-                f"The API at {api} wants a key: start the dashboard with one of role read in SPANLEDGER_KEY."
+                f"The API at {api} wants a key: start the dashboard with one of role read in SPANLEDGER_API_KEY."
             ) from error
         raise CollectorAway(f"The API at {api} answers with {error.code} ({error.reason}).") from error
     except (URLError, OSError) as error:
