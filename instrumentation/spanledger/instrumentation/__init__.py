@@ -32,17 +32,17 @@ def instrument(*, on_limit: "OnLimit | None" = None, redact: "Redact | None" = N
     Content is recorded only where OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT asks for it. `redact` then gets the
     messages of a call in the conventions' form, and gives what may be recorded; None records nothing of them.
     """
-    from spanledger.instrumentation.engine import ENGINE
+    from spanledger.instrumentation.installation import install
     from spanledger.instrumentation.settings import Settings
 
-    ENGINE.start(Settings.read(), on_limit, redact)
+    install(Settings.read(), on_limit, redact)
 
 
 def uninstrument() -> None:
     """Leave the clients as they were found, and send what has been metered."""
-    from spanledger.instrumentation.engine import ENGINE
+    from spanledger.instrumentation.installation import remove
 
-    ENGINE.stop()
+    remove()
 
 
 def __getattr__(name: str) -> Any:

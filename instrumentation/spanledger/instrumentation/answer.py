@@ -1,6 +1,6 @@
 """What a request asks and what its answer says: what a provider's readers fill in and the engine puts on the span."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as column
 from typing import TYPE_CHECKING, Any
@@ -86,15 +86,19 @@ class Operation:
     counts_tokens: bool = False
 
 
+Sent = tuple[Any, tuple[Any, ...], dict[str, Any]]
+"""The client, and the positional and the keyword arguments of its method."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Asked:
     """What a request asks, known before it is sent.
 
     `attributes` go on the span as they are; `body` is the request's own and only looked at. `keep` says whether the
-    application gets a piece of the stream: one that we asked for is kept from it. `args` and `kwargs` replace the
-    arguments of the call when something was added to it. `swap` asks another model instead, where the client allows it.
-    `emits_own`: the client's own span goes elsewhere and stays. `lazy`: what the layer gives is a generator that has
-    sent nothing yet. `harvest`: this request is no call itself, but fetches what tells of some.
+    application gets a piece of the stream: one that we asked for is kept from it. `sent` stands for the client and the
+    arguments that its method was called with; `add` adds to them what only a call that is metered may carry, and `swap`
+    makes them ask for another model. `emits_own`: the client's own span goes elsewhere and stays. `lazy`: what the layer
+    gives is a generator that has sent nothing yet. `harvest`: this request is no call itself, but fetches what tells of some.
     """
 
     operation: Operation
@@ -107,9 +111,9 @@ class Asked:
     max_output_tokens: int | None = None
     attributes: dict[str, Any] = column(default_factory=dict)
     keep: Callable[[Any], bool] | None = None
+    sent: Sent | None = None
+    add: Callable[[], None] | None = None
     swap: Callable[[str], None] | None = None
     emits_own: bool = False
     lazy: bool = False
     harvest: "Harvest | None" = None
-    args: tuple[Any, ...] | None = None
-    kwargs: Mapping[str, Any] | None = None

@@ -5,21 +5,17 @@ a stream that is never read is no call. What surrounds the call (tenant, user, t
 """
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from importlib import import_module
 from typing import Any
 
 from spanledger.instrumentation import harmless
 from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call
+from spanledger.instrumentation.engine import ENGINE
+from spanledger.instrumentation.metering import Original, begin_async, begin_sync, enter, names_now, watch
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.streams import left
-
-Original = Callable[..., Any]
-
-#: By its name: the engine in turn chooses from what is here.
-engine: Any = import_module("spanledger.instrumentation.engine")
 
 
 def generator(
@@ -31,12 +27,15 @@ def generator(
     names: Mapping[str, str],
 ) -> Generator[Any, Any, Any]:
     """The generator that `original` gives, metered from its first event on."""
-    call: Call | None = engine.begin_sync(asked, names)
+    call = begin_sync(asked, names)
+    if asked.sent is not None:
+        client, rest, kwargs = asked.sent
+        args = (client, *rest)
     if call is None:
         return (yield from original(*args, **kwargs))
     inner: Iterator[Any] | None = None
     while True:
-        leave = engine.enter(provider, call)
+        leave = enter(provider, call)
         try:
             if inner is None:
                 inner = iter(original(*args, **kwargs))
@@ -69,10 +68,13 @@ async def async_generator(
     names: Mapping[str, str],
 ) -> AsyncGenerator[Any, None]:
     """The same for an asynchronous generator, or a coroutine that gives one."""
-    call: Call | None = await engine.begin_async(asked, names)
+    call = await begin_async(asked, names)
+    if asked.sent is not None:
+        client, rest, kwargs = asked.sent
+        args = (client, *rest)
     inner: AsyncIterator[Any] | None = None
     while True:
-        leave = engine.enter(provider, call)
+        leave = enter(provider, call)
         try:
             if inner is None:
                 made = original(*args, **kwargs)
@@ -102,10 +104,10 @@ def meter_generator(provider: Provider, original: Original) -> Original:
     """A generator function, metered."""
 
     def metered(*args: Any, **kwargs: Any) -> Any:
-        asked = engine.ENGINE.ask(provider, args[0] if args else None, args[1:], kwargs)
+        asked = ENGINE.ask(provider, args[0] if args else None, args[1:], kwargs)
         if asked is None:
             return original(*args, **kwargs)
-        return generator(provider, original, args, kwargs, asked, engine.names_now())
+        return generator(provider, original, args, kwargs, asked, names_now())
 
     return metered
 
@@ -114,10 +116,10 @@ def meter_async_generator(provider: Provider, original: Original) -> Original:
     """An asynchronous generator function, metered."""
 
     def metered(*args: Any, **kwargs: Any) -> Any:
-        asked = engine.ENGINE.ask(provider, args[0] if args else None, args[1:], kwargs)
+        asked = ENGINE.ask(provider, args[0] if args else None, args[1:], kwargs)
         if asked is None:
             return original(*args, **kwargs)
-        return async_generator(provider, original, args, kwargs, asked, engine.names_now())
+        return async_generator(provider, original, args, kwargs, asked, names_now())
 
     return metered
 
@@ -127,9 +129,11 @@ def meter_context(provider: Provider, original: Original) -> Original:
 
     @contextmanager
     def metered(client: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        asked = engine.ENGINE.ask(provider, client, args, kwargs)
-        call = None if asked is None else engine.begin_sync(asked, engine.names_now())
-        leave = engine.enter(provider, call)
+        asked = ENGINE.ask(provider, client, args, kwargs)
+        call = None if asked is None else begin_sync(asked, names_now())
+        if asked is not None and asked.sent is not None:
+            client, args, kwargs = asked.sent
+        leave = enter(provider, call)
         try:
             manager = original(client, *args, **kwargs)
             answer = manager.__enter__()
@@ -139,7 +143,7 @@ def meter_context(provider: Provider, original: Original) -> Original:
         finally:
             leave()
         if call is not None:
-            engine.watch(provider, call, answer)
+            watch(provider, call, answer)
         try:
             yield answer
         except BaseException as error:
@@ -158,9 +162,11 @@ def meter_async_context(provider: Provider, original: Original) -> Original:
 
     @asynccontextmanager
     async def metered(client: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        asked = engine.ENGINE.ask(provider, client, args, kwargs)
-        call = None if asked is None else await engine.begin_async(asked, engine.names_now())
-        leave = engine.enter(provider, call)
+        asked = ENGINE.ask(provider, client, args, kwargs)
+        call = None if asked is None else await begin_async(asked, names_now())
+        if asked is not None and asked.sent is not None:
+            client, args, kwargs = asked.sent
+        leave = enter(provider, call)
         try:
             manager = original(client, *args, **kwargs)
             answer = await manager.__aenter__()
@@ -170,7 +176,7 @@ def meter_async_context(provider: Provider, original: Original) -> Original:
         finally:
             leave()
         if call is not None:
-            engine.watch(provider, call, answer)
+            watch(provider, call, answer)
         try:
             yield answer
         except BaseException as error:

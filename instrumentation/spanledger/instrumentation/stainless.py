@@ -79,22 +79,23 @@ def asking(
             attributes=attributes,
             harvest=harvest,
         )
-        asked.swap = lambda model: _swap(asked, args, kwargs, model)
+        asked.swap = lambda model: send(asked, client, args, kwargs, {"model": model})
         return asked
 
     return ask
 
 
-def _swap(asked: Asked, args: tuple[Any, ...], kwargs: dict[str, Any], model: str) -> None:
-    """Ask this model instead."""
-    if asked.args is not None and asked.kwargs is not None:
-        args, kwargs = asked.args, dict(asked.kwargs)
-    options: Any = args[1] if len(args) > 1 else kwargs["options"]
-    body = {**options.json_data, "model": model}
-    asked.args, asked.kwargs = with_body(args, kwargs, body)
-    asked.attributes["spanledger.model.instead_of"] = asked.model or ""
-    asked.model = model
-    asked.body = {**asked.body, "model": model}
+def send(asked: Asked, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Send these fields as well, or instead; the application's own objects are left as they are."""
+    if asked.sent is not None:
+        _, args, kwargs = asked.sent
+    options = copy.copy(args[1] if len(args) > 1 else kwargs["options"])
+    options.json_data = {**options.json_data, **more}
+    asked.body = {**asked.body, **more}
+    if len(args) > 1:
+        asked.sent = client, (args[0], options, *args[2:]), kwargs
+    else:
+        asked.sent = client, args, {**kwargs, "options": options}
 
 
 def operation_at(operations: Mapping[str, Operation], url: str) -> Operation | None:
@@ -115,15 +116,6 @@ def is_raw(options: Any) -> bool:
     """Whether the application will read the bytes itself."""
     headers = options.headers
     return isinstance(headers, Mapping) and any(name.lower() == RAW.lower() for name in headers)
-
-
-def with_body(args: tuple[Any, ...], kwargs: dict[str, Any], body: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of `request` with another body; the application's own objects are left as they are."""
-    options = copy.copy(args[1] if len(args) > 1 else kwargs["options"])
-    options.json_data = body
-    if len(args) > 1:
-        return (args[0], options, *args[2:]), kwargs
-    return args, {**kwargs, "options": options}
 
 
 def sampling(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:

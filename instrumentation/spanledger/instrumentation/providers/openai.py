@@ -8,7 +8,7 @@ from spanledger.instrumentation.harvest import Harvest, id_when
 from spanledger.instrumentation.hosts import takes_stream_options
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.settings import Settings
-from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, with_body
+from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, send
 from spanledger.instrumentation.usage import field
 from spanledger.instrumentation.wires.openai_chat import chat_usage, read_chat, read_chat_event
 from spanledger.instrumentation.wires.openai_media import (
@@ -119,6 +119,11 @@ def _has_content(chunk: Any) -> bool:
     return True
 
 
+def _ask_for_usage(asked: Asked, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    send(asked, client, args, kwargs, {"stream_options": {"include_usage": True}})
+    asked.keep = _has_content
+
+
 def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
     asked = _ask(client, args, kwargs, settings)
     if asked is None or asked.harvest is not None:
@@ -132,9 +137,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         and "stream_options" not in asked.body
         and not is_raw(args[1] if len(args) > 1 else kwargs["options"])
     ):
-        body = {**asked.body, "stream_options": {"include_usage": True}}
-        asked.args, asked.kwargs = with_body(args, kwargs, body)
-        asked.keep = _has_content
+        asked.add = lambda: _ask_for_usage(asked, client, args, kwargs)
     return asked
 
 

@@ -1,0 +1,58 @@
+"""Puts metering into the clients that there are and will be, and takes it out again."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from spanledger.instrumentation import lazy, metering, patching
+from spanledger.instrumentation.engine import ENGINE
+from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.providers import PROVIDERS
+from spanledger.instrumentation.settings import Settings
+from spanledger.instrumentation.silence import silence
+
+if TYPE_CHECKING:
+    from spanledger.instrumentation.content import Redact
+    from spanledger.instrumentation.engine import OnLimit
+
+METERS: Mapping[str, Callable[[Provider, Any], Any]] = {
+    "sync": metering.meter_sync,
+    "async": metering.meter_async,
+    "generator": lazy.meter_generator,
+    "async_generator": lazy.meter_async_generator,
+    "context": lazy.meter_context,
+    "async_context": lazy.meter_async_context,
+}
+
+
+def install(settings: Settings, on_limit: "OnLimit | None" = None, redact: "Redact | None" = None) -> None:
+    """Meter every known client, imported or not; a second time only takes over what it is given."""
+    ENGINE.start(settings, on_limit, redact)
+    patching.install(_targets(PROVIDERS))
+
+
+def remove() -> None:
+    """Leave the clients as they were found, and send what has been metered."""
+    patching.remove()
+    for provider in PROVIDERS:
+        for layer in (*provider.layers, *provider.silence):
+            module = sys.modules.get(layer.module)
+            if module is not None:
+                patching.restore(module, layer)
+    ENGINE.stop()
+
+
+def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
+    targets: patching.Targets = {}
+    for provider in providers:
+        for layer in provider.layers:
+            of = provider if layer.ask is None else dataclasses.replace(provider, ask=layer.ask)
+            targets.setdefault(layer.module, []).append((layer, _bound(METERS[layer.style], of)))
+        for layer in provider.silence:
+            targets.setdefault(layer.module, []).append((layer, silence(layer)))
+    return targets
+
+
+def _bound(meter: Callable[[Provider, Any], Any], provider: Provider) -> patching.Wrap:
+    return lambda original: meter(provider, original)
