@@ -1,7 +1,7 @@
 """Spans written in a line, for what no sample shows: built from the emitters' sources and documents (docs/dialects.md)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
@@ -27,6 +27,23 @@ class Span:
     end: float = 100
     failed: bool = False
     service: str = "app"
+    scope_attributes: Mapping[str, Any] = field(default_factory=dict)
+    resource: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """A log record at a time in milliseconds after the common start, written inside a span if it names one."""
+
+    attributes: Mapping[str, Any]
+    scope: str = "my.app"
+    event: str = ""
+    text: str = ""
+    trace: str = ""
+    inside: str = ""
+    at: float = 100
+    service: str = "app"
+    resource: Mapping[str, Any] = field(default_factory=dict)
 
 
 def chat(input_tokens: int | None = 1000, output_tokens: int | None = 200, **changes: Any) -> Span:
@@ -46,10 +63,31 @@ def body_of(*spans: Span, sequence: int = 1) -> Received:
     return received({"resourceSpans": [_resource(span) for span in spans]}, "traces", sequence)
 
 
-def _resource(span: Span) -> dict[str, Any]:
+def logs_of(*logs: Log, sequence: int = 1) -> Received:
+    """One OTLP/JSON request of these log records."""
+    return received({"resourceLogs": [_resource_of_log(log) for log in logs]}, "logs", sequence)
+
+
+def _resource_of_log(log: Log) -> dict[str, Any]:
+    record = {
+        "timeUnixNano": str(_BEGIN + int(log.at * 1e6)),
+        "eventName": log.event,
+        "body": {"stringValue": log.text} if log.text else {},
+        "attributes": attributes(log.attributes),
+    }
+    if log.trace:
+        record |= {"traceId": hexed(log.trace, 16), "spanId": hexed(log.trace + log.inside, 8)}
     return {
-        "resource": {"attributes": attributes({"service.name": span.service})},
-        "scopeSpans": [{"scope": {"name": span.scope, "version": span.version}, "spans": [as_json(span)]}],
+        "resource": {"attributes": attributes({"service.name": log.service, **log.resource})},
+        "scopeLogs": [{"scope": {"name": log.scope}, "logRecords": [record]}],
+    }
+
+
+def _resource(span: Span) -> dict[str, Any]:
+    scope = {"name": span.scope, "version": span.version, "attributes": attributes(span.scope_attributes)}
+    return {
+        "resource": {"attributes": attributes({"service.name": span.service, **span.resource})},
+        "scopeSpans": [{"scope": scope, "spans": [as_json(span)]}],
     }
 
 
@@ -83,6 +121,10 @@ def _value(value: Any) -> dict[str, Any]:
             return {"doubleValue": value if isfinite(value) else {"nan": "NaN", "inf": "Infinity"}[str(value)]}
         case list():
             return {"arrayValue": {"values": [_value(each) for each in value]}}
+        case dict():
+            return {"kvlistValue": {"values": attributes(value)}}
+        case None:
+            return {}
     return {"stringValue": value}
 
 

@@ -19,6 +19,7 @@ def rows() -> str:
 def _line(dialect: Dialect) -> str:
     told = [f"scope `{scope}`" for scope in dialect.scopes[:3]] + [f"`{marker}`" for marker in dialect.markers[:2]]
     more = len(dialect.scopes) + len(dialect.markers) - len(told)
+    told += [f"span `{span}`" for span in dialect.spans]
     version = f" version {', '.join(dialect.versions)}" if dialect.versions else ""
     cells = (
         f"`{dialect.name}`",

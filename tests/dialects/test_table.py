@@ -1,14 +1,14 @@
 """What must be true of every row of the table."""
 
 from spanledger.collector.decode import decode
-from spanledger.collector.dialects import DIALECTS, aliases, dialect_of_scope
+from spanledger.collector.dialects import DIALECTS, aliases, dialect_of_scope, dialect_of_span
 from spanledger.collector.dialects.fields import ATTRIBUTION, FIELDS
 from spanledger.collector.dialects.meters import METERS
 from spanledger.collector.recognise import recognise
 from tests.dialects.bodies import INDEX, body
+from tests.dialects.described import CASES
 from tests.dialects.spans import body_of
 from tests.dialects.table import PAGE, flags_missing, page
-from tests.dialects.test_from_text import CASES
 
 
 def test_every_dialect_is_told_by_something_and_has_a_name_of_its_own() -> None:
@@ -30,7 +30,9 @@ def test_no_row_is_hidden_behind_an_earlier_one() -> None:
     for index, dialect in enumerate(DIALECTS):
         for scope in dialect.scopes:
             version = f"{dialect.versions[0]}0" if dialect.versions else "999"
-            assert dialect_of_scope(scope.rstrip("*"), version) == index or len(dialect.scopes) > 1, (dialect.name, scope)
+            of_scope = dialect_of_scope(scope.rstrip("*"), version)
+            told = {dialect_of_span(scope.rstrip("*"), version, span) for span in dialect.spans} or {of_scope}
+            assert told == {index} or len(dialect.scopes) > 1, (dialect.name, scope)
 
 
 def test_every_dialect_is_shown_by_a_sample_or_a_case() -> None:

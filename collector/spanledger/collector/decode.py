@@ -11,12 +11,15 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
 
 from spanledger.collector import wire
-from spanledger.collector.dialects import MODEL_BYTES, SCOPE_PATTERN
+from spanledger.collector.dialects import MODEL_BYTES, SCOPE_PATTERN, STRUCTURED
 from spanledger.collector.envelope import Envelope, Rejected, Undecodable, split
 from spanledger.collector.received import Received, Signal
 
@@ -52,6 +55,10 @@ ATTRIBUTES: dict[str, Any] = {
     "row": pl.Int64, "key": pl.Int32, "text": pl.String, "whole": pl.Int64, "real": pl.Float64, "flag": pl.Boolean,
 }  # fmt: skip
 
+#: Attributes whose maps are read, and how many bytes of them at most.
+_STRUCTURED = pa.array(STRUCTURED)
+_LONGEST = 32_768
+
 BODIES: dict[str, Any] = {"sequence": pl.Int64, "received_at": pl.Datetime("us", "UTC"), "api_key_id": pl.String}
 LINKS: dict[str, Any] = {"trace_id": pl.String, "span_id": pl.String, "parent_span_id": pl.String}
 
@@ -64,6 +71,7 @@ class Telemetry:
     records: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECORDS))
     attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
     resources: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
+    scope_attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
     scopes: list[tuple[str, str]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     #: Who is whose parent among the spans that say nothing of models themselves, in traces that do.
@@ -120,9 +128,10 @@ def _chosen(envelope: Envelope, wanted: npt.NDArray[np.bool_]) -> Envelope:
 def _read(kept: list[tuple[Signal, Envelope]], telemetry: Telemetry) -> None:
     resource, resources = _distinct(pa.concat_arrays([envelope.resource for _, envelope in kept]))
     scope, scopes = _distinct(pa.concat_arrays([envelope.scope for _, envelope in kept]))
-    telemetry.scopes = _scopes(scopes)
     # An unreadable resource or scope reads as an empty one: its records still count.
-    pairs: list[tuple[pa.Array, int]] = [(wire.read("Resource", resources)[0].column(0), 0)]
+    of_scopes, _ = wire.read("Scope", scopes)
+    telemetry.scopes = [(each["name"] or "", each["version"] or "") for each in of_scopes.select([0, 1]).to_pylist()]
+    pairs: list[tuple[pa.Array, int]] = [(wire.read("Resource", resources)[0].column(0), 0), (of_scopes.column(2), 0)]
     records: list[pl.DataFrame] = []
     envelopes = rows = 0
     for signal, envelope in kept:
@@ -143,7 +152,7 @@ def _read(kept: list[tuple[Signal, Envelope]], telemetry: Telemetry) -> None:
     telemetry.records = pl.concat([pl.DataFrame(schema=RECORDS), *records], how="diagonal_relaxed").select(
         pl.col(name).cast(kind) for name, kind in RECORDS.items()
     )
-    telemetry.keys, (telemetry.resources, *attributed) = _attributes(pairs)
+    telemetry.keys, (telemetry.resources, telemetry.scope_attributes, *attributed) = _attributes(pairs)
     telemetry.attributes = pl.concat([pl.DataFrame(schema=ATTRIBUTES), *attributed])
 
 
@@ -316,7 +325,7 @@ def _attributes(lists: list[tuple[pa.Array, int]]) -> tuple[list[str], list[pl.D
             pl.DataFrame(
                 [
                     pl.Series("row", row),
-                    _from_arrow("text", _with_arrays(value)),
+                    _from_arrow("text", _with_maps(_with_arrays(value), value, pairs.field("key"))),
                     *(_from_arrow(name, pc.struct_field(value, at)) for at, name in ((2, "whole"), (3, "real"), (1, "flag"))),
                 ]
             )
@@ -355,9 +364,35 @@ def _with_arrays(value: pa.Array) -> pa.Array:
     return pc.replace_with_mask(text, given, as_json.to_arrow().cast(pa.string()))
 
 
-def _scopes(blobs: pa.Array) -> list[tuple[str, str]]:
-    read, _ = wire.read("Scope", blobs)
-    return [(scope["name"] or "", scope["version"] or "") for scope in read.select([0, 1]).to_pylist()]
+def _with_maps(text: pa.Array, value: pa.Array, key: pa.Array) -> pa.Array:
+    """Maps as JSON, of the few attributes in which something is looked for; all others are content."""
+    maps = pc.struct_field(value, 5)
+    if maps.null_count == len(maps):
+        return text
+    held = pc.and_(pc.is_in(key, value_set=_STRUCTURED), pc.is_valid(maps))
+    rows = np.flatnonzero(pc.fill_null(held, False).to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return text
+    found = [_as_json(maps[row].as_py()) for row in rows.tolist()]
+    return pc.replace_with_mask(text, held, pa.array(found, pa.string()))
+
+
+def _as_json(held: bytes) -> str | None:
+    """A protobuf list of keys and values as a JSON object; None if it cannot be read or is too long to be a usage or labels."""
+    try:
+        plain = _plain(AnyValue(kvlist_value=KeyValueList.FromString(held))) if len(held) <= _LONGEST else None
+        return None if plain is None else orjson.dumps(plain).decode()
+    except (DecodeError, ValueError, orjson.JSONEncodeError):
+        return None
+
+
+def _plain(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "kvlist_value":
+        return {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
+    if kind == "array_value":
+        return [_plain(each) for each in value.array_value.values]
+    return None if kind is None or kind == "bytes_value" else getattr(value, kind)
 
 
 def _distinct(blobs: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array]:

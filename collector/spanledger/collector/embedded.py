@@ -79,6 +79,9 @@ def _provider(found: Mapping[str, Any]) -> dict[str, Any]:
     if "promptTokenCount" in found or "prompt_token_count" in found or "candidatesTokenCount" in found:
         return _google(found)
     counts = _inclusive(found)
+    # Who answers in OpenAI's form counts cached tokens inside, also under Anthropic's names (LiteLLM, DeepSeek).
+    if "prompt_tokens" in found:
+        return counts
     cached = ("cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens")
     if counts.get("input") is not None and any(name in found for name in cached):
         counts["input"] += (counts.get("cache_read") or 0) + (counts.get("cache_write") or 0)

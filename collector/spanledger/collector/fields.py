@@ -10,7 +10,14 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.decode import Telemetry
-from spanledger.collector.dialects import DIALECTS, aliases, dialect_of_scope, marker_dialects
+from spanledger.collector.dialects import (
+    DIALECTS,
+    aliases,
+    dialect_of_scope,
+    dialect_of_span,
+    marker_dialects,
+    telling_spans,
+)
 from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, TEXTS, WHO
 
 #: More than this is no count of tokens of one call; the longest contexts hold 10^7.
@@ -21,11 +28,12 @@ LONGEST_TEXT = 512
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-_WHOLE = {"raw", "raw_cost", "model_hint"}
+_WHOLE = {"raw", "raw_output", "raw_cost", "model_hint"}
 _KIND = np.array([0] * len(COUNTS) + [1] * len(AMOUNTS) + [2] * len(TEXTS))
 _USAGE = np.array([name not in ("batch_calls", "attempt", "status") for name in COUNTS] + [False] * (len(AMOUNTS) + len(TEXTS)))
 _KEEPS_LENGTH = np.array([name in _WHOLE for name in FIELDS])
 _JSON_VALUES = np.array([dialect.json_values for dialect in DIALECTS])
+_TELLING = telling_spans()
 #: Values that mean nothing was said.
 _ABSENT = ["", "none", "None", "null", "NaN", "nan", "-1", "undefined"]
 
@@ -48,6 +56,7 @@ def dialects_of(telemetry: Telemetry) -> tuple[Ints, Flags]:
     of_scopes = [dialect_of_scope(*scope) for scope in telemetry.scopes]
     by_scope = np.array([-1 if of_scope is None else of_scope for of_scope in of_scopes] or [-1], dtype=np.int64)
     found = by_scope[records["scope"].to_numpy()] if records.height else np.empty(0, dtype=np.int64)
+    found = _told_by_name(telemetry, found)
     last = len(DIALECTS) - 1
     markers = marker_dialects()
     of_key = np.array([markers.get(key, last + 1) for key in telemetry.keys] or [last + 1])
@@ -64,16 +73,37 @@ def dialects_of(telemetry: Telemetry) -> tuple[Ints, Flags]:
     return np.where(proved, chosen, last), proved
 
 
+def _told_by_name(telemetry: Telemetry, found: Ints) -> Ints:
+    """The dialects with those that only a span's name tells from others of its scope."""
+    telling = telemetry.records["name"].is_in(list(_TELLING)) & (telemetry.records["signal"] == "traces")
+    rows = telling.fill_null(False).arg_true()
+    if not rows.len():
+        return found
+    named = telemetry.records[rows].select("scope", "name")
+    told = [dialect_of_span(*telemetry.scopes[scope], name) for scope, name in named.iter_rows()]
+    found = found.copy()
+    at = rows.to_numpy()
+    found[at] = [was if tells is None else tells for tells, was in zip(told, found[at].tolist(), strict=True)]
+    return found
+
+
 def read_fields(telemetry: Telemetry, dialect: Ints, attribution: Mapping[str, tuple[str, ...]]) -> Fields:
     """One row for each record of the telemetry."""
     return _read(telemetry.keys, telemetry.attributes, dialect, _frozen(attribution))
 
 
 def read_resources(telemetry: Telemetry, attribution: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
-    """`WHO` for each resource, from its own attributes."""
+    """`WHO` and region for each resource, from its own attributes."""
     count = int(telemetry.records["resource"].max() or 0) + 1  # type: ignore[arg-type]
     last = np.full(count, len(DIALECTS) - 1, dtype=np.int64)
     return _read(telemetry.keys, telemetry.resources, last, _frozen(attribution)).columns.select(*WHO, "region")
+
+
+def read_scopes(telemetry: Telemetry, attribution: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
+    """`WHO` for each scope, from its own attributes as its dialect names them."""
+    found = [dialect_of_scope(*scope) for scope in telemetry.scopes]
+    dialect = np.array([len(DIALECTS) - 1 if at is None else at for at in found], dtype=np.int64)
+    return _read(telemetry.keys, telemetry.scope_attributes, dialect, _frozen(attribution)).columns.select(*WHO)
 
 
 def _frozen(attribution: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

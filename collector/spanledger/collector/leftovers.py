@@ -13,7 +13,7 @@ from spanledger.ledger.frame import COLUMNS
 _CONTENT = (
     r"message|prompt|completion|content|\binput\b|\boutput\b|input\.value|output\.value|instructions|definitions|arguments|result|embedding"
     r"|llm_request|llm_response|request_data|response_data|raw|json_schema|invocation_parameters|usage_object|\btools?\b|documents|schema|response$"
-    r"|choices|hidden_params|model_request_parameters|user_api_key|stack|traceback"
+    r"|choices|hidden_params|model_request_parameters|user_api_key|stack|traceback|langsmith\.metadata\.[A-Z]"
 )
 #: Longer values are no labels.
 LONGEST_REST = 256

@@ -13,14 +13,15 @@ _PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("anthropic", "anthropic.messages", "firstparty"),
     "gcp.gemini": ("gcp.gemini", "gemini", "google_genai"),
     "gcp.gen_ai": ("gcp.gen_ai", "google", "google.generative-ai", "gcp.vertex.agent", "googleai"),
-    "gcp.vertex_ai": ("gcp.vertex_ai", "vertex_ai", "vertexai", "google.vertex", "vertex"),
+    "gcp.vertex_ai": ("gcp.vertex_ai", "vertex_ai", "vertexai", "google.vertex", "google.vertex.chat", "vertex"),
     "aws.bedrock": ("aws.bedrock", "aws_bedrock", "aws", "bedrock", "amazon-bedrock", "amazon_bedrock", "bedrock_converse"),
     "azure.ai.openai": ("azure.ai.openai", "az.ai.openai", "azure", "azure_openai", "azure-openai"),
     "azure.ai.inference": ("azure.ai.inference", "az.ai.inference", "azure_ai"),
     "mistral_ai": ("mistral_ai", "mistral", "mistralai"),
     "x_ai": ("x_ai", "xai"),
     "moonshot_ai": ("moonshot_ai", "moonshot"),
-    "ibm.watsonx.ai": ("ibm.watsonx.ai", "watsonx"),
+    "ibm.watsonx.ai": ("ibm.watsonx.ai", "watsonx", "ibm"),
+    **{name: (name,) for name in ("cohere", "perplexity", "deepseek", "groq", "together", "fireworks", "cerebras", "openrouter")},
 }
 _CANONICAL = {alias: name for name, aliases in _PROVIDERS.items() for alias in aliases}
 

@@ -8,12 +8,7 @@ import orjson
 import polars as pl
 
 from spanledger.collector.decode import Telemetry
-
-#: JSON objects of labels (OpenInference's `using_attributes(metadata=…)`): `metadata:<key>`, so that it is not taken for
-#: the flat `metadata.<key>` of LiteLLM, which holds other things.
-OBJECTS = ("metadata",)
-#: Lists of labels: `tag:<label>` is `true`, and `tag:<name>` the value where a label is written name:value or name=value.
-LISTS = ("tag.tags", "langfuse.trace.tags")
+from spanledger.collector.dialects.fields import LISTS, OBJECTS
 
 #: Longer values are no labels, and no more than these of one object are read.
 _LONGEST, _MOST, _LONGEST_LABEL = 65_536, 64, 256

@@ -17,7 +17,7 @@ from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.embedded import cost_in
-from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources
+from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources, read_scopes
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
 from spanledger.collector.nested import opened
 from spanledger.collector.payee import paid
@@ -68,9 +68,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         pl.Series("text_cut", fields.cut),
         *telemetry.bodies[records["body"]].drop("sequence").get_columns(),
         *_scoped(telemetry),
-        *read_resources(telemetry, attribution.table())[records["resource"]]
-        .rename({who: f"resource_{who}" for who in (*WHO, "region")})
-        .get_columns(),
+        *_around(telemetry, attribution),
         *_service(telemetry)[records["resource"]].get_columns(),
     )
     evidence = _columns(_finished(_spoken(frame, settled), telemetry, fields, attribution))
@@ -79,6 +77,16 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         measured = _finished(_outcomes(normalise(paid(measured), settled)), telemetry, fields, attribution)
         evidence = pl.concat([evidence, _columns(measured)])
     return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], how="diagonal_relaxed")
+
+
+def _around(telemetry: Telemetry, attribution: Attribution) -> list[pl.Series]:
+    """What a record's scope says of whom its calls are for, else its resource: `resource_<dimension>`, `resource_region`."""
+    records, table = telemetry.records, attribution.table()
+    of_resource = read_resources(telemetry, table)[records["resource"]]
+    if not telemetry.scope_attributes.is_empty():
+        nearer = read_scopes(telemetry, table)[records["scope"]]
+        of_resource = of_resource.with_columns(pl.coalesce(nearer[who], who).alias(who) for who in WHO)
+    return of_resource.rename({who: f"resource_{who}" for who in (*WHO, "region")}).get_columns()
 
 
 def _scoped(telemetry: Telemetry) -> list[pl.Series]:
@@ -109,7 +117,7 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
     }
     frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     emitter = pl.concat_str([pl.col(name).fill_null("") for name in ("namespace", "service", "instance")], separator="/")
-    return frame.select("service", "environment", emitter.alias("emitter"))
+    return frame.select("service", pl.col("environment").alias("resource_environment"), emitter.alias("emitter"))
 
 
 def _count(indexes: pl.Series) -> int:
@@ -177,7 +185,8 @@ def _outcomes(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 _ANSWERS = [pl.Series(name, [name in d.answers for d in DIALECTS]) for name in ("response_model", "response_id", "finish_reason")]
-_CUMULATIVE = pl.Series("cumulative", [d.cumulative for d in DIALECTS])
+_CUMULATIVE = pl.Series("cumulative", [bool(d.cumulative) for d in DIALECTS])
+_SUMS = pl.Series("sums", [d.sums for d in DIALECTS])
 
 
 def _roles(frame: pl.DataFrame) -> pl.DataFrame:
@@ -187,8 +196,12 @@ def _roles(frame: pl.DataFrame) -> pl.DataFrame:
     leaf = pl.col("role") == "leaf"
     nothing = leaf & ~said & ~pl.col("failed") & ~responded & ~pl.col("tokens_invalid")
     hit = pl.col("cache_hit").str.to_lowercase() == "true"
+    sums = _SUMS[frame["dialect"]]
+    around = pl.col("role").is_in(["agent", "span"]) | (pl.col("role").is_null())
     frame = frame.with_columns(_CUMULATIVE[frame["dialect"]]).with_columns(
-        said.alias("said"),
+        # A total that outlives the span it stands on says nothing about the calls below it.
+        pl.when(around & (sums == "running")).then(False).otherwise(said).alias("said"),
+        (around & said & (sums == "last")).alias("partial_sum"),
         pl.when(leaf & hit.fill_null(False))
         .then(pl.lit("never"))
         .when(nothing)
@@ -295,6 +308,7 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         "occurred_at": moment,
         "day": moment.dt.date(),
         "recorded_at": pl.col("received_at"),
+        "environment": pl.coalesce("environment", "resource_environment"),
         "duration_seconds": pl.when(~pl.col("time_implausible")).then(lasted),
         "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
         "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],

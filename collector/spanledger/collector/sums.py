@@ -5,6 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
+from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.grouping import RULE
 
 Ints = npt.NDArray[np.int64]
@@ -23,6 +24,9 @@ _TOTALS = (
     "reported_cost_usd",
 )
 
+#: Dialects that sum over all calls of a trace, others over those below one span.
+_OVER_TRACES = [dialect.name for dialect in DIALECTS if dialect.cumulative == "trace"]
+
 
 def told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
     """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
@@ -31,9 +35,10 @@ def told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
     total = pl.col("cumulative").fill_null(False)
     looped = total & (pl.col("role") == "leaf") & pl.col("said") & pl.col("parent_span_id").is_not_null()
     metered = total & (pl.col("role") == "metric")
+    below = pl.when(pl.col("dialect").is_in(_OVER_TRACES)).then(pl.lit("")).otherwise("parent_span_id")
     run = (
         pl.when(looped)
-        .then(pl.concat_str("trace_id", "parent_span_id", pl.col("model").fill_null("")))
+        .then(pl.concat_str("trace_id", below, pl.col("model").fill_null("")))
         .when(metered)
         .then("series")
         .alias("run")

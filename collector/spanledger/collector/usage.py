@@ -12,11 +12,11 @@ import polars as pl
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.dialect import Cache, Reasoning
-from spanledger.collector.embedded import usage_in
+from spanledger.collector.embedded import Usage, usage_in
 
 #: Flags that a reading can raise, in the order of their bits.
 FLAGS = (
-    "semantics_assumed",  # nobody has seen how this emitter counts cached input for this provider; taken as inside the input
+    "semantics_assumed",  # nobody has seen how this emitter counts cached input for this provider; its row says how it is taken
     "semantics_by_arithmetic",  # its numbers contradict what was expected and prove that the cache stands apart
     "cache_unknown",  # this emitter leaves the cache out of the input, and says nothing of it: input may be too small
     "detail_lost",  # this emitter never exports cached tokens: the price is that of uncached input
@@ -26,6 +26,7 @@ FLAGS = (
     "text_cut",  # a name was longer than 512 characters
     "time_implausible",  # the time it gives cannot be; the time of arrival stands for it
     "usage_unknown",  # it was a call, and nothing says how many tokens it took
+    "partial_sum",  # this emitter's sums hold the last of the calls they stand for, so that more was used
     "calls_unknown",  # a metric that sums tokens and does not count calls: one call is assumed for each of its points
     "ids_invalid",  # trace or span id are not of the length they must have
 )
@@ -37,7 +38,7 @@ _EMBEDDED = ("input", "output", *_DETAILS)
 @lru_cache(maxsize=4096)
 def _meaning(dialect: int, family: str) -> tuple[Cache, Reasoning, bool]:
     row = DIALECTS[dialect]
-    cache = row.cache.get(family) or row.cache.get("*") or "unsure"
+    cache = row.cache.get(family) or row.cache.get("*") or "in?"
     return cache, row.reasoning.get(family) or row.reasoning.get("*") or "in", "cache_read" in row.loses
 
 
@@ -68,21 +69,19 @@ def normalise(frame: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.Da
         (cached > 0) & (pl.col("total") == pl.col("input") + pl.col("output").fill_null(0) + cached)
     ).fill_null(False)
     known_in = pl.col("whole_input")
-    apart = given & ~known_in & ((pl.col("cache") == "apart") | proved.fill_null(False))
+    unseen = pl.col("cache").str.ends_with("?")
+    stands_apart = pl.col("cache").str.starts_with("apart")
+    apart = given & ~known_in & (stands_apart | proved.fill_null(False))
     frame = frame.with_columns(
         pl.coalesce("cache_write", pl.sum_horizontal("cache_write_5m", "cache_write_1h", ignore_nulls=False)).alias(
             "cache_write"
         ),
         pl.when(apart).then(pl.col("input") + cached).otherwise("input").alias("input"),
-        (given & ~known_in & (pl.col("cache") != "apart") & proved.fill_null(False)).alias("semantics_by_arithmetic"),
+        (given & ~known_in & ~stands_apart & proved.fill_null(False)).alias("semantics_by_arithmetic"),
         (
-            given
-            & ~known_in
-            & (pl.col("cache") == "unsure")
-            & ~proved.fill_null(False)
-            & ~((pl.col("cache_read") == 0) & (write == 0)).fill_null(False)
+            given & ~known_in & unseen & ~proved.fill_null(False) & ~((pl.col("cache_read") == 0) & (write == 0)).fill_null(False)
         ).alias("semantics_assumed"),
-        (given & ~known_in & (((pl.col("cache") == "apart") & silent) | (pl.col("cache") == "lost"))).alias("cache_unknown"),
+        (given & ~known_in & ((stands_apart & silent) | (pl.col("cache") == "lost"))).alias("cache_unknown"),
         (given & silent & pl.col("loses_cache")).alias("detail_lost"),
     )
     frame = _with_reasoning(frame)
@@ -129,13 +128,12 @@ def _with_reasoning(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     """Counts from embedded objects: before the plain ones where the dialect says so, otherwise where those are missing."""
-    rows = frame["raw"].is_not_null().arg_true()
+    rows = (frame["raw"].is_not_null() | frame["raw_output"].is_not_null()).arg_true()
     nothing = [pl.lit(False).alias(name) for name in ("whole_input", "whole_output", "embedded_unreadable")]
     if not rows.len():
         return frame.with_columns(nothing)
-    held = frame[rows].select("raw", "dialect")
-    forms = [DIALECTS[dialect].embedded for dialect in held["dialect"]]
-    usages = [usage_in(raw, form) for raw, form in zip(held["raw"], forms, strict=True)]
+    held = frame[rows].select("raw", "raw_output", "dialect")
+    usages = [_embedded(*row) for row in held.iter_rows()]
     found = pl.DataFrame(
         [
             pl.Series(f"{name}_held", [None if usage is None else usage.get(name) for usage in usages], dtype=pl.Int64)
@@ -160,3 +158,15 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
         ((first | pl.col("output").is_null()) & pl.col("output_held").is_not_null()).alias("whole_output"),
         pl.col("embedded_unreadable").fill_null(False),
     ).drop("held_at", "first", *(f"{name}_held" for name in _EMBEDDED))
+
+
+def _embedded(raw: str | None, details: str | None, dialect: int) -> Usage | None:
+    """What one record's objects say together; None if one is malformed. Details of the output may stand in one of their own."""
+    found: dict[str, int] = {}
+    for text in (details, raw):
+        if text is not None:
+            usage = usage_in(text, DIALECTS[dialect].embedded)
+            if usage is None:
+                return None
+            found |= usage
+    return found

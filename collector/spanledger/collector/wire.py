@@ -19,7 +19,14 @@ _KINDS = {
 
 #: message → {field: (number, type)}; a trailing `*` makes the field repeated.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
-    "AnyValue": {"text": (1, "string"), "flag": (2, "bool"), "whole": (3, "int64"), "real": (4, "double"), "array": (5, "bytes")},
+    "AnyValue": {
+        "text": (1, "string"),
+        "flag": (2, "bool"),
+        "whole": (3, "int64"),
+        "real": (4, "double"),
+        "array": (5, "bytes"),
+        "map": (6, "bytes"),
+    },
     "ArrayValue": {"values": (1, "AnyValue*")},
     "KeyValue": {"key": (1, "string"), "value": (2, "AnyValue")},
     "Request": {"resources": (1, "OfResource*")},

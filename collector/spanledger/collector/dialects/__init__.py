@@ -10,9 +10,12 @@ from functools import cache
 
 from spanledger.collector.dialects import agents, conventions, libraries
 from spanledger.collector.dialects.dialect import Dialect
-from spanledger.collector.dialects.fields import ATTRIBUTION, FIELDS, SHARED, WHO
+from spanledger.collector.dialects.fields import ATTRIBUTION, FIELDS, LISTS, OBJECTS, SHARED, WHO
 
-__all__ = ["DIALECTS", "MODEL_BYTES", "SCOPE_PATTERN", "Dialect", "aliases", "dialect_of_scope", "marker_dialects"]
+__all__ = [
+    "DIALECTS", "MODEL_BYTES", "SCOPE_PATTERN", "STRUCTURED", "Dialect", "aliases", "dialect_of_scope", "dialect_of_span",
+    "marker_dialects", "telling_spans",
+]  # fmt: skip
 
 DIALECTS: tuple[Dialect, ...] = (*conventions.ROWS, *libraries.ROWS, *agents.ROWS, conventions.CONVENTIONS)
 
@@ -68,13 +71,33 @@ def _fits(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
+#: Attributes that may hold an object or a list of which something is read; all other structures are content.
+STRUCTURED: tuple[str, ...] = tuple(
+    {*OBJECTS, *LISTS, *SHARED["model_hint"]}
+    | {name for d in DIALECTS for field in ("raw", "raw_output", "raw_cost") for name in d.aliases.get(field, ())}
+)
+
+
 @cache
 def dialect_of_scope(name: str, version: str) -> int | None:
-    """Index of the first dialect of that scope, or None."""
-    for index, dialect in enumerate(DIALECTS):
-        if any(_fits(scope, name) for scope in dialect.scopes) and (not dialect.versions or version.startswith(dialect.versions)):
-            return index
-    return None
+    """Index of the first dialect that this scope alone leads to, or None."""
+    return next((at for at, dialect in enumerate(DIALECTS) if not dialect.spans and _of_scope(dialect, name, version)), None)
+
+
+@cache
+def dialect_of_span(name: str, version: str, span: str) -> int | None:
+    """Index of the dialect that the name of a span tells from others of its scope, or None."""
+    return next((at for at, dialect in enumerate(DIALECTS) if span in dialect.spans and _of_scope(dialect, name, version)), None)
+
+
+def telling_spans() -> frozenset[str]:
+    """Names of spans for which `dialect_of_span` may give something."""
+    return frozenset(span for dialect in DIALECTS for span in dialect.spans)
+
+
+def _of_scope(dialect: Dialect, name: str, version: str) -> bool:
+    fits = any(_fits(scope, name) for scope in dialect.scopes)
+    return fits and (not dialect.versions or version.startswith(dialect.versions))
 
 
 def marker_dialects() -> Mapping[str, int]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from spanledger.collector.dialects.dialect import Dialect
+from spanledger.collector.dialects.meters import METERS
 
 #: 2.x; 1.x is told by its operation-less `call_llm` span, whose thoughts are only in embedded JSON.
 GOOGLE_ADK = Dialect(
@@ -10,32 +11,45 @@ GOOGLE_ADK = Dialect(
     scopes=("gcp.vertex.agent",),
     names={"call_llm": "leaf"},
     aliases={"raw": ("gcp.vertex.agent.llm_response",)},
-    cache={"google": "in", "*": "unsure"},
+    cache={"google": "in", "*": "in?"},
     reasoning={"google": "in", "*": "in"},
     embedded="adk",
 )
 
-#: 0.x ("Model invoke") exports no cache, 1.x ("chat") does; both write one scope without a version.
+#: 1.x. Its `invoke_agent` sums up all that its agent ever did, so a second invocation says the first one's usage again.
 STRANDS = Dialect(
     name="strands",
-    scopes=("strands*", "strands.telemetry*"),
-    names={"Model invoke": "leaf", "execute_event_loop_cycle": "span"},
-    cache={"openai": "in", "bedrock": "in", "*": "unsure"},
+    scopes=("strands*",),
+    names={"execute_event_loop_cycle": "span"},
+    # Milliseconds, under the conventions' name for seconds.
+    aliases={"ttft_ms": ("gen_ai.server.time_to_first_token",)},
+    cache={"openai": "in", "bedrock": "in", "*": "in?"},
     reasoning={"*": "in"},
     loses=("reasoning",),
+    sums="running",
+)
+
+#: 0.x exports no cache, and leaves it out of Anthropic's input; both versions write one scope without a version.
+STRANDS_0 = replace(
+    STRANDS,
+    name="strands-0",
+    spans=("Model invoke",),
+    names={"Model invoke": "leaf"},
+    cache={"openai": "in", "anthropic": "lost", "bedrock": "lost", "*": "in?"},
+    loses=("cache_read", "cache_write", "reasoning"),
 )
 
 AGENT_FRAMEWORK = Dialect(
     name="ms-agent-framework",
     scopes=("agent_framework*",),
-    cache={"openai": "in", "anthropic": "apart", "*": "unsure"},
+    cache={"openai": "in", "anthropic": "apart", "*": "in?"},
     reasoning={"*": "in"},
 )
 
 SEMANTIC_KERNEL = Dialect(
     name="semantic-kernel",
     scopes=("semantic_kernel*", "Microsoft.SemanticKernel*"),
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
     loses=("cache_read", "cache_write", "reasoning"),
 )
@@ -44,7 +58,7 @@ SEMANTIC_KERNEL = Dialect(
 EXTENSIONS_AI = Dialect(
     name="ms-extensions-ai",
     scopes=("Experimental.Microsoft.Extensions.AI*", "Microsoft.Extensions.AI*"),
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
     loses=("cache_write",),
 )
@@ -53,14 +67,14 @@ SPRING_AI_1 = Dialect(
     name="spring-ai-1",
     scopes=("org.springframework.boot",),
     versions=("3.",),
-    cache={"openai": "in", "anthropic": "lost", "bedrock": "lost", "*": "unsure"},
+    cache={"openai": "in", "anthropic": "lost", "bedrock": "lost", "*": "in?"},
     reasoning={"*": "in"},
     loses=("cache_read", "cache_write", "reasoning"),
-    cumulative=True,
+    cumulative="siblings",
 )
 
 SPRING_AI_2 = replace(
-    SPRING_AI_1, name="spring-ai-2", versions=(), cache={"openai": "in", "*": "unsure"}, loses=("reasoning",), cumulative=False
+    SPRING_AI_1, name="spring-ai-2", versions=(), cache={"openai": "in", "*": "in?"}, loses=("reasoning",), cumulative=""
 )
 
 AG2 = Dialect(
@@ -72,7 +86,7 @@ AG2 = Dialect(
         "llm": "leaf", "agent": "agent", "tool": "tool", "usage/model_call": "repeat", "usage/subtask": "repeat",
         "usage/compaction": "leaf", "usage/aggregation": "leaf", "*": "span",
     },
-    cache={"openai": "in", "anthropic": "apart", "bedrock": "apart", "*": "unsure"},
+    cache={"openai": "in", "anthropic": "apart", "bedrock": "apart", "*": "in?"},
     reasoning={"*": "in"},
     loses=("cache_write",),
 )  # fmt: skip
@@ -83,11 +97,11 @@ CLAUDE_CODE = Dialect(
     aliases={
         "input": ("input_tokens",),
         "output": ("output_tokens",),
-        "request_id": ("request_id",),
+        # On spans `gen_ai.response.id` holds the request's id.
+        "request_id": ("request_id", "gen_ai.response.id"),
         "class": ("span.type",),
         "agent": ("query_source", "query_source_safe"),
     },
-    # `gen_ai.response.id` holds the request's id here.
     not_read=("response_id",),
     names={
         "claude_code.llm_request": "leaf",
@@ -115,7 +129,9 @@ CODEX = Dialect(
     aliases={"subclass": ("event.kind",), "total": ("tool_token_count",), "error_type": ("error.message",)},
     names={
         "handle_responses": "leaf", "codex.sse_event/response.completed": "leaf", "codex.sse_event/response.failed": "leaf",
-        "session_task.turn": "repeat", "codex.sse_event": "never", "codex.api_request": "never", "codex.tool_result": "tool",
+        "session_task.turn": "repeat", "codex.sse_event": "never", "codex.tool_result": "tool",
+        # Only a refused request is told nowhere else; an answered one has no usage here, and so is no call.
+        "codex.api_request": "leaf",
     },
     answers=(),
     cache={"openai": "in", "*": "in"},
@@ -143,8 +159,10 @@ GEMINI_CLI = Dialect(
 COPILOT_CLI = Dialect(
     name="copilot-cli",
     scopes=("github.copilot*",),
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
+    # `gen_ai.client.operation.duration` counts its agent's turns, not calls.
+    meters=tuple(meter.name for meter in METERS if meter.name.startswith("gen_ai.client.inference.")),
 )
 
 COPILOT_CHAT = Dialect(
@@ -152,7 +170,7 @@ COPILOT_CHAT = Dialect(
     scopes=("copilot-chat*", "github.copilot-chat*"),
     markers=("copilot_chat.server_request_id",),
     names={"copilot_chat.agent.turn": "repeat", "copilot_chat.summarization": "repeat", "copilot_chat.tool.call": "tool"},
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
 )
 
@@ -164,7 +182,8 @@ CURSOR = Dialect(
         "api_request": "leaf", "api_error": "leaf", "api_correction_not_billed_errored": "correction",
         "api_correction_not_billed_aborted_before_timeout": "correction",
     },
-    cache={"*": "apart"},
+    # Inferred from its Admin API, whose cache counts exceed the input beside them.
+    cache={"*": "apart?"},
     reasoning={"*": "in"},
     loses=("reasoning",),
     provider="cursor",
@@ -175,11 +194,11 @@ OPENCODE = Dialect(
     name="opencode",
     scopes=("opencode*",),
     markers=("opencode.llm.cost.total",),
-    cache={"*": "unsure"},
+    cache={"*": "in?"},
     reasoning={"*": "in"},
 )
 
 ROWS = (
-    GOOGLE_ADK, STRANDS, AGENT_FRAMEWORK, SEMANTIC_KERNEL, EXTENSIONS_AI, SPRING_AI_1, SPRING_AI_2, AG2, CLAUDE_CODE, CODEX,
-    GEMINI_CLI, COPILOT_CHAT, COPILOT_CLI, CURSOR, OPENCODE,
+    GOOGLE_ADK, STRANDS, STRANDS_0, AGENT_FRAMEWORK, SEMANTIC_KERNEL, EXTENSIONS_AI, SPRING_AI_1, SPRING_AI_2, AG2,
+    CLAUDE_CODE, CODEX, GEMINI_CLI, COPILOT_CHAT, COPILOT_CLI, CURSOR, OPENCODE,
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """OpenTelemetry's own conventions, the libraries that follow them, and this project's spans."""
 
+from dataclasses import replace
+
 from spanledger.collector.dialects.dialect import Dialect
 
 SPANLEDGER = Dialect(
@@ -15,7 +17,10 @@ ANTHROPIC_SDK = Dialect(
     name="anthropic-sdk",
     scopes=("com.anthropic.sdk.*", "com.anthropic.claude-platform*"),
     names={"anthropic.messages.count_tokens": "never", "anthropic.messages.batches.create": "never"},
-    cache={"anthropic": "in", "bedrock": "unsure"},
+    # Neither counting tokens nor handing in a batch is billed, whatever the span is called.
+    aliases={"class": ("anthropic.message.count_tokens.input_tokens", "anthropic.message.batch.request_count")},
+    classes={"*": "never"},
+    cache={"anthropic": "in", "bedrock": "in?"},
     reasoning={"*": "in"},
 )
 
@@ -34,7 +39,7 @@ GENAI_PYTHON = Dialect(
         "opentelemetry.util.genai.*",
         "github.com/open-telemetry/opentelemetry-python-genai*",
     ),
-    cache={"openai": "in", "google": "in", "*": "unsure"},
+    cache={"openai": "in", "google": "in", "*": "in?"},
     reasoning={"*": "in"},
 )
 
@@ -63,10 +68,28 @@ BOTOCORE = Dialect(
     provider="aws.bedrock",
 )
 
+#: AWS's distribution instruments LangChain, LlamaIndex, CrewAI and the OpenAI Agents by the conventions of 1.39: no details.
+ADOT = Dialect(
+    name="aws-distro",
+    scopes=("amazon.opentelemetry.distro.instrumentation.*",),
+    cache={"openai": "in", "*": "in?"},
+    reasoning={"*": "in"},
+    loses=("cache_read", "cache_write", "reasoning"),
+)
+
+#: Until aws-otel-python-instrumentation#806, first released after 0.18, CrewAI's calls gave the sum over their LLM object.
+ADOT_CREWAI_OLD = replace(
+    ADOT,
+    name="aws-distro-crewai-0.18",
+    scopes=("amazon.opentelemetry.distro.instrumentation.crewai",),
+    versions=("0.16.", "0.17.", "0.18."),
+    cumulative="trace",
+)
+
 AZURE_INFERENCE = Dialect(
     name="azure-ai-inference",
     scopes=("azure.core.tracing.ext.opentelemetry_span", "azure.ai.inference*"),
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
     loses=("cache_read", "cache_write", "reasoning"),
 )
@@ -89,8 +112,11 @@ CONVENTIONS = Dialect(
         "gen_ai.usage.input_tokens",
         "gen_ai.usage.prompt_tokens",
     ),
-    cache={"*": "unsure"},
+    cache={"*": "in?"},
     reasoning={"*": "in"},
 )
 
-ROWS = (SPANLEDGER, ANTHROPIC_SDK, MISTRAL_SDK, GENAI_PYTHON, GOOGLE_GENAI, OPENAI_V2, BOTOCORE, AZURE_INFERENCE, OPENAI_DOTNET)
+ROWS = (
+    SPANLEDGER, ANTHROPIC_SDK, MISTRAL_SDK, GENAI_PYTHON, GOOGLE_GENAI, OPENAI_V2, BOTOCORE, ADOT_CREWAI_OLD, ADOT,
+    AZURE_INFERENCE, OPENAI_DOTNET,
+)  # fmt: skip

@@ -10,9 +10,9 @@ from typing import Literal
 #: `repeat` says again what a leaf says; `never` is no call whatever it carries; `correction` un-bills a call.
 Role = Literal["leaf", "agent", "tool", "span", "repeat", "never", "correction"]
 
-#: Where the cached part of the input stands: `in` the input number, `apart` from it (to be added), `lost` (never exported,
-#: so the input is too small or its cached part unknown), or `unsure` (never seen: taken as `in`, and flagged).
-Cache = Literal["in", "apart", "lost", "unsure"]
+#: Where the cached part of the input stands: `in` the input number, `apart` from it (to be added), or `lost` (never exported,
+#: so the input is too small or its cached part unknown). With a question mark nobody has seen it: taken so, and flagged.
+Cache = Literal["in", "apart", "lost", "in?", "apart?"]
 
 #: Where reasoning stands: `in` the output number, `apart` (add it), `total` (only total − input − output tells), or `lost`.
 Reasoning = Literal["in", "apart", "total", "lost"]
@@ -37,6 +37,8 @@ class Dialect:
     scopes: tuple[str, ...] = ()
     #: scope versions, as a prefix; empty for all
     versions: tuple[str, ...] = ()
+    #: names of spans that tell this version of a scope from that of the row that its scope alone leads to
+    spans: tuple[str, ...] = ()
     #: attributes that prove the dialect whatever the scope
     markers: tuple[str, ...] = ()
     #: attributes to be read before the shared ones, by field
@@ -63,8 +65,10 @@ class Dialect:
     provider: str = ""
     #: families whose response ids the emitter makes up; `*` for all
     synthetic_ids: tuple[str, ...] = ()
-    #: the nth leaf of a loop reports the sum of 1 … n
-    cumulative: bool = False
+    #: the nth leaf reports the sum of 1 … n: of those below one span, or of all those of a trace
+    cumulative: Literal["", "siblings", "trace"] = ""
+    #: what spans around calls sum up: `all` calls below them, the `last` one only, or a `running` total that outlives them
+    sums: Literal["all", "last", "running"] = "all"
     #: the metrics that are read; None for all, where others of this emitter say less or repeat them
     meters: tuple[str, ...] | None = None
     #: the signal whose record stands when several describe a call

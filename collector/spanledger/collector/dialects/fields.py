@@ -29,7 +29,7 @@ TEXTS = (
     "error_type", "error_text",
     "streamed", "cache_hit", "batch", "cut_short", "estimated",
     "tenant", "project", "user", "agent", "session",
-    "raw", "raw_cost",
+    "environment", "raw", "raw_output", "raw_cost",
 )  # fmt: skip
 
 FIELDS: tuple[str, ...] = (*COUNTS, *AMOUNTS, *TEXTS)
@@ -156,9 +156,17 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "batch": ("spanledger.batch",),
     "cut_short": ("spanledger.stream.cut_short",),
     "estimated": ("spanledger.tokens.estimated",),
+    "environment": ("gen_ai.environment", "langfuse.environment"),
     "raw": (),
+    "raw_output": (),
     "raw_cost": (),
 }  # fmt: skip
+
+#: JSON objects of labels (OpenInference's `using_attributes(metadata=…)`): `metadata:<key>`, so that it is not taken for
+#: the flat `metadata.<key>` of LiteLLM, which holds other things.
+OBJECTS = ("metadata",)
+#: Lists of labels: `tag:<label>` is `true`, and `tag:<name>` the value where a label is written name:value or name=value.
+LISTS = ("tag.tags", "langfuse.trace.tags")
 
 #: Attributes that name who a call is for, before any configuration. Ancestors' values count where the call has none.
 ATTRIBUTION: Mapping[str, tuple[str, ...]] = {

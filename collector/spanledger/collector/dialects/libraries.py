@@ -41,9 +41,16 @@ OPENLLMETRY = Dialect(
         "/workflow": "span",
         "/task": "span",
     },
-    cache={"openai": "in", "anthropic": "in", "google": "in", "*": "unsure"},
+    cache={"openai": "in", "anthropic": "in", "google": "in", "*": "in?"},
     reasoning={"*": "in"},
 )
+
+#: Up to 0.33 its OpenAI instrumentor knew of no cache.
+OPENLLMETRY_OLD = replace(
+    OPENLLMETRY, name="openllmetry-0.33", markers=(),
+    scopes=("opentelemetry.instrumentation.openai.v1", "opentelemetry.instrumentation.openai.v0"),
+    versions=("0.0.", "0.1", "0.2", "0.30", "0.31", "0.32", "0.33"), loses=("cache_read", "cache_write", "reasoning"),
+)  # fmt: skip
 
 #: Its Bedrock instrumentor leaves the cache out of the input, and its total too.
 OPENLLMETRY_BEDROCK = replace(
@@ -62,7 +69,7 @@ OPENINFERENCE = Dialect(
     name="openinference",
     scopes=("openinference.*", "@arizeai/openinference*"),
     markers=("openinference.span.kind",),
-    aliases={"class": ("openinference.span.kind",)},
+    aliases={"class": ("openinference.span.kind",), "agent": ("graph.node.id",)},
     classes={"LLM": "leaf", "EMBEDDING": "leaf", "RERANKER": "leaf", "AGENT": "agent", "TOOL": "tool", "*": "span"},
     # `llm.model_name` is there before anything was asked (LlamaIndex's `_prepare_chat_with_tools`).
     answers=("response_id", "finish_reason"),
@@ -81,9 +88,10 @@ VERCEL = Dialect(
     markers=("ai.operationId",),
     aliases={"class": ("ai.operationId",), "raw": ("ai.response.providerMetadata",)},
     classes=VERCEL_CLASSES,  # type: ignore[arg-type]
-    cache={"openai": "in", "anthropic": "apart", "google": "in", "bedrock": "unsure", "*": "in"},
+    cache={"openai": "in", "anthropic": "apart", "google": "in", "bedrock": "apart?", "*": "in"},
     reasoning={"google": "apart", "*": "in"},
     embedded="vercel",
+    sums="last",
 )
 
 #: From version 6 on everything is inside; the details under `inputTokenDetails` tell it from its elders.
@@ -92,15 +100,16 @@ VERCEL_6 = replace(
     name="vercel-ai-6",
     scopes=(),
     markers=("ai.usage.inputTokenDetails.noCacheTokens", "ai.usage.outputTokenDetails.textTokens"),
-    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "in?", "*": "in"},
     reasoning={"*": "in"},
+    sums="all",
 )
 
 #: Version 7 through `@ai-sdk/otel`.
 VERCEL_OTEL = Dialect(
     name="vercel-ai-otel",
     scopes=("gen_ai",),
-    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "in?", "*": "in"},
     reasoning={"*": "in"},
     loses=("reasoning",),
     answers=(),
@@ -110,7 +119,7 @@ PYDANTIC_AI = Dialect(
     name="pydantic-ai",
     scopes=("pydantic-ai",),
     names={"agent run": "agent"},
-    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "unsure", "*": "in"},
+    cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "in?", "*": "in"},
     reasoning={"*": "in"},
 )
 
@@ -136,22 +145,47 @@ OPENLIT = Dialect(
     scopes=("openlit.*", "openlit"),
     names={"create_agent": "never"},
     # 0.0 or an int 0 there means that the model is not in its price file.
-    cache={"openai": "in", "anthropic": "apart", "bedrock": "apart", "google": "unsure", "*": "unsure"},
+    cache={"openai": "in", "anthropic": "apart", "bedrock": "apart?", "google": "in?", "*": "in?"},
     reasoning={"*": "in"},
     # Its total is as exclusive as its input.
     not_read=("total",),
+    sums="last",
 )
 
 LITELLM = Dialect(
     name="litellm",
     scopes=("litellm", "litellm.*"),
-    names={"raw_gen_ai_request": "span", "Received Proxy Server Request": "span"},
+    names={"Received Proxy Server Request": "span"},
     aliases={"raw": ("metadata.usage_object",), "class": ("openinference.span.kind",)},
     classes={"LLM": "leaf", "EMBEDDING": "leaf"},
-    cache={"openai": "in", "anthropic": "in", "bedrock": "unsure", "google": "unsure", "*": "in"},
+    cache={"openai": "in", "anthropic": "in", "bedrock": "in?", "google": "in?", "*": "in"},
     reasoning={"*": "in"},
     embedded="inclusive",
     synthetic_ids=("anthropic", "bedrock", "google", "other"),
+)
+
+#: The names under which LiteLLM writes a provider's own answer, as reprs, on the span below its call.
+_BEHIND_LITELLM = (
+    "openai", "anthropic", "azure", "azure_ai", "bedrock", "bedrock_converse", "vertex_ai", "gemini", "mistral", "cohere", "groq",
+    "deepseek", "xai", "perplexity", "openrouter", "together_ai", "fireworks_ai", "databricks", "ollama", "hosted_vllm",
+    "custom_openai",
+)  # fmt: skip
+
+#: What came back from the provider: the real response id, and details that the call's own span may lack.
+LITELLM_RAW = replace(
+    LITELLM,
+    name="litellm-raw",
+    spans=("raw_gen_ai_request",),
+    names={"raw_gen_ai_request": "leaf"},
+    aliases={
+        "raw": tuple(f"llm.{name}.usage" for name in _BEHIND_LITELLM),
+        "response_model": tuple(f"llm.{name}.model" for name in _BEHIND_LITELLM),
+        "response_id": tuple(f"llm.{name}.id" for name in _BEHIND_LITELLM),
+    },
+    classes={},
+    answers=(),
+    embedded="provider",
+    synthetic_ids=(),
 )
 
 LANGFUSE = Dialect(
@@ -160,6 +194,7 @@ LANGFUSE = Dialect(
     markers=("langfuse.observation.type",),
     aliases={
         "class": ("langfuse.observation.type",),
+        "project": ("public_key",),
         "raw": ("langfuse.observation.usage_details",),
         "raw_cost": ("langfuse.observation.cost_details",),
     },
@@ -177,17 +212,17 @@ LANGSMITH = Dialect(
     aliases={
         "class": ("langsmith.span.kind",),
         "raw": ("langsmith.metadata.usage_metadata", "gen_ai.usage.input_token_details"),
+        "raw_output": ("gen_ai.usage.output_token_details",),
     },
     classes={"llm": "leaf", "embedding": "leaf", "tool": "tool", "chain": "span", "*": "span"},
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
     embedded="inclusive",
 )
 
 MLFLOW = Dialect(
     name="mlflow",
-    scopes=("mlflow.*", "mlflow"),
-    markers=("mlflow.spanType",),
+    markers=("mlflow.spanType", "mlflow.chat.tokenUsage"),
     aliases={
         "class": ("mlflow.spanType",),
         "raw": ("mlflow.chat.tokenUsage",),
@@ -196,7 +231,7 @@ MLFLOW = Dialect(
         "response_model": ("mlflow.llm.model",),
     },
     classes={"CHAT_MODEL": "leaf", "LLM": "leaf", "EMBEDDING": "leaf", "AGENT": "agent", "TOOL": "tool", "*": "span"},
-    cache={"openai": "in", "anthropic": "in", "*": "unsure"},
+    cache={"openai": "in", "anthropic": "in", "*": "in?"},
     reasoning={"*": "in"},
     embedded="inclusive",
     embedded_first=True,
@@ -204,18 +239,28 @@ MLFLOW = Dialect(
     loses=("reasoning",),
 )
 
+#: With MLFLOW_ENABLE_OTEL_GENAI_SEMCONV it writes the conventions' input and output, and nothing of the cache.
+MLFLOW_SEMCONV = Dialect(
+    name="mlflow-semconv",
+    scopes=("mlflow.*", "mlflow"),
+    cache={"openai": "in", "anthropic": "in", "*": "in?"},
+    reasoning={"*": "in"},
+    loses=("cache_read", "cache_write", "reasoning"),
+)
+
 #: `gen_ai.usage.input_tokens.cached` and its like.
 SENTRY = Dialect(
     name="sentry",
     scopes=("sentry*",),
     markers=("gen_ai.usage.input_tokens.cached", "gen_ai.usage.output_tokens.reasoning"),
-    cache={"openai": "in", "*": "unsure"},
+    cache={"openai": "in", "*": "in?"},
     reasoning={"*": "in"},
 )
 
 ROWS = (
     OPENLLMETRY_BEDROCK,
     OPENLLMETRY_GOOGLE,
+    OPENLLMETRY_OLD,
     OPENLLMETRY,
     OPENINFERENCE,
     VERCEL_6,
@@ -226,8 +271,10 @@ ROWS = (
     LOGFIRE,
     OPENLIT,
     LITELLM,
+    LITELLM_RAW,
     LANGFUSE,
     LANGSMITH,
     MLFLOW,
+    MLFLOW_SEMCONV,
     SENTRY,
 )

@@ -26,6 +26,8 @@ METERS: tuple[Meter, ...] = (
     Meter(name="gen_ai.client.inference.usage.cache_read.input_tokens", fields={"": "cache_read"}),
     Meter(name="gen_ai.client.inference.usage.cache_write.input_tokens", fields={"": "cache_write"}),
     Meter(name="gen_ai.client.inference.usage.reasoning.output_tokens", fields={"": "reasoning"}),
+    Meter(name="gen_ai.client.inference.operation.input_tokens", fields={"": "input"}, counts_calls=True),
+    Meter(name="gen_ai.client.inference.operation.output_tokens", fields={"": "output"}),
     Meter(name="gen_ai.client.operation.duration", fields={"": "seconds"}, counts_calls=True),
     Meter(name="gen_ai.client.inference.operation.duration", fields={"": "seconds"}, counts_calls=True),
     Meter(name="gen_ai.usage.cost", fields={"": "cost"}),
