@@ -1,110 +1,111 @@
-"""The sum of products: usage times rates in whole grains, rounded once to the twelfth decimal."""
+"""The sum of products: usage times rates in whole numbers, rounded once to the twelfth decimal."""
 
-from collections.abc import Mapping
-
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from spanledger.prices.keys import BIT, GRAIN, INSTEAD, TOKENS, Tables
-from spanledger.prices.meters import BY_COUNTER, COMPONENTS
+from spanledger.prices.keys import BIT, GRAIN, INSTEAD, PICO, TOKENS, Tables
+from spanledger.prices.meters import BY_COUNTER, COMPONENTS, Component
 from spanledger.prices.usage import Usage
 
-#: Grains in a pico-dollar, the last digit of the ledger's money.
-PICO = GRAIN // 10**12
+Wholes = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
-#: No single entry costs a million dollars; the ledger's money ends at a hundred.
-ABSURD_USD = 1_000_000.0
+#: No single entry costs a million dollars; the ledger's money ends at a hundred, and 64 bits of pico-dollars at nine.
+ABSURD_USD = 1_000_000
 
 
 class Amounts:
-    """Pico-dollars by row: the whole and its components, whose sum it is; and what had no rate."""
+    """Pico-dollars by row: the whole and its components, whose sum it is; and what had no rate.
 
-    def __init__(self, usage: Usage, tables: Tables, cells: pl.Series) -> None:
-        parts: dict[str, pl.Expr] = {"input": pl.lit(0, pl.Int128)}
-        columns: list[pl.Series] = []
-        used: list[pl.Expr] = []
-        rough: list[pl.Expr] = []
+    Nearly all rates are whole pico-dollars for one, and so is what they come to: products of 64 bits, without rounding. Rows in
+    cells with any other rate, and batches in which 64 bits might not do, are computed in grains of 128 bits.
+    """
+
+    def __init__(self, usage: Usage, tables: Tables, cells: Wholes) -> None:
+        amounts = {counter: amount.to_numpy() for counter, amount in usage.charged.items()}
+        used = np.zeros(len(cells), np.int64)
         most = 0  # that any row can come to
-        for counter, amount in usage.charged.items():
-            if counter == "audio_seconds" and (tables.least_seconds > 0).any():
-                amount = _at_least(amount, tables.least_seconds.gather(cells))
-            a, r = f"a.{counter}", f"r.{counter}"
-            columns.append(amount.alias(a))
-            used.append((pl.col(a) > 0).cast(pl.Int64) * BIT[counter])
-            rates = tables.rates[counter]
-            if not rates.max():
+        for counter, amount in amounts.items():
+            used |= np.where(amount > 0, BIT[counter], 0)
+            most += int(amount.max(initial=0)) * tables.highest[counter]
+        self.parts: dict[Component, Wholes] = {component: np.zeros(len(cells), np.int64) for component in COMPONENTS}
+        self.absurd: Flags = np.zeros(len(cells), np.bool_)
+        rough = tables.rough[cells] if most <= ABSURD_USD * 10**12 else np.ones(len(cells), np.bool_)
+        if not rough.all():
+            for counter, amount in amounts.items():
+                if tables.highest[counter]:
+                    self.parts[BY_COUNTER[counter].component] += amount * tables.whole[counter][cells]
+        if rough.any():
+            self._exactly({counter: amount[rough] for counter, amount in amounts.items()}, tables, cells, rough)
+        self.cost: Wholes = sum(self.parts.values(), np.zeros(len(cells), np.int64))
+        has = tables.has[cells]
+        #: Sets of meters (sums of `BIT`) that were used and have no rate.
+        self.missing: Wholes = used & ~has & ~BIT["requests"]  # a request is charged by few
+        if self.missing.any():
+            self._forgive(used, has)
+        self.priced: Flags = used & has != 0
+        self.inherited: Flags = used & tables.inherits[cells] != 0
+
+    def _forgive(self, used: Wholes, has: Wholes) -> None:
+        """Who charges tokens counts images for information, and who charges images counts tokens so."""
+        by_tokens = used & has & TOKENS != 0
+        by_others = (used & has & INSTEAD != 0) & (has & TOKENS == 0)
+        self.missing &= ~np.where(by_tokens, INSTEAD, np.where(by_others, TOKENS, 0))
+
+    def _exactly(self, amounts: dict[str, Wholes], tables: Tables, cells: Wholes, rows: Flags) -> None:
+        """Fill in some rows, in grains."""
+        mine = pl.Series(cells[rows])
+        columns: list[pl.Series] = []
+        parts: dict[Component, pl.Expr] = {"input": pl.lit(0, pl.Int128)}
+        estimates: list[pl.Expr] = []
+        for counter, amount in amounts.items():
+            if not tables.highest[counter]:
                 continue
-            columns.append(rates.gather(cells).alias(r))
+            if counter == "audio_seconds":
+                amount = np.where(amount > 0, np.maximum(amount, tables.least_seconds[cells[rows]] * 1_000_000), amount)
+            a, r = f"a.{counter}", f"r.{counter}"
+            columns += [pl.Series(a, amount), tables.rates[counter].gather(mine).alias(r)]
             product = pl.col(a).cast(pl.Int128) * pl.col(r)
             component = BY_COUNTER[counter].component
             parts[component] = parts[component] + product if component in parts else product
-            rough.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
-            most += _largest(amount) * _largest(rates)
-        columns += [tables.has.gather(cells), tables.inherits.gather(cells)]
-        absurd = pl.sum_horizontal(rough) > ABSURD_USD * GRAIN if most > ABSURD_USD * GRAIN else pl.lit(False)
-        mask = pl.sum_horizontal(used)
-        by_tokens = pl.col("used") & pl.col("has") & TOKENS != 0
-        by_others = (pl.col("used") & pl.col("has") & INSTEAD != 0) & (pl.col("has") & TOKENS == 0)
-        # A request is charged by few; and who charges tokens counts images for information.
-        needless = pl.when(by_tokens).then(INSTEAD).when(by_others).then(TOKENS).otherwise(0) | BIT["requests"]
-        table = pl.DataFrame(columns).with_columns(mask.alias("used")).select(
+            estimates.append(pl.col(a).cast(pl.Float64) * pl.col(r).cast(pl.Float64))
+        if not columns:
+            return
+        table = pl.DataFrame(columns).select(
             *[part.alias(component) for component, part in parts.items()],
-            absurd.alias("absurd"),
-            (pl.col("used") & ~pl.col("has") & ~needless).alias("missing"),
-            (pl.col("used") & pl.col("has") != 0).alias("priced"),
-            (pl.col("used") & pl.col("inherits") != 0).alias("inherited"),
-        )  # fmt: skip
-        self.absurd = table["absurd"]
-        self.missing = _named(table["missing"])
-        self.priced = table["priced"]
-        self.inherited = table["inherited"]
-        self.cost, self.parts = _rounded({component: table[component] for component in parts}, table.height)
+            (pl.sum_horizontal(estimates) > ABSURD_USD * GRAIN).alias("absurd"),
+        )
+        absurd = table["absurd"].to_numpy()
+        self.absurd[rows] = absurd
+        for component, part in _rounded(table.drop("absurd").with_columns(pl.all() * ~pl.lit(table["absurd"]))).items():
+            self.parts[component][rows] = part
 
 
-def money(pico: pl.Series) -> pl.Series:
-    """Pico-dollars as the ledger's money: the same 128 bits, read with twelve decimals."""
-    whole = pico.cast(pl.Decimal(38, 0)).to_arrow()
-    read = pa.Array.from_buffers(pa.decimal128(20, 12), len(whole), whole.buffers(), offset=whole.offset)
-    return pl.Series(pico.name, read)
+def money(pico: Wholes, known: Flags | None = None) -> pl.Series:
+    """Pico-dollars as the ledger's money; null where they are not known."""
+    buffer = pa.allocate_buffer(16 * len(pico))
+    halves = np.frombuffer(buffer, np.int64).reshape(-1, 2)
+    halves[:, 0], halves[:, 1] = pico, pico >> 63
+    valid = None if known is None or known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pl.Series(pa.Array.from_buffers(pa.decimal128(20, 12), len(pico), [valid, buffer]))
 
 
-def _rounded(parts: Mapping[str, pl.Series], height: int) -> tuple[pl.Series, dict[str, pl.Series]]:
-    """The whole, rounded half to even; and the parts, which take up what rounding leaves so that they sum to it."""
-    table = pl.DataFrame(list(parts.values()))
-    whole = table.select(pl.all() // PICO).with_columns(pl.sum_horizontal(list(parts)).alias("cost"))
-    total = table.select(pl.sum_horizontal(list(parts)).alias("cost")).to_series()
-    # Nothing is negative, so nothing was cut off anywhere exactly where nothing is missing from the sum.
-    cut = whole.select(pl.lit(total) != pl.col("cost") * PICO).to_series().arg_true()
-    if len(cut):
-        exact = table[cut].with_columns(total.gather(cut)).select([_half_even(name) for name in [*parts, "cost"]])
-        left = pl.col("cost") - pl.sum_horizontal(list(parts))
-        largest = pl.max_horizontal(list(parts))
-        taken = pl.lit(False)
-        changes = []
-        for name in parts:
-            mine = (pl.col(name) == largest) & ~taken
-            changes.append(pl.when(mine).then(pl.col(name) + left).otherwise(pl.col(name)).alias(name))
-            taken = taken | (pl.col(name) == largest)
-        exact = exact.with_columns(changes)
-        whole = whole.with_columns([whole[name].scatter(cut, exact[name]) for name in whole.columns])
-    nothing = pl.zeros(height, pl.Int64, eager=True).cast(pl.Int128)
-    return whole["cost"], {c: whole[c] if c in parts else nothing for c in COMPONENTS}
-
-
-def _named(masks: pl.Series) -> pl.Series:
-    """In words which counters have no rate; null where there is none."""
-    nothing = pl.repeat(None, len(masks), dtype=pl.String, eager=True).alias("missing")
-    lacking = (masks != 0).arg_true()
-    if not len(lacking):
-        return nothing
-    lists = masks.gather(lacking)
-    words = {mask: f"no rate for {', '.join(c for c, bit in BIT.items() if mask & bit)}" for mask in lists.unique()}
-    return nothing.scatter(lacking, lists.replace_strict(words, return_dtype=pl.String))
-
-
-def _largest(whole: pl.Series) -> int:
-    most = whole.max()
-    return most if isinstance(most, int) else 0
+def _rounded(parts: pl.DataFrame) -> dict[Component, Wholes]:
+    """Grains as pico-dollars whose sum is the whole, rounded half to even: the largest part takes up what rounding leaves."""
+    names = parts.columns
+    table = parts.with_columns(pl.sum_horizontal(names).alias("cost")).select(_half_even(name) for name in [*names, "cost"])
+    left = pl.col("cost") - pl.sum_horizontal(names)
+    largest = pl.max_horizontal(names)
+    taken = pl.lit(False)
+    changes = []
+    for name in names:
+        mine = (pl.col(name) == largest) & ~taken
+        changes.append(pl.when(mine).then(pl.col(name) + left).otherwise(pl.col(name)).cast(pl.Int64).alias(name))
+        taken = taken | (pl.col(name) == largest)
+    table = table.select(changes)
+    return {component: table[component].to_numpy() for component in COMPONENTS if component in names}
 
 
 def _half_even(name: str) -> pl.Expr:
@@ -112,7 +113,3 @@ def _half_even(name: str) -> pl.Expr:
     rest = pl.col(name) - quotient * PICO
     up = (rest * 2 > PICO) | ((rest * 2 == PICO) & (quotient % 2 == 1))
     return (quotient + up.cast(pl.Int128)).alias(name)
-
-
-def _at_least(amount: pl.Series, seconds: pl.Series) -> pl.Series:
-    return pl.select(pl.when(amount > 0).then(pl.max_horizontal(amount, seconds * 1_000_000)).otherwise(amount)).to_series()

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from spanledger.prices.keys import Tables
@@ -10,21 +12,25 @@ FLAGS = pl.List(pl.String())
 
 
 def flags_of(
-    rows: pl.DataFrame, tables: Tables, cells: pl.Series, conditions: Mapping[str, pl.Series], quiet: pl.Series
+    rows: pl.DataFrame,
+    tables: Tables,
+    cells: npt.NDArray[np.int64],
+    conditions: Mapping[str, npt.NDArray[np.bool_]],
+    quiet: npt.NDArray[np.bool_],
 ) -> pl.Series:
     """The flags that each row came with, those of its cell, and those whose condition holds; `quiet` rows get none."""
-    numbers = tables.flag_set.gather(cells).cast(pl.Int64)
-    for condition in conditions.values():
-        numbers = numbers * 2 + condition.fill_null(False).cast(pl.Int64)
-    numbers = numbers * (~quiet).cast(pl.Int64)
-    distinct = numbers.unique().sort()
-    names = list(conditions)
+    numbers = tables.flag_set[cells] << len(conditions)
+    for place, held in enumerate(conditions.values()):
+        if held.any():
+            numbers |= np.where(held, 1 << place, 0)
+    if quiet.any():
+        numbers[quiet] = 0
+    distinct = np.flatnonzero(np.bincount(numbers, minlength=1))
     lists = []
-    for number in distinct:
-        own, bits = divmod(number, 2 ** len(names))
-        held = [name for place, name in enumerate(reversed(names)) if bits >> place & 1]
-        lists.append(list(dict.fromkeys([*tables.flag_sets[own], *reversed(held)])))
-    found = pl.Series("flags", lists, FLAGS).gather(distinct.search_sorted(numbers))
+    for number in distinct.tolist():
+        held_here = [name for place, name in enumerate(conditions) if number >> place & 1]
+        lists.append(list(dict.fromkeys([*tables.flag_sets[number >> len(conditions)], *held_here])))
+    found = pl.Series("flags", lists, FLAGS).gather(pl.Series(np.searchsorted(distinct, numbers)))
     if "flags" not in rows.columns or rows["flags"].dtype == pl.Null or not rows["flags"].list.len().sum():
         return found
     both = pl.DataFrame([rows["flags"].alias("given"), found])

@@ -10,6 +10,8 @@ from fractions import Fraction
 from threading import Lock
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from spanledger.prices.cell import UNBOUNDED, Cell
@@ -22,9 +24,14 @@ MOST_KEYS = 20_000
 #: Rates are whole numbers of this part of a dollar: a 3,600th of 10⁻²⁴, in which both a price per million tokens
 #: with eighteen decimals and a price per hour that is charged by the microsecond are whole.
 GRAIN = HOUR * 10**24
+#: Grains in a pico-dollar, the last digit of the ledger's money.
+PICO = GRAIN // 10**12
+
+#: States of a cell by number, in the words of the ledger; a sender's word makes the last.
+STATES = ("priced", "estimated", "free", "unpriced", "reported")
 
 _BOXES = {
-    "key": pl.Int32, "cell": pl.UInt32, "starts": pl.Int64, "ends": pl.Int64, "minute_from": pl.Int64,
+    "key": pl.Int64, "cell": pl.Int64, "starts": pl.Int64, "ends": pl.Int64, "minute_from": pl.Int64,
     "minute_to": pl.Int64, "weekdays": pl.Int64, "over": pl.Int64, "upto": pl.Int64,
 }  # fmt: skip
 
@@ -45,39 +52,52 @@ def grains(meter: Meter, rate: Fraction) -> int:
     return round(rate * GRAIN / (1_000_000 if meter.seconds else 1))
 
 
+Wholes = npt.NDArray[np.int64]
+
+
 class Tables:
     """One state of the keys: boxes by key, and what is in each cell and each key, a row each."""
 
     def __init__(self, keys: list[Priced]) -> None:
         cells: list[Cell] = []
-        single: list[int | None] = []
+        single: list[int] = []
         rows: list[tuple[int, ...]] = []
         for key, priced in enumerate(keys):
-            single.append(len(cells) if len(priced.cells) == 1 else None)
+            single.append(len(cells) if len(priced.cells) == 1 else -1)
             for cell in priced.cells:
                 if len(priced.cells) > 1:
                     b = cell.box
                     rows.append((key, len(cells), b.starts, b.ends, b.minute_from, b.minute_to, b.weekdays, b.over, b.upto))
                 cells.append(cell)
-        #: Key → its cell, where it has but one.
-        self.single = pl.Series("cell", single, pl.UInt32)
+        #: Key → its cell, where it has but one; else -1.
+        self.single = np.array(single, np.int64)
         self.boxes = pl.DataFrame(rows, schema=_BOXES, orient="row")
-        columns = zip(*_grains(cells), strict=True) if cells else ((),) * len(METERS)
-        self.rates = {
-            meter.counter: pl.Series(meter.counter, column, pl.Int128) for meter, column in zip(METERS, columns, strict=True)
-        }
+        columns = list(zip(*_grains(cells), strict=True)) if cells else [()] * len(METERS)
+        #: The rates of each cell by meter, in grains.
+        self.rates = {meter.counter: pl.Series(column, dtype=pl.Int128) for meter, column in zip(METERS, columns, strict=True)}
+        #: The same in pico-dollars where all of a cell's rates are whole ones; `rough` says where they are not.
+        self.rough = np.array([cell.least_seconds > 0 for cell in cells], np.bool_)
+        self.whole: dict[str, Wholes] = {}
+        #: The highest rate of a meter, in pico-dollars, rounded up.
+        self.highest: dict[str, int] = {}
+        for meter, column in zip(METERS, columns, strict=True):
+            self.highest[meter.counter] = -(-max(column, default=0) // PICO)
+            if self.highest[meter.counter]:
+                self.whole[meter.counter], rests = _picos(column)
+                self.rough |= rests
         #: Which meters have a rate, and which of those that ought to have one of their own have only their whole's.
-        self.has = pl.Series("has", [_bits(cell.rates) if cell.unpriced is None else 0 for cell in cells], pl.Int64)
-        self.inherits = pl.Series("inherits", [_bits(cell.inherited & _DEARER) for cell in cells], pl.Int64)
+        self.has = np.array([_bits(cell.rates) if cell.unpriced is None else 0 for cell in cells], np.int64)
+        self.inherits = np.array([_bits(cell.inherited & _DEARER) for cell in cells], np.int64)
         self.reason = pl.Series("reason", [cell.unpriced for cell in cells], pl.String)
-        self.least_seconds = pl.Series("least_seconds", [cell.least_seconds for cell in cells], pl.Int64)
-        self.state = pl.Series("state", [_state(cell) for cell in cells], pl.String)
-        self.sized = pl.Series("sized", [cell.box.over >= 0 or cell.box.upto < UNBOUNDED for cell in cells], pl.Boolean)
+        self.least_seconds = np.array([cell.least_seconds for cell in cells], np.int64)
+        #: Places in `STATES`.
+        self.state = np.array([STATES.index(_state(cell)) for cell in cells], np.int8)
+        self.sized = np.array([cell.box.over >= 0 or cell.box.upto < UNBOUNDED for cell in cells], np.bool_)
         flags = [(*(p.found.flags if p.found else ()), *cell.flags) for p in keys for cell in p.cells]
         #: The distinct sets of flags, the empty one first, and which of them each cell has.
         self.flag_sets = [(), *sorted(set(flags) - {()})]
         numbers = {held: number for number, held in enumerate(self.flag_sets)}
-        self.flag_set = pl.Series("flag_set", [numbers[held] for held in flags], pl.Int32)
+        self.flag_set = np.array([numbers[held] for held in flags], np.int64)
         found = [priced.found for priced in keys]
         self.priced_as = pl.Series("priced_as", [f"{f.provider}/{f.model}" if f else None for f in found], pl.String)
         self.match = pl.Series("price_match", [f.match if f else None for f in found], pl.String)
@@ -105,7 +125,7 @@ class Keys:
         with self._lock:
             return None if self._met is None else self._met.drop("key", "listed")
 
-    def of(self, asked: pl.DataFrame) -> tuple[pl.Series, pl.Series, Tables]:
+    def of(self, asked: pl.DataFrame) -> tuple[Wholes, Wholes, Tables]:
         """The key of each row, its key at list price, and tables in which all of them are."""
         with self._lock:
             if self._met is not None and (self._met.height > MOST_NAMES or len(self._keys) > MOST_KEYS):
@@ -116,7 +136,7 @@ class Keys:
                 found = _join(asked, self._meet(asked.filter(found["key"].is_null()).unique()))
             if self._tables is None:
                 self._tables = Tables(self._keys)
-            return found["key"], found["listed"], self._tables
+            return found["key"].to_numpy(), found["listed"].to_numpy(), self._tables
 
     def _meet(self, new: pl.DataFrame) -> pl.DataFrame:
         keys, listed = [], []
@@ -124,7 +144,7 @@ class Keys:
             name = self._named(row)
             keys.append(self._key(name))
             listed.append(self._key(replace(name, listed=True, belongs=())) if self._contracts else keys[-1])
-        met = new.with_columns(pl.Series("key", keys, pl.Int32), pl.Series("listed", listed, pl.Int32))
+        met = new.with_columns(pl.Series("key", keys, pl.Int64), pl.Series("listed", listed, pl.Int64))
         self._met = met if self._met is None else pl.concat([self._met, met], rechunk=True)
         return self._met
 
@@ -165,6 +185,12 @@ def _grains(cells: Sequence[Cell]) -> Iterator[tuple[int, ...]]:
                 known = memo[id(rate), meter.seconds] = grains(meter, rate)
             row.append(known)
         yield tuple(row)
+
+
+def _picos(column: Sequence[int]) -> tuple[Wholes, npt.NDArray[np.bool_]]:
+    """Grains as whole pico-dollars, nothing where they are not whole or do not fit; and where that is."""
+    rests = np.array([rate % PICO != 0 or rate // PICO >= 2**62 for rate in column], np.bool_)
+    return np.array([0 if rest else rate // PICO for rate, rest in zip(column, rests.tolist(), strict=True)], np.int64), rests
 
 
 def _bits(counters: Iterable[str]) -> int:

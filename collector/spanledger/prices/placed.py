@@ -1,21 +1,22 @@
 """Which cell each row falls into, by its key, its moment and its size."""
 
+import numpy as np
 import polars as pl
 
 from spanledger.prices.cell import DAY_MINUTES
-from spanledger.prices.keys import Tables
+from spanledger.prices.keys import Tables, Wholes
 
 _MINUTE = 60_000_000
 
 
-def cells_of(keys: pl.Series, moments: pl.Series, size: pl.Series, tables: Tables) -> pl.Series:
+def cells_of(keys: Wholes, moments: Wholes, size: Wholes, tables: Tables) -> Wholes:
     """The row of `tables` that prices each row; `moments` are microseconds since 1970, `size` input tokens."""
-    single = tables.single.gather(keys)
-    several = single.is_null().arg_true()
+    found = tables.single[keys]
+    several = np.flatnonzero(found < 0)
     if not len(several):
-        return single
+        return found
     rows = pl.DataFrame(
-        {"row": several, "key": keys.gather(several), "at": moments.gather(several), "size": size.gather(several)}
+        {"row": several, "key": keys[several], "at": moments[several], "size": size[several]}
     ).with_columns(minute=pl.col("at") // _MINUTE % DAY_MINUTES, weekday=(pl.col("at") // (_MINUTE * DAY_MINUTES) + 3) % 7)
     placed = rows.join(tables.boxes, on="key").filter(
         (pl.col("at") >= pl.col("starts")) & (pl.col("at") < pl.col("ends"))
@@ -25,4 +26,5 @@ def cells_of(keys: pl.Series, moments: pl.Series, size: pl.Series, tables: Table
     )  # fmt: skip
     if placed.height != rows.height:
         raise AssertionError("the cells of a key cover all time and all sizes, once")
-    return single.scatter(placed["row"], placed["cell"])
+    found[placed["row"].to_numpy()] = placed["cell"].to_numpy()
+    return found

@@ -8,7 +8,7 @@ import polars as pl
 
 from spanledger.prices.amounts import Amounts
 from spanledger.prices.book import Book
-from spanledger.prices.keys import Keys
+from spanledger.prices.keys import Keys, Wholes
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import METERS
 from spanledger.prices.placed import cells_of
@@ -90,8 +90,7 @@ class Prices:
         rows = entries.select([column for column in entries.columns if column in _READ])
         keys, listed_keys, tables = state.keys.of(asked(rows, state.layers))
         used = usage(rows)
-        moments = _moments(rows)
-        size = _size_of_each(used.size, rows)
+        moments, size = _moments(rows), _size_of_each(used.size, rows).to_numpy()
         cells = cells_of(keys, moments, size, tables)
         amounts = listed = Amounts(used, tables, cells)
         listed_cells = cells
@@ -170,8 +169,8 @@ def _compiled(books: tuple[Book, ...], rules: Sequence[Rule], before: Layers | N
     return _State(layers=layers, revision=revision, keys=Keys(layers, named), quotes=Quotes(layers, revision))
 
 
-def _moments(rows: pl.DataFrame) -> pl.Series:
-    return rows["occurred_at"].cast(pl.Datetime("us", "UTC")).dt.epoch("us")
+def _moments(rows: pl.DataFrame) -> Wholes:
+    return rows["occurred_at"].cast(pl.Datetime("us", "UTC")).dt.epoch("us").to_numpy()
 
 
 def _size_of_each(size: pl.Series, rows: pl.DataFrame) -> pl.Series:

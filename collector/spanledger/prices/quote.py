@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from spanledger.prices.amounts import PICO
 from spanledger.prices.cell import Box, Cell, microseconds
-from spanledger.prices.keys import grains
+from spanledger.prices.keys import PICO, grains
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import BY_COUNTER, CHARGED, COMPONENTS, METERS
 

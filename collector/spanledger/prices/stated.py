@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from spanledger.prices.amounts import Amounts, money
+from spanledger.prices.amounts import Amounts, Flags, Wholes, money
 from spanledger.prices.flagged import flags_of
-from spanledger.prices.keys import Tables
+from spanledger.prices.keys import BIT, STATES, Tables
 from spanledger.prices.meters import COMPONENTS
 from spanledger.prices.names import provider_id
 from spanledger.prices.settings import Settings
@@ -17,6 +19,9 @@ MONEY = pl.Decimal(20, 12)
 AMOUNT_COLUMNS = ("cost_usd", *[f"{component}_cost_usd" for component in COMPONENTS], "list_cost_usd")
 WORD_COLUMNS = ("cost_state", "unpriced_reason", "priced_as", "price_match", "price_revision")
 
+_STATES = pl.Series("cost_state", STATES)
+_FREE, _UNPRICED = STATES.index("free"), STATES.index("unpriced")
+
 
 @dataclass(frozen=True, slots=True)
 class Charged:
@@ -24,83 +29,103 @@ class Charged:
 
     usage: Usage
     tables: Tables
-    keys: pl.Series
-    cells: pl.Series
+    keys: Wholes
+    cells: Wholes
     amounts: Amounts
     listed: Amounts
-    listed_cells: pl.Series
+    listed_cells: Wholes
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Whether there is a price, for all or a part; why there is none for the rest."""
+
+    known: Flags
+    partly: Flags
+    why: pl.Series
 
 
 def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settings) -> pl.DataFrame:
     """`AMOUNT_COLUMNS`, `WORD_COLUMNS` and `flags`, a row each."""
     tables, amounts, used = charged.tables, charged.amounts, charged.usage
-    mine = _known(amounts, used, tables, charged.cells)
-    theirs = mine if charged.listed is amounts else _known(charged.listed, used, tables, charged.listed_cells)
-    table = mine.with_columns(
-        theirs["known"].alias("list_known"),
-        tables.priced_as.gather(charged.keys),
-        tables.match.gather(charged.keys),
-        used.reported,
-        _bool(rows, "duplicate", pl.col("kind") == "duplicate", "kind"),
-        _bool(rows, "failed", pl.col("outcome") == "error", "outcome"),
-        _bool(rows, "cut_short", pl.col("cut_short"), "cut_short"),
-    ).with_columns(
-        # What a provider refuses or fails to answer it does not charge; a stream that broke off it does.
-        nothing=pl.col("duplicate") | (pl.col("failed") & ~pl.col("reported") & ~pl.col("cut_short"))
-    )
-    sign = pl.when(rows["calls"] < 0).then(-1).otherwise(1) if "calls" in rows.columns else pl.lit(1)
-    # Times one, nothing, or null: what is not known stays so.
-    factors = table.select(
-        pl.when("nothing").then(0).when("known").then(sign).cast(pl.Int128).alias("mine"),
-        pl.when("nothing").then(0).when("list_known").then(sign).cast(pl.Int128).alias("list"),
-    )
-    cost = money(amounts.cost * factors["mine"])
-    table = table.select(
-        cost.alias("cost_usd"),
-        *[money(amounts.parts[c] * factors["mine"]).alias(f"{c}_cost_usd") for c in COMPONENTS],
-        (cost if charged.listed is amounts else money(charged.listed.cost * factors["list"])).alias("list_cost_usd"),
-        pl.when("nothing").then(pl.lit("free")).when("known").then("state").otherwise(pl.lit("unpriced")).alias("cost_state"),
-        pl.when(~pl.col("nothing")).then("why").alias("unpriced_reason"),
-        pl.when(~pl.col("duplicate")).then("priced_as").alias("priced_as"),
-        pl.when(~pl.col("duplicate")).then("price_match").alias("price_match"),
-        pl.lit(revision).alias("price_revision"),
-        "nothing",
-        "duplicate",
-        pl.col("partly") & ~pl.col("nothing"),
-    )
-    if settings.profile == "development":
-        table = _all_free(table)
+    reported = used.reported.to_numpy()
+    mine = _told(amounts, used, reported, tables, charged.cells)
+    duplicate = _flag(rows, pl.col("kind") == "duplicate", "kind")
+    # What a provider refuses or fails to answer it does not charge; a stream that broke off it does.
+    nothing = _flag(rows, pl.col("outcome") == "error", "outcome") & ~reported & ~_flag(rows, pl.col("cut_short"), "cut_short")
+    nothing |= duplicate
+    sign = _sign(rows, nothing)
+    cost = money(amounts.cost * sign, mine.known | nothing).alias("cost_usd")
+    if charged.listed is amounts:
+        listed = cost
     else:
-        table = _reported(table, rows, settings)
-    flags = flags_of(rows, charged.tables, charged.cells, {
-        "counters_inconsistent": used.inconsistent,
-        "part_at_parent_rate": amounts.inherited & ~table["nothing"],
-        "part_unpriced": table["partly"],
+        theirs = _told(charged.listed, used, reported, tables, charged.listed_cells)
+        listed = money(charged.listed.cost * sign, theirs.known | nothing)
+    state = np.where(mine.known, tables.state[charged.cells], _UNPRICED)
+    state[nothing] = _FREE
+    keys = pl.Series(charged.keys)
+    table = pl.DataFrame(
+        [
+            cost,
+            *[money(amounts.parts[c] * sign, mine.known | nothing).alias(f"{c}_cost_usd") for c in COMPONENTS],
+            listed.alias("list_cost_usd"),
+            _STATES.gather(pl.Series(state)),
+            _without(mine.why, nothing).alias("unpriced_reason"),
+            _without(tables.priced_as.gather(keys), duplicate),
+            _without(tables.match.gather(keys), duplicate),
+            pl.repeat(revision, rows.height, eager=True).alias("price_revision"),
+            pl.Series("nothing", nothing),
+            pl.Series("partly", mine.partly & ~nothing),
+        ]
+    )
+    table = _all_free(table) if settings.profile == "development" else _reported(table, rows, settings)
+    flags = flags_of(rows, tables, charged.cells, {
+        "counters_inconsistent": used.inconsistent.to_numpy(),
+        "part_at_parent_rate": amounts.inherited & ~nothing,
+        "part_unpriced": table["partly"].to_numpy(),
         "size_unknown": _size_unknown(rows, charged),
-    }, quiet=table["duplicate"])  # fmt: skip
+    }, quiet=duplicate)  # fmt: skip
     return table.select(*AMOUNT_COLUMNS, *WORD_COLUMNS).with_columns(flags)
 
 
-def _known(amounts: Amounts, used: Usage, tables: Tables, cells: pl.Series) -> pl.DataFrame:
-    """Why there is no price, whether there is one for all or a part all the same, and the state if there is."""
-    table = pl.DataFrame(
-        [
-            tables.state.gather(cells), tables.reason.gather(cells), amounts.missing, amounts.priced, amounts.absurd,
-            used.reported, used.out_of_range,
-        ]
-    )  # fmt: skip
-    lacks = pl.col("missing").is_not_null()
-    absurd = pl.col("absurd") | pl.col("out_of_range")
-    why = (
-        pl.when(pl.col("reason").is_not_null()).then(pl.col("reason"))
-        .when(absurd).then(pl.lit("usage out of range"))
-        .when(~pl.col("reported") & ~pl.col("priced") & (pl.col("state") != "free")).then(pl.lit("no usage reported"))
-        .otherwise("missing")
-    )  # fmt: skip
-    partly = lacks & pl.col("priced") & pl.col("reason").is_null() & ~absurd
-    return table.select("state", why.alias("why"), partly.alias("partly")).with_columns(
-        known=pl.col("why").is_null() | pl.col("partly")
-    )
+def _told(amounts: Amounts, used: Usage, reported: Flags, tables: Tables, cells: Wholes) -> _Told:
+    state = tables.state[cells]
+    unpriced = state == _UNPRICED
+    absurd = amounts.absurd | used.out_of_range.to_numpy()
+    silent = ~reported & ~amounts.priced & (state != _FREE)
+    lacks = amounts.missing != 0
+    wrong = ~unpriced & (absurd | silent | lacks)
+    why = tables.reason.gather(pl.Series(cells))
+    if not wrong.any():
+        return _Told(~unpriced, wrong, why)
+    at = np.flatnonzero(wrong)
+    words = pl.DataFrame({"absurd": absurd[at], "silent": silent[at], "lacks": _named(amounts.missing[at])}).select(
+        pl.when("absurd").then(pl.lit("usage out of range"))
+        .when("silent").then(pl.lit("no usage reported"))
+        .otherwise("lacks")
+    ).to_series()  # fmt: skip
+    partly = lacks & amounts.priced & ~unpriced & ~absurd
+    return _Told(~unpriced & (~wrong | partly), partly, why.scatter(at, words))
+
+
+def _named(masks: Wholes) -> pl.Series:
+    """In words which meters have no rate."""
+    distinct, place = np.unique(masks, return_inverse=True)
+    words = [f"no rate for {', '.join(c for c, bit in BIT.items() if mask & bit)}" if mask else None for mask in distinct.tolist()]
+    return pl.Series(words, dtype=pl.String).gather(pl.Series(place))
+
+
+def _sign(rows: pl.DataFrame, nothing: Flags) -> Wholes:
+    """What amounts are multiplied with: a reversal's are negative."""
+    sign = np.where(nothing, 0, 1)
+    if "calls" in rows.columns:
+        sign[_flag(rows, pl.col("calls") < 0, "calls")] *= -1
+    return sign
+
+
+def _without(words: pl.Series, these: npt.NDArray[np.bool_]) -> pl.Series:
+    """The words but for these rows, where there are none."""
+    return words.scatter(np.flatnonzero(these), None) if these.any() else words
 
 
 def _reported(table: pl.DataFrame, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -137,13 +162,13 @@ def _all_free(table: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _size_unknown(rows: pl.DataFrame, charged: Charged) -> pl.Series:
+def _size_unknown(rows: pl.DataFrame, charged: Charged) -> Flags:
     """Where one entry stands for several calls and the rate depends on the size of each."""
-    sized = charged.tables.sized.gather(charged.cells)
-    return sized & (rows["calls"] > 1).fill_null(False) if "calls" in rows.columns else sized & False
+    return charged.tables.sized[charged.cells] & _flag(rows, pl.col("calls") > 1, "calls")
 
 
-def _bool(rows: pl.DataFrame, name: str, condition: pl.Expr, column: str) -> pl.Series:
+def _flag(rows: pl.DataFrame, condition: pl.Expr, column: str) -> Flags:
+    """Where a condition on a column holds; nowhere when the rows lack it."""
     if column not in rows.columns:
-        return pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True).alias(name)
-    return rows.select(condition.fill_null(False).cast(pl.Boolean).alias(name)).to_series()
+        return np.zeros(rows.height, np.bool_)
+    return rows.select(condition.fill_null(False).cast(pl.Boolean)).to_series().to_numpy()
