@@ -6,13 +6,22 @@ The provider is a transport inside the HTTP client that answers at once with wha
 socket nor another process is in the figures. The ways are measured in turn, round by round, so that a busy machine disturbs all
 alike: nothing; the floor (a span made by hand around the call, with the attributes that metering puts on it);
 `spanledger.auto`; with `--peers` also the other instrumentations that are installed. CPU time of the calling thread per call;
-of each way the lowest quartile of all rounds counts.
+of each way the lowest quartile of all rounds counts. The others are not in the lock file, and some refuse the newest client when
+they are installed with their dependencies; an environment of its own has them all:
+
+    uv venv /tmp/peers && uv pip install --python /tmp/peers/bin/python openai httpx grpcio opentelemetry-sdk logfire "wrapt<2" \
+        opentelemetry-exporter-otlp-proto-http opentelemetry-exporter-otlp openinference-instrumentation-openai \
+        opentelemetry-instrumentation-openai opentelemetry-instrumentation-genai-openai schedule xmltodict
+    uv pip install --python /tmp/peers/bin/python --no-deps openlit opentelemetry-instrumentation-openai-v2==2.2b0
+    PYTHONPATH=instrumentation:collector /tmp/peers/bin/python bench/overhead.py --peers
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,27 +125,98 @@ def cpu_seconds(run: Callable[[], Any], calls: int) -> float:
     return spent / calls
 
 
-#: Other instrumentations of the OpenAI SDK, where they are installed.
-PEERS = {
-    "otel genai": ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
-    "openinference": ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
-    "openllmetry": ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor"),
+Peer = tuple[Callable[[], Any], Callable[[], Any]]
+"""How another instrumentation is put in, and taken out again."""
+
+
+def _instrumentor(module: str, kind: str = "OpenAIInstrumentor", **more: Any) -> Callable[[], Peer]:
+    def make() -> Peer:
+        peer = getattr(importlib.import_module(module), kind)()
+        return lambda: peer.instrument(skip_dep_check=True, **more), peer.uninstrument
+
+    return make
+
+
+def _openlit() -> Peer:
+    from openlit import OpenlitConfig
+
+    # What its `init` would set, without the instrumentations of HTTP clients that it also puts in: a favour to it.
+    OpenlitConfig.reset_to_defaults()
+    OpenlitConfig.disable_metrics, OpenlitConfig.disable_events, OpenlitConfig.capture_message_content = True, True, False
+    return _instrumentor("openlit.instrumentation.openai", disable_metrics=True, capture_message_content=False)()
+
+
+def _logfire() -> Peer:
+    import logfire
+
+    own = logfire.configure(
+        local=True, send_to_logfire=False, console=False, inspect_arguments=False,
+        additional_span_processors=[BatchSpanProcessor(Nowhere(), max_queue_size=100_000)],
+    )  # fmt: skip
+    at_work = contextlib.ExitStack()
+    return lambda: at_work.enter_context(own.instrument_openai(openai.OpenAI)), at_work.close
+
+
+#: Other instrumentations of the OpenAI SDK, where they are installed. None of them records content here.
+PEERS: dict[str, Callable[[], Peer]] = {
+    "openai-v2": _instrumentor("opentelemetry.instrumentation.openai_v2"),
+    "genai-openai": _instrumentor("opentelemetry.instrumentation.genai.openai"),
+    "OpenInference": _instrumentor("openinference.instrumentation.openai"),
+    "OpenLIT": _openlit,
+    "OpenLLMetry": _instrumentor("opentelemetry.instrumentation.openai"),
+    "Logfire": _logfire,
 }
 
 
-def installed() -> dict[str, Any]:
-    """An instrumentor each, of those that can be imported."""
-    found: dict[str, Any] = {}
-    for name, (module, kind) in PEERS.items():
+def _classes() -> list[type]:
+    modules = [module for name, module in sys.modules.items() if name == "openai" or name.startswith("openai.")]
+    return list({value for module in modules for value in vars(module).values() if isinstance(value, type)})
+
+
+def leaving_nothing(peer: Peer) -> Peer:
+    """The same, with every method of the client put back: some cannot be taken out again, and would be measured with the next."""
+    put_in, take_out = peer
+    before = {kind: dict(vars(kind)) for kind in _classes() if kind.__module__.startswith("openai")}
+
+    def take_all_out() -> None:
+        take_out()
+        for kind, was in before.items():
+            for name, now in list(vars(kind).items()):
+                if name not in was and callable(now):
+                    delattr(kind, name)
+                elif callable(now) and now is not was[name]:
+                    setattr(kind, name, was[name])
+
+    return put_in, take_all_out
+
+
+def installed() -> dict[str, Peer]:
+    """Those that can be imported."""
+    found: dict[str, Peer] = {}
+    for name, make in PEERS.items():
         try:
-            found[name] = getattr(importlib.import_module(module), kind)()
+            found[name] = leaving_nothing(make())
         except ImportError as error:
             print(f"{name} is left out: {error}")
     return found
 
 
+def spans_made(client: openai.OpenAI, make: Make, sink: Nowhere, provider: TracerProvider, peers: dict[str, Peer]) -> None:
+    """Say how many spans each makes of one call, so that one that has stopped working is not taken for a quick one."""
+    for name, (put_in, take_out) in peers.items():
+        put_in()
+        provider.force_flush()
+        sink.keep = True
+        make(client)
+        provider.force_flush()
+        sink.keep = False
+        take_out()
+        print(f"    {name}: spans a call: {len(sink.attributes) or 'in a provider of its own'}")
+        sink.attributes.clear()
+
+
 def compare(
-    client: openai.OpenAI, make: Make, attributes: dict[str, Any], rounds: int, calls: int, peers: dict[str, Any]
+    client: openai.OpenAI, make: Make, attributes: dict[str, Any], rounds: int, calls: int, peers: dict[str, Peer]
 ) -> dict[str, list[float]]:
     """CPU seconds of a call each way, a figure a round."""
     times: dict[str, list[float]] = {way: [] for way in ("nothing", "floor", "spanledger", *peers)}
@@ -147,15 +227,15 @@ def compare(
         instrument()
         times["spanledger"].append(cpu_seconds(lambda: make(client), calls))
         uninstrument()
-        for name, peer in peers.items():
-            peer.instrument(skip_dep_check=True)
+        for name, (put_in, take_out) in peers.items():
+            put_in()
             times[name].append(cpu_seconds(lambda: make(client), calls))
-            peer.uninstrument()
+            take_out()
     return times
 
 
 def measure(
-    client: openai.OpenAI, sink: Nowhere, provider: TracerProvider, rounds: int, calls: int, peers: dict[str, Any]
+    client: openai.OpenAI, sink: Nowhere, provider: TracerProvider, rounds: int, calls: int, peers: dict[str, Peer]
 ) -> None:
     for name, make in (("plain", plain), ("streamed", streamed)):
         instrument()
@@ -172,7 +252,8 @@ def measure(
         print(f"{name}: baseline {bare * 1e6:.0f} µs, {len(attributes)} attributes")
         for way, figure in added.items():
             if way != "nothing":
-                print(f"    {way:14} +{figure * 1e6:6.1f} µs   {figure / added['floor']:.2f} × floor")
+                print(f"    {way:14} +{figure * 1e6:6.1f} µs   {figure / added['floor']:.2f} × floor", flush=True)
+        spans_made(client, make, sink, provider, peers)
 
 
 def main() -> None:
