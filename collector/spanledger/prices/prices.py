@@ -1,6 +1,6 @@
 """Entries without money in, entries with money out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -140,6 +140,23 @@ class Prices:
         quotes = self._state.quotes
         name = self._name(provider, model, tier_of(service_tier), region, belongs)
         return quotes.worst(name, at, input_tokens, 0 if operation == "embeddings" else output_tokens)
+
+    def most(
+        self, *, provider: str | None, model: str | None, at: int, input_tokens: int, output_tokens: int,
+        operation: str | None = None, service_tier: str | None = None, belongs: Callable[[], Sequence[Belongs]] = tuple,
+    ) -> int | str:  # fmt: skip
+        """`worst_case` for the path of a check: whole pico-dollars, or why nobody knows; `at` in microseconds since 1970.
+        Whom the call is for is asked only where some rule depends on it."""
+        state = self._state
+        wanted = state.layers.belongings
+        whom = tuple(one for one in belongs() if one in wanted) if wanted else ()
+        return state.quotes.most(
+            lambda: Name(provider=provider, model=model, tier=tier_of(service_tier), belongs=whom),
+            (provider, model, service_tier, whom),
+            at,
+            input_tokens,
+            0 if operation == "embeddings" else output_tokens,
+        )
 
     def max_output_tokens(self, provider: str | None, model: str | None) -> int | None:
         """Most output tokens of a model; None when no book says."""
