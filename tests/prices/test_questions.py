@@ -13,6 +13,7 @@ from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.traffic import instead, traffic
 from spanledger.prices import Prices
 from spanledger.prices.book_file import book_of
+from spanledger.prices.cell import microseconds
 from spanledger.prices.compare import Wanted, compare
 from spanledger.prices.snapshot import Snapshot
 from spanledger.prices.tokens import _encoder, count_tokens
@@ -118,6 +119,8 @@ def test_a_worst_case_is_never_below_what_a_call_costs(prices: Prices) -> None:
         size, out = chance.randrange(300_000), chance.randrange(10_000)
         write = chance.randrange(size + 1)
         worst = prices.worst_case(provider=provider, model=model, at=AT, input_tokens=size, output_tokens=out)
+        most = prices.most(provider=provider, model=model, at=microseconds(AT), input_tokens=size, output_tokens=out)
+        assert most == (worst.unpriced_reason if worst.cost_usd is None else int(worst.cost_usd.scaleb(12)))
         real = prices.cost_of(
             provider, model, AT, size, out, cache_write_tokens=write, cache_write_1h_tokens=write // 2, reasoning_tokens=out // 3
         )

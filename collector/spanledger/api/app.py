@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
-from starlette.types import Receive, Scope, Send
 
 from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms
 from spanledger.api.access import Access, Issuer, authorise, is_loopback
@@ -30,18 +29,6 @@ ROUTERS = (
 )
 
 
-class Api(FastAPI):
-    """FastAPI, with the hot path in front of it."""
-
-    checks: Checks | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.checks is None:
-            await super().__call__(scope, receive, send)
-        else:
-            await self.checks(scope, receive, send)
-
-
 def create_app(collector: "Collector") -> FastAPI:
     """The REST API of a running collector. Every answer is JSON, every error problem+json.
 
@@ -55,7 +42,7 @@ def create_app(collector: "Collector") -> FastAPI:
             f"extensions.api.endpoint: {api.endpoint} can be reached from other machines and there is no key; "
             "make one with `spanledger keys create NAME --role admin`, or listen on 127.0.0.1"
         )
-    app = Api(
+    app = FastAPI(
         title="Spanledger",
         version=str(health.version()["version"]),
         summary="What is spent on language models, and whether the next call may go ahead.",
@@ -67,6 +54,7 @@ def create_app(collector: "Collector") -> FastAPI:
     app.state.collector = collector
     app.state.keys = held
     app.state.access = access
+    app.state.checks = Checks(collector.limits, access)
     answer_problems(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -79,7 +67,6 @@ def create_app(collector: "Collector") -> FastAPI:
     def docs() -> HTMLResponse:
         return get_swagger_ui_html(openapi_url="openapi.json", title="Spanledger")
 
-    app.checks = Checks(super(Api, app).__call__, collector.limits, access)
     return app
 
 

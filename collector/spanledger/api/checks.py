@@ -1,20 +1,18 @@
 """POST /api/checks and the life of holds.
 
-The check is the hot path: `Checks` answers it as bare ASGI, before FastAPI's routing. The route below is the same
-function once more, so that OpenAPI documents what is really served.
+`Checks` answers checks however they come: from the route below, or from `check_connection.py`, which reads them off the
+connection before a request of ASGI is made.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request
 from pydantic import Field, TypeAdapter, ValidationError
-from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spanledger.api.access import LOCAL, Access, Caller, permit
 from spanledger.api.models import CheckBody, ExtendBody, HoldAnswer, SettleBody
@@ -34,23 +32,58 @@ _MANY = TypeAdapter(Annotated[list[CheckBody], Field(min_length=1, max_length=MA
 Answered = tuple[int, dict[str, str], bytes]
 
 
-async def answer(limits: Limits, body: bytes, caller: Caller) -> Answered:
-    """Status, headers and body for the body of one check, or of a list of them."""
-    many = body.lstrip()[:1] == b"["
+class Checks:
+    """Answers the bodies of POST /api/checks, over whichever way they came."""
+
+    def __init__(self, limits: Limits, access: Access) -> None:
+        self._limits = limits
+        self._access = access
+
+    def caller(self, headers: Callable[[], Mapping[str, str]]) -> Caller:
+        """Who asks. `headers` are only read when someone must say so. Raises `Problem`."""
+        return LOCAL if self._access.open_to_all else permit(self._access, ("POST", PATH), headers())
+
+    def at_once(self, body: bytes, caller: Caller) -> Answered | None:
+        """The answer to one check that needs to wait for nothing; None where it does. Raises `Problem`."""
+        if self._limits.waits or body[:1] != b"{":
+            return None
+        verdict = self._limits.ask_at_once(_check(body, caller))
+        return None if verdict is None else _answered(verdict)
+
+    async def answer(self, body: bytes, caller: Caller) -> Answered:
+        """Status, headers and body for one check, or for a list of them. Raises `Problem`."""
+        if body.lstrip()[:1] != b"[":
+            return _answered(await self._limits.ask(_check(body, caller)))
+        try:
+            asked = _MANY.validate_json(body)
+        except ValidationError as error:
+            raise wrong_fields(error.errors()) from None
+        checks = [_of_caller(one, caller) for one in asked]
+        verdicts = [await self._limits.ask(check) for check in checks]
+        return 200, {"content-type": JSON}, orjson.dumps([_refused(v) if v.refused else passed(v) for v in verdicts])
+
+    def take_back(self, answered: Answered) -> None:
+        """Release what an answer holds that its caller never got."""
+        told = orjson.loads(answered[2])
+        for one in told if isinstance(told, list) else [told]:
+            if hold_id := one.get("hold_id"):
+                self._limits.release(hold_id)
+
+
+def _check(body: bytes, caller: Caller) -> Check:
     try:
-        asked = _MANY.validate_json(body) if many else [_ONE.validate_json(body)]
+        return _of_caller(_ONE.validate_json(body), caller)
     except ValidationError as error:
-        return wrong_fields(error.errors()).answered()
-    for one in asked:
-        if caller.tenant is not None and one.tenant != caller.tenant:
-            if one.tenant is not None:
-                detail = f"{caller.name} speaks for tenant {caller.tenant!r} only"
-                return Problem(403, detail, name="forbidden").answered()
-            one.tenant = caller.tenant
-    if not many:
-        return _answered(await limits.ask(Check(**asked[0].__dict__)))
-    verdicts = [await limits.ask(Check(**one.__dict__)) for one in asked]
-    return 200, {"content-type": JSON}, orjson.dumps([_refused(v) if v.refused else passed(v) for v in verdicts])
+        raise wrong_fields(error.errors()) from None
+
+
+def _of_caller(body: CheckBody, caller: Caller) -> Check:
+    """The check, for the tenant that its caller speaks for."""
+    if caller.tenant is not None and body.tenant != caller.tenant:
+        if body.tenant is not None:
+            raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
+        body.tenant = caller.tenant
+    return Check(**body.__dict__)
 
 
 def _answered(verdict: Verdict) -> Answered:
@@ -132,40 +165,6 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "replace").decode().replace("\n", " ")
 
 
-class Checks:
-    """Answers POST /api/checks itself and gives everything else to the app behind it."""
-
-    def __init__(self, app: ASGIApp, limits: Limits, access: Access) -> None:
-        self._app = app
-        self._limits = limits
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        try:
-            open_to_all = self._access.open_to_all
-            caller = LOCAL if open_to_all else permit(self._access, ("POST", PATH), Headers(raw=scope["headers"]))
-            body = b""
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return
-                body += message.get("body", b"")
-                if len(body) > LARGEST_BODY:
-                    raise Problem(413, "the body is at most a mebibyte")
-                if not message.get("more_body"):
-                    break
-            status, headers, answered = await answer(self._limits, body, caller)
-        except Problem as problem:
-            status, headers, answered = problem.answered()
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        raw.append((b"content-length", str(len(answered)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": raw})
-        await send({"type": "http.response.body", "body": answered})
-
-
 _SCHEMA = CheckBody.model_json_schema()
 _SCHEMA = {"oneOf": [_SCHEMA, {"type": "array", "items": _SCHEMA, "maxItems": MANY}]}
 
@@ -185,8 +184,14 @@ async def check(request: Request) -> Response:
     A list of checks gets a list of answers, with 200: each is one step of its own, and a refusal among them has the body
     that it would have alone.
     """
-    status, headers, body = await answer(request.app.state.collector.limits, await request.body(), request.state.caller)
-    return Response(body, status, headers)
+    checks: Checks = request.app.state.checks
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise Problem(413, "the body is at most a mebibyte")
+    status, headers, answered = await checks.answer(body, request.state.caller)
+    return Response(answered, status, headers)
 
 
 @router.delete("/api/holds/{hold_id}", summary="Release a hold")

@@ -63,6 +63,11 @@ class Problem(Exception):
         return Response(orjson.dumps(self.body, default=str), self.status, self.headers, media_type=MEDIA_TYPE)
 
 
+def broken(error: Exception) -> Problem:
+    """500 for a fault of ours; whoever asks for it writes to the log what it was."""
+    return Problem(500, f"{type(error).__name__}; the collector's log has the details")
+
+
 def wrong_field(field: str, text: str) -> Problem:
     """422 for one field."""
     return Problem(422, f"{field}: {text}", name="invalid-field", errors=[{"field": field, "message": text}])
@@ -124,4 +129,4 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(500)
     async def _broken(_: Request, error: Exception) -> Response:
-        return Problem(500, f"{type(error).__name__}; the collector's log has the details").response()
+        return broken(error).response()

@@ -56,9 +56,16 @@ class ApiServer:
     async def start(self, collector: "Collector") -> None:
         """Serve `create_app(collector)`; returns when requests are answered."""
         from spanledger.api.app import create_app
+        from spanledger.api.check_connection import check_connections
 
+        app = create_app(collector)
         config = uvicorn.Config(
-            create_app(collector), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
+            app,
+            http=check_connections(app.state.checks),  # type: ignore[arg-type]
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listening]))

@@ -73,6 +73,7 @@ async def _serve(config: "Configuration", announce: bool) -> None:
         # What is there by now stays: looking through it for garbage again and again would take a third of every check.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         await told_to_stop.wait()
     finally:
         await api.stop()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from spanledger.limits.answer import Asked, paused, retry_after, standing
@@ -24,7 +23,6 @@ class Prepared(NamedTuple):
     """A check with all that its atomic step needs."""
 
     check: Check
-    at: datetime
     now: int
     size: Size
     covered: Sequence[Covered]
@@ -43,15 +41,14 @@ class Asking:
         self._carried = carried
         self._ids: list[str] = []
 
-    def prepare(self, covering: Covering, check: Check, at: datetime) -> Prepared:
+    def prepare(self, covering: Covering, check: Check, now: int) -> Prepared:
         """Which limits cover the call, and what it asks of each."""
-        now = micros(at)
         limits, pauses = covering.cover_check(check, now)
-        size = size_of(check, self._prices, at, priced=covering.counts_money)
+        size = size_of(check, self._prices, now, priced=covering.counts_money)
         covered, demands = [], []
         for one in limits:
             place = one.at(now)
-            demand = self._demand(one, place, size, check, at, now)
+            demand = self._demand(one, place, size, check, now)
             covered.append(one)
             demands.append(demand)
             if place.end - now <= EDGE_US and isinstance(one.limit.window, Calendar):
@@ -61,23 +58,28 @@ class Asking:
         hold_id = None if check.dry_run or not demands else self._new_id()
         expires_at = now + min(max(check.lease_seconds, 1), LONGEST_LEASE) * SECOND
         in_force = [p for p in pauses if p.until is None or micros(p.until) > now] if pauses else pauses
-        return Prepared(check, at, now, size, covered, demands, hold_id, expires_at, in_force)
+        return Prepared(check, now, size, covered, demands, hold_id, expires_at, in_force)
 
     def conclude(
         self, prepared: Prepared, readings: Sequence[Reading], slots: Callable[[Place, int], list[tuple[int, int]]]
     ) -> tuple[Verdict, bool]:
         """The verdict, and whether waiting for holds to settle may change it."""
-        _, at, now, size, covered, demands, hold_id, expires_at, _ = prepared
-        for demand, reading in zip(demands, readings, strict=True):
-            if demand.refuses and not reading.passes:
-                break
+        _, now, size, covered, demands, hold_id, expires_at, _ = prepared
+        near = False
+        for one, demand, reading in zip(covered, demands, readings, strict=True):
+            if not reading.passes:
+                if demand.refuses:
+                    break
+                near = True
+            first = one.limit.first_threshold
+            near = near or (first is not None and reading.used + reading.held + demand.size >= first)
         else:
-            warned = self._warned(prepared, readings)
+            warned = self._warned(prepared, readings) if near else ()
             end = None if hold_id is None else moment(expires_at)
-            return Verdict(verdict="warn" if warned else "allow", hold_id=hold_id, expires_at=end, warnings=warned), False
+            return Verdict("warn" if warned else "allow", hold_id, end, warned), False
         asked = [Asked(c.limit, c.key, d, r) for c, d, r in zip(covered, demands, readings, strict=True)]
         refused = [a for a in asked if a.demand.refuses and not a.reading.passes]
-        size = with_input_cost(size, prepared.check, self._prices, at)
+        size = with_input_cost(size, prepared.check, self._prices, now)
         answers = []
         for one in refused:
             gone = slots(one.demand.place, now) if one.demand.place.width else ()
@@ -114,7 +116,7 @@ class Asking:
                 drawn = os.urandom(16 * 1_000).hex()
                 self._ids.extend(drawn[start : start + 32] for start in range(0, len(drawn), 32))
 
-    def _demand(self, covered: Covered, place: Place, size: Size, check: Check, at: datetime, now: int) -> Demand:
+    def _demand(self, covered: Covered, place: Place, size: Size, check: Check, now: int) -> Demand:
         """What a check asks of one limit."""
         limit = covered.limit
         cap = covered.cap_at(now)
@@ -135,7 +137,7 @@ class Asking:
             if sample is None:
                 return Demand(place, worst, worst, cap, bound, limit.refuses)
             priced = limit.measure == "cost_usd"
-            hold = learned_size(check, size, sample, self._prices, at, priced=priced).worst(limit) or 0
+            hold = learned_size(check, size, sample, self._prices, now, priced=priced).worst(limit) or 0
         return Demand(place, max(min(hold, worst), 1), worst, cap, bound, limit.refuses)
 
     def _warned(self, prepared: Prepared, readings: Sequence[Reading]) -> tuple[Standing, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 LEASE_SECONDS = 600
 LONGEST_LEASE = 86_400
@@ -79,8 +79,7 @@ class Standing:
     pause_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`allow` and `warn` leave a hold; `refuse` says why in `refused`, the strictest limit first.
 
     With `counters_away` nothing was tested or held: each limit's own `on_failure` decided.

@@ -8,6 +8,7 @@ import mmap
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,9 @@ def restored(counters: MemoryCounters, log: HoldLog | None, now: int) -> MemoryC
 
 
 def _line(hold: Hold) -> bytes:
-    about = {name: value for name in _ABOUT if (value := getattr(hold.about, name)) is not None}
+    about = {name: value for name, value in zip(_ABOUT, _about(hold.about), strict=True) if value is not None}
     parts = [[*place, size, worst] for place, size, worst in hold.parts]
-    return orjson.dumps([hold.id, hold.made_at, hold.expires_at, hold.settled, parts, about]) + b"\n"
+    return orjson.dumps((hold.id, hold.made_at, hold.expires_at, hold.settled, parts, about), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _hold(event: Any) -> Hold:
@@ -122,3 +123,4 @@ def _hold(event: Any) -> Hold:
 
 #: What settling by tokens needs to price a call, and whose it is.
 _ABOUT = ("tenant", "provider", "model", "operation", "service_tier")
+_about = attrgetter(*_ABOUT)

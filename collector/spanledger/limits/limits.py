@@ -148,7 +148,7 @@ class Limits:
 
     def check(self, check: Check) -> Verdict:
         """Answer at once; a call that passes leaves a hold unless `dry_run`."""
-        prepared = self._asking.prepare(self._covering, check, self._clock())
+        prepared = self._asking.prepare(self._covering, check, self.micros())
         if prepared.pauses:
             return self._answered(self._asking.paused(prepared))
         try:
@@ -159,9 +159,24 @@ class Limits:
             verdict = self._asking.without_counters(prepared, str(away))
         return self._answered(verdict)
 
+    @property
+    def waits(self) -> bool:
+        """Whether every check has to wait for counters elsewhere."""
+        return self._counters.remote
+
+    def ask_at_once(self, check: Check) -> Verdict | None:
+        """As `check`, with counters in memory; None when `ask` would wait for holds to settle."""
+        prepared = self._asking.prepare(self._covering, check, self.micros())
+        if prepared.pauses:
+            return self._answered(self._asking.paused(prepared))
+        counters = self._counters
+        readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
+        verdict, waits = self._asking.conclude(prepared, readings, counters.slots)
+        return None if waits and check.wait_ms > 0 else self._answered(verdict)
+
     async def ask(self, check: Check) -> Verdict:
         """As `check`, but when only holds stand in the way, wait up to `wait_ms` for them to settle."""
-        prepared = self._asking.prepare(self._covering, check, self._clock())
+        prepared = self._asking.prepare(self._covering, check, self.micros())
         if prepared.pauses:
             return self._answered(self._asking.paused(prepared))
         try:
@@ -345,7 +360,7 @@ class Limits:
         return self._asking.conclude(prepared, readings, counters.slots)
 
     def _again(self, check: Check) -> Callable[[], Awaitable[tuple[Verdict, bool]]]:
-        return lambda: self._ask(self._asking.prepare(self._covering, check, self._clock()))
+        return lambda: self._ask(self._asking.prepare(self._covering, check, self.micros()))
 
     def _answered(self, verdict: Verdict) -> Verdict:
         self.metrics.answered(verdict)

@@ -54,7 +54,8 @@ class MemoryCounters:
         self._rolling: dict[tuple[str, int], Place] = {}
         self._stale: Iterator[Key] = iter(())
         self._sweeping: tuple[str, int] = ("", 0)
-        self._holds: dict[str, Hold] = {}
+        # Each with its buckets: looking them up again when it ends would be a tenth of a check.
+        self._holds: dict[str, tuple[Hold, Sequence[Bucket]]] = {}
         self._leases: list[tuple[int, str]] = []
         self._released = released
         self._log = log
@@ -109,7 +110,7 @@ class MemoryCounters:
     def extend(self, hold_id: str, expires_at: int) -> bool:
         """Lengthen a lease. False when there is no such hold (any more)."""
         with self._lock:
-            hold = self._holds.get(hold_id)
+            hold = self._hold(hold_id)
             if hold is None or hold.settled:
                 return False
             hold.expires_at = expires_at
@@ -166,7 +167,7 @@ class MemoryCounters:
     def find(self, hold_id: str) -> Hold | None:
         """A live hold."""
         with self._lock:
-            return self._holds.get(hold_id)
+            return self._hold(hold_id)
 
     def count(self) -> tuple[int, int]:
         """(live buckets, live holds)."""
@@ -195,7 +196,7 @@ class MemoryCounters:
         """Write the log anew with the live holds alone, when most of it is about others."""
         if self._log is not None and self._log.wants_rewriting:
             with self._lock:
-                self._log.rewrite(self._holds.values())
+                self._log.rewrite(hold for hold, _ in self._holds.values())
 
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
@@ -255,31 +256,38 @@ class MemoryCounters:
             bucket.slots[slot] = bucket.slots.get(slot, 0) + units
         bucket.used += units
 
+    def _hold(self, hold_id: str) -> Hold | None:
+        held = self._holds.get(hold_id)
+        return None if held is None else held[0]
+
     def _add(self, hold: Hold, buckets: Sequence[Bucket] | None = None) -> None:
-        self._holds[hold.id] = hold
+        if buckets is None:
+            buckets = [self._bucket(part[0]) for part in hold.parts]
+        self._holds[hold.id] = hold, buckets
         heapq.heappush(self._leases, (hold.expires_at, hold.id))
-        for bucket, (_, size, worst) in zip(buckets or [self._bucket(part[0]) for part in hold.parts], hold.parts, strict=True):
+        for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
             bucket.held += size
             bucket.worst += worst
         if self._log is not None:
             self._log.added(hold)
 
     def _take(self, hold_id: str) -> Hold | None:
-        hold = self._holds.pop(hold_id, None)
-        if hold is not None:
-            for place, size, worst in hold.parts:
-                bucket = self._bucket(place)
-                bucket.held -= size
-                bucket.worst -= worst
-            if self._log is not None:
-                self._log.gone(hold_id)
+        held = self._holds.pop(hold_id, None)
+        if held is None:
+            return None
+        hold, buckets = held
+        for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
+            bucket.held -= size
+            bucket.worst -= worst
+        if self._log is not None:
+            self._log.gone(hold_id)
         return hold
 
     def _expire(self, now: int) -> bool:
         freed = False
         while self._leases and self._leases[0][0] <= now:
             expires_at, hold_id = heapq.heappop(self._leases)
-            hold = self._holds.get(hold_id)
+            hold = self._hold(hold_id)
             if hold is None or hold.expires_at != expires_at:  # settled, or extended meanwhile
                 continue
             self._take(hold_id)

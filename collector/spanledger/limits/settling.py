@@ -7,7 +7,6 @@ from decimal import Decimal
 from spanledger.limits.counters import Hold, Place
 from spanledger.limits.limit import Limit, amount_of, units_of
 from spanledger.limits.size import Pricing, size_of
-from spanledger.limits.window import moment
 
 #: How long a hold that was settled by hand waits for its entry.
 CONFIRM_SECONDS = 3_600
@@ -28,7 +27,7 @@ def settled_parts(
     """
     if cost_usd is None and input_tokens is not None and output_tokens is not None:
         used = replace(hold.about, input_tokens=input_tokens, max_output_tokens=output_tokens)
-        size = size_of(used, prices, moment(hold.made_at), priced=True)
+        size = size_of(used, prices, hold.made_at, priced=True)
         cost_usd = None if size.cost is None else amount_of("cost_usd", size.cost)
     said = {
         "requests": 1,

@@ -1,13 +1,10 @@
 """How large a call may become: what a hold must set aside for it, priced by the same cells as the ledger."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from spanledger.limits.check import Check
-from spanledger.limits.limit import USD, Limit
+from spanledger.limits.limit import Limit
 from spanledger.limits.tally import ceiling_of
 
 #: What is assumed of a call whose size nobody gives and whose model nobody knows.
@@ -15,34 +12,28 @@ ASSUMED_INPUT_TOKENS = 1_000
 ASSUMED_OUTPUT_TOKENS = 4_096
 
 
-class Quoted(Protocol):
-    @property
-    def cost_usd(self) -> Decimal | None: ...
-    @property
-    def unpriced_reason(self) -> str | None: ...
-
-
 class Pricing(Protocol):
     """What limits ask of the price book."""
 
-    def worst_case(
+    def most(
         self,
         *,
         provider: str | None,
         model: str | None,
-        at: datetime,
+        at: int,
         input_tokens: int,
         output_tokens: int,
         operation: str | None = None,
         service_tier: str | None = None,
-        belongs: Sequence[tuple[str, str]] = (),
-    ) -> Quoted: ...
+        belongs: Callable[[], Sequence[tuple[str, str]]] = ...,
+    ) -> int | str:
+        """The most that a call of this size can cost at a moment, in 10⁻¹² USD, or why nobody knows."""
+        ...
 
     def max_output_tokens(self, provider: str | None, model: str | None) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """The most a call can come to. `cost` is None when nobody knows a price; `assumed` says which sizes were not given."""
 
     input_tokens: int
@@ -77,7 +68,7 @@ class Size:
                 return 0 if limit.unpriced == "allow" else None
 
 
-def size_of(check: Check, pricing: Pricing, now: datetime, *, priced: bool) -> Size:
+def size_of(check: Check, pricing: Pricing, now: int, *, priced: bool) -> Size:
     """The most a check's call can come to; the price is only asked for when some limit counts money."""
     assumed = []
     input_tokens, output_tokens = check.input_tokens, check.max_output_tokens
@@ -90,7 +81,7 @@ def size_of(check: Check, pricing: Pricing, now: datetime, *, priced: bool) -> S
     return _sized(check, pricing, now, input_tokens, output_tokens, tuple(assumed), priced=priced)
 
 
-def learned_size(check: Check, most: Size, sample: tuple[int, int], pricing: Pricing, now: datetime, *, priced: bool) -> Size:
+def learned_size(check: Check, most: Size, sample: tuple[int, int], pricing: Pricing, now: int, *, priced: bool) -> Size:
     """What calls like this one have used: given input tokens stay, the learned output is never more than the most."""
     input_tokens, output_tokens = sample
     if check.input_tokens is not None:
@@ -99,16 +90,16 @@ def learned_size(check: Check, most: Size, sample: tuple[int, int], pricing: Pri
     return _sized(check, pricing, now, input_tokens, output_tokens, most.assumed, priced=priced)
 
 
-def with_input_cost(size: Size, check: Check, pricing: Pricing, now: datetime) -> Size:
+def with_input_cost(size: Size, check: Check, pricing: Pricing, now: int) -> Size:
     """The size with what its input alone costs, to tell how long an answer would still fit."""
     alone = _sized(check, pricing, now, size.input_tokens, 0, (), priced=size.cost is not None)
-    return replace(size, input_cost=alone.cost)
+    return size._replace(input_cost=alone.cost)
 
 
 def _sized(
     check: Check,
     pricing: Pricing,
-    now: datetime,
+    now: int,
     input_tokens: int,
     output_tokens: int,
     assumed: tuple[str, ...],
@@ -117,7 +108,7 @@ def _sized(
 ) -> Size:
     if not priced:
         return Size(input_tokens, output_tokens, 0, None, assumed)
-    quote = pricing.worst_case(
+    most = pricing.most(
         provider=check.provider,
         model=check.model,
         at=now,
@@ -125,12 +116,11 @@ def _sized(
         output_tokens=output_tokens,
         operation=check.operation,
         service_tier=check.service_tier,
-        belongs=_belongs(check),
+        belongs=lambda: _belongs(check),
     )
-    if quote.cost_usd is None:
-        return Size(input_tokens, output_tokens, None, quote.unpriced_reason, assumed)
-    # Upwards: a hold may be too large by the last digit, never too small.
-    return Size(input_tokens, output_tokens, -int(-quote.cost_usd * USD // 1), None, assumed)
+    if isinstance(most, str):
+        return Size(input_tokens, output_tokens, None, most, assumed)
+    return Size(input_tokens, output_tokens, most, None, assumed)
 
 
 def _belongs(check: Check) -> list[tuple[str, str]]:

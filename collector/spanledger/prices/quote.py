@@ -1,12 +1,12 @@
 """What one call costs, in microseconds: for holds, and for questions before a call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 from spanledger.prices.cell import Box, Cell, microseconds
-from spanledger.prices.keys import PICO, grains
+from spanledger.prices.tables import PICO, grains
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import BY_COUNTER, CHARGED, COMPONENTS, METERS
 
@@ -49,11 +49,12 @@ class Quotes:
         self.layers = layers
         self.revision = revision
         self._names: dict[Name, tuple[Priced, tuple[_Fast, ...]]] = {}
+        self._cells: dict[Hashable, tuple[_Fast, ...]] = {}
 
     def quote(self, name: Name, at: datetime, counters: Mapping[str, float]) -> Quote:
         """The cost of a call with these counters of the ledger."""
         priced, cells = self._of(name)
-        fast = _holding(cells, at, int(counters.get("input_tokens", 0)))
+        fast = _holding(cells, microseconds(at), int(counters.get("input_tokens", 0)))
         cell = fast.cell
         amounts = {"requests": 1, **{counter: value for counter, value in counters.items() if value}}
         unknown = amounts.keys() - BY_COUNTER.keys()
@@ -69,13 +70,19 @@ class Quotes:
         """The most that a call of plain tokens can cost: all input at the dearest of fresh and cache write, all output
         at the dearest of output and reasoning."""
         priced, cells = self._of(name)
-        fast = _holding(cells, at, input_tokens)
-        if fast.cell.unpriced is not None:
-            return self._unpriced(priced, fast.cell, fast.cell.unpriced)
-        if (input_tokens and fast.dearest_input is None) or (output_tokens and fast.dearest_output is None):
-            return self._unpriced(priced, fast.cell, f"no rate for {'input' if fast.dearest_input is None else 'output'}_tokens")
-        most = input_tokens * (fast.dearest_input or 0) + output_tokens * (fast.dearest_output or 0) + fast.request
-        return self._quote(priced, fast.cell, -(-most // PICO), None)
+        fast = _holding(cells, microseconds(at), input_tokens)
+        most = _most(fast, input_tokens, output_tokens)
+        return self._unpriced(priced, fast.cell, most) if isinstance(most, str) else self._quote(priced, fast.cell, most, None)
+
+    def most(self, name: Callable[[], Name], known_as: Hashable, at: int, input_tokens: int, output_tokens: int) -> int | str:
+        """`worst` as whole pico-dollars, or why nobody knows; `at` in microseconds. It is asked for every check, so a name
+        is made once for what it is known as."""
+        cells = self._cells.get(known_as)
+        if cells is None:
+            if len(self._cells) >= MOST_QUOTED:
+                self._cells.clear()
+            cells = self._cells[known_as] = self._of(name())[1]
+        return _most(_holding(cells, at, input_tokens), input_tokens, output_tokens)
 
     def priced(self, name: Name) -> Priced:
         return self._of(name)[0]
@@ -155,12 +162,21 @@ def _half_even(amount: int) -> int:
     return quotient + (2 * rest > PICO or (2 * rest == PICO and quotient % 2 == 1))
 
 
-def _holding(cells: Iterable[_Fast], at: datetime, size: int) -> _Fast:
-    moment = microseconds(at)
+def _holding(cells: Iterable[_Fast], at: int, size: int) -> _Fast:
     for fast in cells:
-        if fast.box.holds(moment, size):
+        if fast.box.holds(at, size):
             return fast
     raise AssertionError("the cells of a name cover all time and all sizes")
+
+
+def _most(fast: _Fast, input_tokens: int, output_tokens: int) -> int | str:
+    """Pico-dollars, rounded up, or why nobody knows."""
+    if fast.cell.unpriced is not None:
+        return fast.cell.unpriced
+    if (input_tokens and fast.dearest_input is None) or (output_tokens and fast.dearest_output is None):
+        return f"no rate for {'input' if fast.dearest_input is None else 'output'}_tokens"
+    most = input_tokens * (fast.dearest_input or 0) + output_tokens * (fast.dearest_output or 0) + fast.request
+    return -(-most // PICO)
 
 
 def _fast(cell: Cell) -> _Fast:

@@ -1,0 +1,179 @@
+"""Answers POST /api/checks straight off the connection; everything else on it is uvicorn's.
+
+A check takes about 25 µs. Making a request of ASGI and its task, and passing it through FastAPI's routing, takes several
+times that, so a request that is plain (whole, with a length, nothing unusual in its headers) is read and answered here. Any
+other one, and any other path, goes to uvicorn and the app, which answer the same by the same `Checks`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from spanledger.api.checks import PATH, Answered, Checks
+from spanledger.api.problem import Problem, broken
+
+logger = logging.getLogger(__name__)
+
+_START = f"POST {PATH} HTTP/1.1\r\n".encode()
+_UNUSUAL = (b"transfer-encoding", b"expect", b"upgrade")
+_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+LONGEST_HEAD = 16 * 1024
+LONGEST_BODY = 64 * 1024
+
+Headers = dict[bytes, bytes]
+
+
+def check_connections(checks: Checks) -> Callable[..., "CheckConnection"]:
+    """What uvicorn calls for every connection (its setting `http`)."""
+
+    def connection(*args: Any, **more: Any) -> CheckConnection:
+        return CheckConnection(checks, *args, **more)
+
+    return connection
+
+
+class Unusual(Exception):
+    """A request that uvicorn should read."""
+
+
+def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
+    """Headers by lower name, and the body, of a POST of a check; None while more of it is to come. Raises `Unusual`."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
+        if len(data) > LONGEST_HEAD:
+            raise Unusual
+        return None
+    headers: Headers = {}
+    for line in head[len(_START) :].split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        name = name.lower()
+        # A repeated header, a folded line, a space before the colon: not worth an opinion of our own.
+        if not colon or name in headers or name in _UNUSUAL or name.split() != [name] or b"\n" in line or b"\r" in line:
+            raise Unusual
+        headers[name] = value.strip()
+    declared = headers.get(b"content-length", b"")
+    if not declared.isdigit() or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        raise Unusual
+    length = int(declared)
+    if len(body) > length or length > LONGEST_BODY:
+        raise Unusual
+    return (headers, body) if len(body) == length else None
+
+
+class CheckConnection(HttpToolsProtocol):
+    """One connection. While a check waits for its answer, what comes behind it is kept until then."""
+
+    def __init__(self, checks: Checks, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._checks = checks
+        self._between = True  # uvicorn's parser is not in the middle of a request
+        self._answering: asyncio.Task[None] | None = None
+        self._begun = self._behind = b""
+        self._leaving = False
+        self._answered_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        if self._answering is not None:
+            self._behind += data
+            self.transport.pause_reading()
+            return
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        if data.startswith(_START) and self._between and (self.cycle is None or self.cycle.response_complete):
+            try:
+                request = plain_request(data)
+            except Unusual:
+                super().data_received(data)
+                return
+            if request is None:
+                self._begun = data
+            else:
+                self._answer(*request)
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server stops: what was asked is still answered."""
+        self._leaving = True
+        if self._answering is None:
+            super().shutdown()
+
+    def _answer(self, headers: Headers, body: bytes) -> None:
+        try:
+            caller = self._checks.caller(lambda: _texts(headers))
+            answered = self._checks.at_once(body, caller)
+            if answered is None:
+                self._answering = self.loop.create_task(self._answer_later(self._checks.answer(body, caller)))
+                self.tasks.add(self._answering)
+                self._answering.add_done_callback(self.tasks.discard)
+                return
+        except Problem as problem:
+            answered = problem.answered()
+        except Exception as error:
+            logger.exception("a check could not be answered")
+            answered = broken(error).answered()
+        self._write(answered)
+
+    async def _answer_later(self, answer: Any) -> None:
+        try:
+            answered: Answered = await answer
+        except Problem as problem:
+            answered = problem.answered()
+        except Exception as error:
+            logger.exception("a check could not be answered")
+            answered = broken(error).answered()
+        self._answering = None
+        if self.transport.is_closing():
+            # Nobody waits for it any more, and the hold would be a leak.
+            await asyncio.to_thread(self._checks.take_back, answered)
+            return
+        self._write(answered)
+        if self._behind:
+            behind, self._behind = self._behind, b""
+            self.transport.resume_reading()
+            self.data_received(behind)
+
+    def _write(self, answered: Answered) -> None:
+        status, headers, body = answered
+        parts = [_LINES[status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for key, text in headers.items():
+            parts.append(f"{key}: {text}\r\n".encode("latin-1"))
+        parts.append(b"content-length: %d\r\n" % len(body))
+        parts.append(b"connection: close\r\n\r\n" if self._leaving else b"\r\n")
+        parts.append(body)
+        self.transport.write(b"".join(parts))
+        self.server_state.total_requests += 1
+        if self._leaving:
+            self.transport.close()
+            return
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection that has been idle; one timer for many checks, since making one for each is dear."""
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left <= 0 and self._answering is None and not self._begun:
+            super().timeout_keep_alive_handler()
+        else:
+            again = max(left, 1.0)
+            self.timeout_keep_alive_task = self.loop.call_later(again, self.timeout_keep_alive_handler)
+
+
+def _texts(headers: Headers) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
