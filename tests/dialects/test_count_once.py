@@ -226,7 +226,12 @@ def test_metrics_of_an_emitter_that_sends_spans_are_never_counted_even_after_a_r
     stem = "otel_genai_openai_1_3b0"
     for order in (("traces", "metrics"), ("metrics", "traces")):
         entries = entries_of([[body(f"{stem}.{signal}.json")] for signal in order], folder=tmp_path / order[0])
-        assert set(entries["granularity"]) == {"call"}
+        calls = entries.filter(pl.col("kind") == "call")
+        assert set(calls["granularity"]) == {"call"}
+        # What they say is there to be laid beside the calls, and names one of them.
+        said = entries.filter(pl.col("rule") == "metric")
+        assert said.select("claimed_input_tokens", "claimed_output_tokens").sum().rows() == [(3012, 600)]
+        assert said["stands_for"].is_in(calls["entry_id"].implode()).all()
 
 
 def _priced(entries: pl.DataFrame) -> pl.DataFrame:

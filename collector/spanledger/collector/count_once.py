@@ -136,7 +136,7 @@ class CountOnce:
         known = evidence[at].select(FROM_EVIDENCE).get_columns()
         posted = memory.posted[standing[at]].with_columns(pl.Series("at", at), *known)
         version = np.concatenate([memory.version[rows], np.zeros(evidence.height - len(rows), dtype=np.int64)])
-        entries = self._with_money(postings(evidence, verdicts, posted, version, now))
+        entries = self._with_money(postings(verdicts, posted, version, now))
         return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))
 
     def _written(self, entries: pl.DataFrame) -> pl.DataFrame:
@@ -151,9 +151,12 @@ class CountOnce:
         heard = [emitter for emitter in metered if emitter in self._memory.heard]
         if not heard:
             return evidence
-        known = pl.DataFrame(
-            {"emitter": heard, "role": "heard", "signal": "metrics", "entry_id": [f"heard/{emitter}" for emitter in heard]}
-        )
+        # The call that ended last stands for what the points say, where memory still has one.
+        here = np.flatnonzero((self._memory.evidence["emitter"].is_in(heard) & pl.Series(self._memory.standing >= 0)).to_numpy())
+        posted = self._memory.posted["entry_id"].gather(pl.Series(self._memory.standing[here]))
+        spoken = self._memory.evidence[here].select("emitter", "ended").with_columns(posted)
+        last = spoken.sort("ended", "entry_id").unique("emitter", keep="last").select("emitter", "entry_id")
+        known = pl.DataFrame({"emitter": heard, "role": "heard", "signal": "metrics"}).join(last, on="emitter", how="left")
         return pl.concat([evidence, known], how="diagonal").with_columns(pl.col(pl.UInt64).fill_null(0))
 
     def _with_money(self, entries: pl.DataFrame) -> pl.DataFrame:

@@ -18,16 +18,18 @@ Rows = npt.NDArray[np.int64]
 #: An entry without money, with `at`: the row of the evidence it is posted for.
 POSTING: dict[str, Any] = {**COLUMNS, "at": pl.Int64}
 
-_ROLES_TOLD = ("leaf", "repeat", "never", "agent", "span")
+_ROLES_TOLD = ("leaf", "repeat", "never", "agent", "span", "metric")
 _RULE_NAMES = pl.Series("rule", list(RULES), dtype=pl.String)
 
 
-def postings(evidence: pl.DataFrame, verdicts: Verdicts, posted: pl.DataFrame, version: Rows, now: datetime) -> pl.DataFrame:
+def postings(verdicts: Verdicts, posted: pl.DataFrame, version: Rows, now: datetime) -> pl.DataFrame:
     """Entries by `POSTING`; reversals with the money of what they take back.
 
+    What metrics say beside spans or logs is a duplicate whose claims can be laid beside them.
     `posted` are the calls that stand in the ledger for rows of this evidence, which its column `at` names; `version[i]`
     says how often row i was posted.
     """
+    evidence = verdicts.evidence
     label, rule = pl.Series("label", verdicts.label), pl.Series("rule_code", verdicts.rule)
     standing = posted.with_columns(label[posted["at"]], rule[posted["at"]])
     wanted = verdicts.calls.rename({"row": "at"}).with_columns(label[verdicts.calls["row"]])
@@ -35,8 +37,12 @@ def postings(evidence: pl.DataFrame, verdicts: Verdicts, posted: pl.DataFrame, v
     fresh = wanted if not kept.height else wanted.join(kept.select("label"), on="label", how="anti")
     fresh = _versioned(fresh, version)
     undone = standing if not kept.height else standing.join(kept.select("entry_id"), on="entry_id", how="anti")
-    stand_for = pl.concat([kept.select("label", "entry_id"), fresh.select("label", "entry_id")]).unique("label", keep="first")
-    quiet = np.isin(verdicts.rule, [RULE["waits"], RULE["metric"]])
+    heard = evidence.select(label, "role", "entry_id").filter(pl.col("role") == "heard").select("label", "entry_id")
+    stand_for = pl.concat([each.select("label", "entry_id") for each in (kept, fresh, heard)]).unique("label", keep="first")
+    # Of the metrics that say the same of one moment, one is told.
+    metered = (evidence["role"] == "metric").fill_null(False).to_numpy()
+    again = metered & (verdicts.by >= 0) & metered[np.maximum(verdicts.by, 0)]
+    quiet = (verdicts.rule == RULE["waits"]) | again
     unposted = np.flatnonzero(~verdicts.stands & ~quiet & (version == 0))
     frames = [
         _reversals(undone, stand_for),

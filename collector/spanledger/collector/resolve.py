@@ -65,13 +65,15 @@ CONTENT = (
 @dataclass(slots=True)
 class Verdicts:
     """For each row of the evidence: its call (`label`), whether it `stands` for it, the `rule` by which it does not, and which
-    row stands for it (`by`, -1 for none). `calls` are the standing rows with all that is known of their call."""
+    row stands for it (`by`, -1 for none). `calls` are the standing rows with all that is known of their call; `evidence` is
+    what was given, with running totals told apart."""
 
     label: Ints
     stands: Flags
     rule: Ints
     by: Ints
     calls: pl.DataFrame
+    evidence: pl.DataFrame
 
 
 def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True) -> Verdicts:
@@ -112,7 +114,7 @@ def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True)
     began = np.zeros(rows, dtype=np.int64)
     np.maximum.at(began, groups.label[leaves], evidence["started"].fill_null(0).to_numpy()[leaves])
     calls = _merged(evidence, leaves, stands, groups.label, ancestry)
-    return Verdicts(label, stands, rule, by, with_attempts(calls, nesting.outer, began[groups.label]))
+    return Verdicts(label, stands, rule, by, with_attempts(calls, nesting.outer, began[groups.label]), evidence)
 
 
 def _representatives(evidence: pl.DataFrame, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:

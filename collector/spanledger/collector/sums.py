@@ -150,6 +150,7 @@ def metrics(
         return
     better = evidence.filter(pl.Series(leaves | (role == "heard")))["emitter"].unique()
     told = evidence["emitter"][points].is_in(better.implode()).fill_null(False).to_numpy()
+    counted = _latest(evidence, leaves, points, stands, by)
     # What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it.
     moments = (
         evidence[points]
@@ -168,8 +169,22 @@ def metrics(
     speaker = moments["speaker"].to_numpy()
     speaks = (speaker == points) & moments["counts"].to_numpy()
     stands[points] = speaks & ~told & settled[points]
-    by[points] = np.where(speaks, by[points], speaker)
+    by[points] = np.where(speaks, np.where(told, counted, by[points]), speaker)
     rule[points] = np.where(told | ~speaks, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
+
+
+def _latest(evidence: pl.DataFrame, leaves: Flags, points: Ints, stands: Flags, by: Ints) -> Ints:
+    """For each point, a standing call of its emitter, the one that ended last, or the record that one was heard."""
+    calls = (
+        evidence.select(pl.int_range(pl.len()).alias("row"), "emitter", "ended", "entry_id", "role")
+        .filter(pl.Series(leaves) | (pl.col("role") == "heard"))
+        .sort("ended", "entry_id", nulls_last=False)
+        .unique("emitter", keep="last")
+        .select("emitter", "row")
+    )
+    found = evidence[points].select("emitter").join(calls, on="emitter", how="left", maintain_order="left")
+    leaf = found["row"].fill_null(-1).to_numpy()
+    return np.where((leaf < 0) | ~leaves[leaf] | stands[leaf], leaf, by[leaf])
 
 
 def of_one_moment(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
