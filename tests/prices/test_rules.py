@@ -140,15 +140,23 @@ def test_a_contract_leaves_the_list_price_beside_it() -> None:
     assert priced["list_cost_usd"].to_list() == [Decimal("2.5"), Decimal("2.5")]
 
 
-def test_tags_are_matched_in_a_batch() -> None:
-    found = prices({"scope": "tag:team=search", "provider": "openai", "multiplier": "0.5"})
+@pytest.mark.parametrize("scope", ["tenant:acme", "project:apollo", "key:k1", "tag:team=search"])
+def test_a_batch_finds_whom_a_rule_is_for_before_and_after_the_rules_change(scope: str) -> None:
+    found = prices({"scope": scope, "provider": "openai", "multiplier": "0.5"})
+    tags = [[{"key": "env", "value": "x"}, {"key": "team", "value": "search"}], [{"key": "team", "value": "ads"}], [], None]
     entries = pl.DataFrame(
         {
-            "provider": ["openai"] * 3, "model": ["gpt-4o"] * 3, "occurred_at": [AT] * 3, "input_tokens": [1_000_000] * 3,
-            "tags": [[{"key": "team", "value": "search"}], [{"key": "team", "value": "ads"}], []],
+            "provider": ["openai"] * 4, "model": ["gpt-4o"] * 4, "occurred_at": [AT] * 4, "input_tokens": [1_000_000] * 4,
+            "tenant": ["acme", "other", "", None], "project": ["apollo", "other", "", None],
+            "api_key_id": ["k1", "k2", "", None], "tags": tags,
         }
     )  # fmt: skip
-    assert found.price(entries)["cost_usd"].to_list() == [Decimal("1.25"), Decimal("2.5"), Decimal("2.5")]
+    half, full = Decimal("1.25"), Decimal("2.5")
+    for _ in range(2):
+        assert found.price(entries)["cost_usd"].to_list() == [half, full, full, full]
+    found.use(rules=[rule_of({"scope": scope, "provider": "openai", "multiplier": "0.2"}, "r")])
+    assert found.price(entries)["cost_usd"].to_list() == [Decimal("0.5"), full, full, full]
+    assert found.price(entries)["list_cost_usd"].to_list() == [full] * 4
 
 
 def test_a_contract_of_nothing_is_free() -> None:

@@ -1,16 +1,12 @@
 """The sum of products: usage times rates in whole numbers, rounded once to the twelfth decimal."""
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from spanledger.prices.keys import BIT, GRAIN, INSTEAD, PICO, TOKENS, Tables
 from spanledger.prices.meters import BY_COUNTER, COMPONENTS, Component
+from spanledger.prices.tables import BIT, GRAIN, INSTEAD, PICO, PLACE, TOKENS, Flags, Tables, Wholes
 from spanledger.prices.usage import Usage
-
-Wholes = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 #: No single entry costs a million dollars; the ledger's money ends at a hundred, and 64 bits of pico-dollars at nine.
 ABSURD_USD = 1_000_000
@@ -29,14 +25,14 @@ class Amounts:
         most = 0  # that any row can come to
         for counter, amount in amounts.items():
             used |= np.where(amount > 0, BIT[counter], 0)
-            most += int(amount.max(initial=0)) * tables.highest[counter]
+            most += int(amount.max(initial=0)) * tables.highest[PLACE[counter]]
         self.parts: dict[Component, Wholes] = {component: np.zeros(len(cells), np.int64) for component in COMPONENTS}
         self.absurd: Flags = np.zeros(len(cells), np.bool_)
         rough = tables.rough[cells] if most <= ABSURD_USD * 10**12 else np.ones(len(cells), np.bool_)
         if not rough.all():
             for counter, amount in amounts.items():
-                if tables.highest[counter]:
-                    self.parts[BY_COUNTER[counter].component] += amount * tables.whole[counter][cells]
+                if tables.highest[PLACE[counter]]:
+                    self.parts[BY_COUNTER[counter].component] += amount * tables.picos[PLACE[counter]][cells]
         if rough.any():
             self._exactly({counter: amount[rough] for counter, amount in amounts.items()}, tables, cells, rough)
         self.cost: Wholes = sum(self.parts.values(), np.zeros(len(cells), np.int64))
@@ -61,12 +57,12 @@ class Amounts:
         parts: dict[Component, pl.Expr] = {"input": pl.lit(0, pl.Int128)}
         estimates: list[pl.Expr] = []
         for counter, amount in amounts.items():
-            if not tables.highest[counter]:
+            if not tables.highest[PLACE[counter]]:
                 continue
             if counter == "audio_seconds":
                 amount = np.where(amount > 0, np.maximum(amount, tables.least_seconds[cells[rows]] * 1_000_000), amount)
             a, r = f"a.{counter}", f"r.{counter}"
-            columns += [pl.Series(a, amount), tables.rates[counter].gather(mine).alias(r)]
+            columns += [pl.Series(a, amount), tables.grains[counter].gather(mine).alias(r)]
             product = pl.col(a).cast(pl.Int128) * pl.col(r)
             component = BY_COUNTER[counter].component
             parts[component] = parts[component] + product if component in parts else product

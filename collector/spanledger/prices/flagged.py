@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from spanledger.prices.keys import Tables
+from spanledger.prices.tables import Flags, Tables, Wholes
 
 FLAGS = pl.List(pl.String())
 
@@ -14,9 +13,9 @@ FLAGS = pl.List(pl.String())
 def flags_of(
     rows: pl.DataFrame,
     tables: Tables,
-    cells: npt.NDArray[np.int64],
-    conditions: Mapping[str, npt.NDArray[np.bool_]],
-    quiet: npt.NDArray[np.bool_],
+    cells: Wholes,
+    conditions: Mapping[str, Flags],
+    quiet: Flags,
 ) -> pl.Series:
     """The flags that each row came with, those of its cell, and those whose condition holds; `quiet` rows get none."""
     numbers = tables.flag_set[cells] << len(conditions)

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from spanledger.prices.cell import DAY_MINUTES
-from spanledger.prices.keys import Tables, Wholes
+from spanledger.prices.tables import Tables, Wholes
 
 _MINUTE = 60_000_000
 
@@ -15,9 +15,9 @@ def cells_of(keys: Wholes, moments: Wholes, size: Wholes, tables: Tables) -> Who
     several = np.flatnonzero(found < 0)
     if not len(several):
         return found
-    rows = pl.DataFrame(
-        {"row": several, "key": keys[several], "at": moments[several], "size": size[several]}
-    ).with_columns(minute=pl.col("at") // _MINUTE % DAY_MINUTES, weekday=(pl.col("at") // (_MINUTE * DAY_MINUTES) + 3) % 7)
+    rows = pl.DataFrame({"row": several, "key": keys[several], "at": moments[several], "size": size[several]}).with_columns(
+        minute=pl.col("at") // _MINUTE % DAY_MINUTES, weekday=(pl.col("at") // (_MINUTE * DAY_MINUTES) + 3) % 7
+    )
     placed = rows.join(tables.boxes, on="key").filter(
         (pl.col("at") >= pl.col("starts")) & (pl.col("at") < pl.col("ends"))
         & (pl.col("size") > pl.col("over")) & (pl.col("size") <= pl.col("upto"))

@@ -8,7 +8,7 @@ import polars as pl
 
 from spanledger.prices.amounts import Amounts
 from spanledger.prices.book import Book
-from spanledger.prices.keys import Keys, Wholes
+from spanledger.prices.keys import Keys
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import METERS
 from spanledger.prices.placed import cells_of
@@ -20,6 +20,7 @@ from spanledger.prices.settings import Settings
 from spanledger.prices.site import site_rules
 from spanledger.prices.snapshot import installed
 from spanledger.prices.stated import MONEY, Charged, stated
+from spanledger.prices.tables import Wholes
 from spanledger.prices.tiers import tier_of
 from spanledger.prices.usage import usage
 
@@ -73,10 +74,10 @@ class Prices:
         old = self._state
         new_books = old.layers.books if books is None else tuple(books)
         new_rules = old.layers.rules if rules is None else (*self._site, *rules)
-        state = _compiled(new_books, new_rules, old.layers)
+        state = _compiled(new_books, new_rules, old)
         met = old.keys.met()
         if met is not None:
-            state.keys.of(asked(met.rename({"tier": "service_tier"}), state.layers).unique())
+            state.keys.of(asked(met, state.layers).unique())
         self._state = state
         return state.revision
 
@@ -180,10 +181,11 @@ class Prices:
         )  # fmt: skip
 
 
-def _compiled(books: tuple[Book, ...], rules: Sequence[Rule], before: Layers | None = None) -> _State:
-    layers = Layers(books, rules, before)
+def _compiled(books: tuple[Book, ...], rules: Sequence[Rule], before: _State | None = None) -> _State:
+    layers = Layers(books, rules, before.layers if before else None)
     revision = revision_of(layers)
-    return _State(layers=layers, revision=revision, keys=Keys(layers, named), quotes=Quotes(layers, revision))
+    keys = Keys(layers, named, before.keys if before else None)
+    return _State(layers=layers, revision=revision, keys=keys, quotes=Quotes(layers, revision))
 
 
 def _moments(rows: pl.DataFrame) -> Wholes:

@@ -6,9 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from spanledger.prices.cell import Box, Cell, microseconds
-from spanledger.prices.tables import PICO, grains
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import BY_COUNTER, CHARGED, COMPONENTS, METERS
+from spanledger.prices.tables import PICO, grains
 
 MOST_QUOTED = 10_000
 

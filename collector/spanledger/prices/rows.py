@@ -7,39 +7,42 @@ import polars as pl
 from spanledger.prices.layers import Layers, Name
 from spanledger.prices.tiers import tier_of
 
-#: The ledger's columns that say whom a call belongs to, by the kind of scope.
+#: The kinds of scope that have a column of the ledger, which says whom a call belongs to.
 _COLUMNS = {"tenant": "tenant", "project": "project", "key": "api_key_id"}
+_BETWEEN = "\0"
 
 
 def asked(rows: pl.DataFrame, layers: Layers) -> pl.DataFrame:
-    """The columns that a call's name is made of, a row each; the rows may lack any column."""
-    columns = {"provider": _text(rows, "provider"), "model": _model(rows), "tier": _tier(rows)}
+    """The columns that a call's name is made of, a row each; the rows may lack any column, and may be such rows already."""
+    columns = {"provider": _text(rows, "provider"), "model": _model(rows), "service_tier": _tier(rows)}
     if layers.regions:
         columns["region"] = _among(_text(rows, "region"), layers.regions)
     for kind, column in _COLUMNS.items():
         values = {value for scope, value in layers.belongings if scope == kind}
         if values:
-            columns[kind] = _among(_text(rows, column), values)
-    for tag in sorted(value for scope, value in layers.belongings if scope == "tag"):
-        columns[f"tag {tag}"] = _tagged(rows, tag)
+            columns[column] = _among(_text(rows, column), values)
+    tags = {value for scope, value in layers.belongings if scope == "tag"}
+    if tags:
+        columns["tagged"] = _tagged(rows, tags)
     return rows.select(expression.alias(name) for name, expression in columns.items())
 
 
 def named(row: dict[str, Any]) -> Name:
     """The name that a row of `asked` stands for."""
-    belongs = [(kind, row[kind]) for kind in _COLUMNS if row.get(kind) is not None]
-    belongs += [("tag", row[column]) for column in row if column.startswith("tag ") and row[column] is not None]
+    belongs = [(kind, row[column]) for kind, column in _COLUMNS.items() if row.get(column) is not None]
+    belongs += [("tag", tag) for tag in (row.get("tagged") or "").split(_BETWEEN) if tag]
     return Name(
-        provider=row["provider"], model=row["model"], tier=tier_of(row["tier"]), region=row.get("region"), belongs=tuple(belongs)
-    )
+        provider=row["provider"], model=row["model"], tier=tier_of(row["service_tier"]), region=row.get("region"),
+        belongs=tuple(belongs),
+    )  # fmt: skip
 
 
-def _tagged(rows: pl.DataFrame, tag: str) -> pl.Expr:
+def _tagged(rows: pl.DataFrame, tags: set[str]) -> pl.Expr:
+    """Which of `tags` a row has, as one text."""
     if "tags" not in rows.columns:
-        return pl.lit(None, pl.String)
-    name, _, value = tag.partition("=")
-    wanted = (pl.element().struct.field("key") == name) & (pl.element().struct.field("value") == value)
-    return pl.when(pl.col("tags").list.eval(wanted).list.any()).then(pl.lit(tag))
+        return _text(rows, "tagged")
+    pair = pl.element().struct.field("key") + "=" + pl.element().struct.field("value")
+    return pl.col("tags").list.eval(pair.filter(pair.is_in(sorted(tags)))).list.sort().list.join(_BETWEEN)
 
 
 def _text(rows: pl.DataFrame, column: str) -> pl.Expr:

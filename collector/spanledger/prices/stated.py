@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from spanledger.prices.amounts import Amounts, Flags, Wholes, money
+from spanledger.prices.amounts import Amounts, money
 from spanledger.prices.flagged import flags_of
-from spanledger.prices.keys import BIT, STATES, Tables
 from spanledger.prices.meters import COMPONENTS
 from spanledger.prices.names import provider_id
 from spanledger.prices.settings import Settings
+from spanledger.prices.tables import BIT, STATES, Flags, Tables, Wholes
 from spanledger.prices.usage import Usage
 
 MONEY = pl.Decimal(20, 12)
@@ -111,7 +110,9 @@ def _told(amounts: Amounts, used: Usage, reported: Flags, tables: Tables, cells:
 def _named(masks: Wholes) -> pl.Series:
     """In words which meters have no rate."""
     distinct, place = np.unique(masks, return_inverse=True)
-    words = [f"no rate for {', '.join(c for c, bit in BIT.items() if mask & bit)}" if mask else None for mask in distinct.tolist()]
+    words = [
+        f"no rate for {', '.join(c for c, bit in BIT.items() if mask & bit)}" if mask else None for mask in distinct.tolist()
+    ]
     return pl.Series(words, dtype=pl.String).gather(pl.Series(place))
 
 
@@ -123,7 +124,7 @@ def _sign(rows: pl.DataFrame, nothing: Flags) -> Wholes:
     return sign
 
 
-def _without(words: pl.Series, these: npt.NDArray[np.bool_]) -> pl.Series:
+def _without(words: pl.Series, these: Flags) -> pl.Series:
     """The words but for these rows, where there are none."""
     return words.scatter(np.flatnonzero(these), None) if these.any() else words
 
