@@ -26,8 +26,11 @@ _ENCODED = {
 }
 _WITHOUT_DICTIONARY = {*_ENCODED, "duration_seconds", "cost_usd", "list_cost_usd", "input_cost_usd", "attributes"}
 
-#: Rows of a row group: one tenant of a sorted day lies in one or two, and a scan does not notice the seams.
-_GROUP_ROWS = 61_440
+#: Rows of a row group: one tenant of a sorted day lies in one or two, and a question about it reads all of those. For two days
+#: that took 2 ms with 61,440 rows, and takes one; with fewer still, what describes 91 columns in each begins to weigh.
+_GROUP_ROWS = 20_480
+#: More does not pay: most bytes are random ids and measures, and at 3 an entry takes 81.4 bytes instead of 80.5.
+_ZSTD_LEVEL = 1
 
 
 def by_day(entries: pa.Table) -> Iterator[tuple[date, pa.Table]]:
@@ -43,7 +46,6 @@ def write_file(
     day: date,
     entries: pa.Table,
     *,
-    level: int = 1,
     data_change: bool = True,
     prefix: str = "",
 ) -> AddAction:
@@ -56,7 +58,7 @@ def write_file(
     rows = entries.drop_columns(["day"])
     options: dict[str, Any] = {
         "compression": "zstd",
-        "compression_level": level,
+        "compression_level": _ZSTD_LEVEL,
         "use_dictionary": [name for name in rows.column_names if name not in _WITHOUT_DICTIONARY],
         "column_encoding": {name: encoding for name, encoding in _ENCODED.items() if name in rows.column_names},
         "row_group_size": _GROUP_ROWS,

@@ -23,7 +23,7 @@ def put_together(ledger: Ledger, group: Group, now: datetime) -> None:
     entries = pa.concat_tables([read(ledger, file) for file in group.files]).sort_by(ORDER)
     added = write_file(
         ledger.filesystem, ledger.local, group.files[0].day, entries,
-        level=3, data_change=False, prefix="ordered-" if group.finally_ else "",
+        data_change=False, prefix="ordered-" if group.finally_ else "",
     )  # fmt: skip
     del entries
     removals = [removal(file, now, data_change=False) for file in group.files]
