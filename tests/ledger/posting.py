@@ -1,7 +1,8 @@
 """A collector in small, to be killed: posts entries under marks and maintains the ledger as hard as it can.
 
-Run as `python posting.py FOLDER`. Mark m is one entry whose id is m, made on the day m // 20; two days are kept. Says "on"
-when it has opened the ledger, then the mark after each round of maintenance.
+Run as `python posting.py FOLDER [DIGIT]`. Mark m is one entry whose id is m, made on the day m // 20; two days are kept. Says
+"on" when it has opened the ledger, then the mark after each round of maintenance. With a digit it is one of several over one
+ledger: that is its journal's name, its entries' ids begin with it, and no day is dropped.
 """
 
 import sys
@@ -25,17 +26,19 @@ def at(mark: int) -> datetime:
     return START + timedelta(days=mark // A_DAY, minutes=mark % A_DAY)
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, digit: str) -> None:
     """Until killed."""
     compaction.FAN, log.CHECKPOINT_COMMITS, rolling.WORTH_ROWS = 3, 5, 1
-    ledger = Ledger.open(folder)
+    ledger = Ledger.open(folder, journal=digit)
     mark = ledger.mark()
-    maintenance = Maintenance(ledger, retention=KEPT, clock=lambda: at(mark), grace_seconds=0)
+    # What another is just writing is in no snapshot yet.
+    kept, grace = (None, 2.0) if digit else (KEPT, 0.0)
+    maintenance = Maintenance(ledger, retention=kept, clock=lambda: at(mark), grace_seconds=grace)
     print("on", flush=True)
     while True:
         for _ in range(4):
             mark += 1
-            row = entries(entry(f"{mark:032x}", occurred_at=at(mark), tenant=f"t{mark % 3}"))
+            row = entries(entry(f"{digit or 0}{mark:031x}", occurred_at=at(mark), tenant=f"t{mark % 3}"))
             ledger.post(row, mark)
             ledger.post(row, mark)
         maintenance.round()
@@ -43,4 +46,4 @@ def run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    run(Path(sys.argv[1]), "".join(sys.argv[2:]))

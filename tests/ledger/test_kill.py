@@ -54,3 +54,40 @@ def test_a_ledger_survives_being_killed_at_any_moment(tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 def test_a_ledger_survives_being_killed_at_two_hundred_moments(tmp_path: Path) -> None:
     assert _rounds(tmp_path / "entries", kills=200, most_rounds=8) > 3 * posting.A_DAY
+
+
+def _shared(folder: Path, kills: int) -> dict[str, int]:
+    """Two processes with a journal each post into one ledger and keep it, and are killed so many times; the marks they got to."""
+    chance, marks = random.Random(kills), {"1": 0, "2": 0}
+    for _ in range(kills):
+        children = {
+            digit: subprocess.Popen([sys.executable, posting.__file__, str(folder), digit], stdout=subprocess.PIPE, text=True)
+            for digit in marks
+        }
+        for child in children.values():
+            assert child.stdout is not None
+            assert child.stdout.readline() == "on\n"
+            assert int(child.stdout.readline()) < int(child.stdout.readline())
+        time.sleep(chance.uniform(0, 0.3))
+        for child in children.values():
+            child.kill()
+            child.communicate()
+        for digit in marks:
+            reached = Ledger.open(folder, journal=digit).mark()
+            assert reached > marks[digit]
+            marks[digit] = reached
+        with connect(folder) as connection:
+            found = [row[0] for row in connection.execute("select entry_id from entries order by all").fetchall()]
+            assert_equal(connection)
+        assert found == [f"{digit}{mark:031x}" for digit, last in marks.items() for mark in range(1, last + 1)]
+    return marks
+
+
+def test_two_processes_over_one_ledger_post_each_entry_once_whenever_they_are_killed(tmp_path: Path) -> None:
+    _shared(tmp_path / "entries", kills=3)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_two_processes_over_one_ledger_survive_a_hundred_kills(tmp_path: Path) -> None:
+    assert min(_shared(tmp_path / "entries", kills=100).values()) > 5 * posting.A_DAY

@@ -8,9 +8,11 @@ import pytest
 from spanledger.ledger import log
 from spanledger.ledger.compaction import File, plan
 from spanledger.ledger.connect import connect
+from spanledger.ledger.keeper import alone
 from spanledger.ledger.maintenance import Maintenance, files_of
 from spanledger.ledger.pins import Pin, least
-from spanledger.ledger.table import Ledger
+from spanledger.ledger.rewriting import put_together
+from spanledger.ledger.table import Ledger, Replaced
 from tests.ledger.made import entries, entry
 
 #: Before the real clock's now, by which the files are dated, a day counts as quiet; so time here begins a year ahead.
@@ -175,3 +177,28 @@ def test_a_table_that_is_not_on_this_machine_is_maintained_through_its_store(
     assert connect(tmp_path).execute("select count(*), sum(calls) from entries").fetchone() == (9, 9)
     assert connect(tmp_path).execute("select sum(entries) from rollup").fetchone() == (9,)
     assert ledger.mark() == 9
+
+
+def test_of_two_that_put_the_same_files_together_one_does(tmp_path: Path) -> None:
+    clock, one = Clock(), Ledger.open(tmp_path / "entries", journal="1")
+    for number in range(9):
+        one.post(entries(entry(f"{number:032x}", occurred_at=START)), mark=number + 1)
+    two = Ledger.open(tmp_path / "entries", journal="2")
+    [group] = plan(files_of(two), clock.now)
+    Maintenance(one, clock=clock).round()
+    with pytest.raises(Replaced, match=r"has been taken out of the ledger"):
+        put_together(two, group, clock.now)
+    assert connect(tmp_path).execute("select count(*) from entries").fetchone() == (9,)
+
+
+def test_while_another_process_keeps_the_files_a_round_does_nothing(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    for number in range(9):
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=START)), mark=number + 1)
+    maintenance = Maintenance(ledger, clock=Clock(), grace_seconds=0)
+    with alone(tmp_path / "entries") as mine:
+        assert mine
+        maintenance.round()
+    assert (maintenance.progress.compactions, maintenance.progress.kept_elsewhere) == (0, True)
+    maintenance.round()
+    assert (maintenance.progress.compactions, maintenance.progress.kept_elsewhere) == (1, False)

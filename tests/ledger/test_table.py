@@ -63,3 +63,12 @@ def test_a_folder_that_holds_a_broken_log_is_an_error_that_names_it(tmp_path: Pa
     (folder / "_delta_log" / f"{0:020}.json").write_text("{ not json")
     with pytest.raises(LedgerError, match="entries"):
         Ledger.open(folder)
+
+
+def test_two_journals_have_marks_of_their_own_in_one_ledger(tmp_path: Path) -> None:
+    one, two = Ledger.open(tmp_path, journal="one"), Ledger.open(tmp_path, journal="two")
+    assert one.post(entries(entry("a")), mark=7)
+    assert two.post(entries(entry("b")), mark=3)
+    assert not two.post(entries(entry("b")), mark=3)
+    assert (one.mark(), two.mark(), Ledger.open(tmp_path).mark()) == (7, 3, 0)
+    assert len(one.files()) == 2

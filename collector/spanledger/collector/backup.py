@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from spanledger.collector.journal_name import journal_name
 from spanledger.ledger.copying import copy_files, copy_log
 from spanledger.ledger.files import fsync_file, fsync_folder
 from spanledger.ledger.opening import LedgerError
@@ -125,9 +126,9 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def _log_and_evidence(data: Path, target: Path, pin: Pin) -> int:
     """Copy log and evidence so that the evidence reaches just to the log's mark; gives the mark."""
-    source, kept = data / "evidence", target / "evidence"
+    source, kept, name = data / "evidence", target / "evidence", journal_name(data)
     for _ in range(_ATTEMPTS):
-        _, mark = copy_log(data / "entries", target / "entries", pin)
+        mark = copy_log(data / "entries", target / "entries", pin, name)
         if not source.exists():
             return mark
         names = {path.name for path in source.glob("*.arrow")}

@@ -19,6 +19,7 @@ from spanledger.collector.config import Config, ConfigError
 from spanledger.collector.figures import CollectorFigures
 from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
+from spanledger.collector.journal_name import give_name
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
 from spanledger.collector.own_telemetry import OwnTelemetry, wanted
@@ -135,7 +136,7 @@ class Collector:
         sys.setswitchinterval(0.001)
         try:
             self._lock = FolderLock(self.data)
-            self.ledger = Ledger.open(config.ledger)
+            self.ledger = Ledger.open(config.ledger, journal=give_name(self.data))
             self.control = Control.open(config.control)
             self._opened.append("control")
             self.keys = Keys(self.control)

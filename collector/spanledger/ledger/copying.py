@@ -11,7 +11,7 @@ from spanledger.ledger.damage import damaged_files, sentence
 from spanledger.ledger.files import fsync_file, fsync_folder
 from spanledger.ledger.opening import LedgerError, open_table
 from spanledger.ledger.pins import Pin
-from spanledger.ledger.table import MARK
+from spanledger.ledger.table import mark_name, mark_of
 
 _ATTEMPTS = 5
 
@@ -21,14 +21,13 @@ class Copied:
     """What a copy holds."""
 
     version: int
-    mark: int
     files: int
     entries: int
     bytes: int
 
 
-def copy_log(source: Path, target: Path, pin: Pin) -> tuple[int, int]:
-    """Copy the log of the newest version, which `pin` then holds; gives the version and the journal's mark in it.
+def copy_log(source: Path, target: Path, pin: Pin, journal: str) -> int:
+    """Copy the log of the newest version, which `pin` then holds; gives the journal's mark in it.
 
     Raises `LedgerError`. A log that is cleaned up meanwhile is copied anew.
     """
@@ -44,7 +43,7 @@ def copy_log(source: Path, target: Path, pin: Pin) -> tuple[int, int]:
             _copy_entries(source / "_delta_log", target / "_delta_log", version)
             copied = DeltaTable(str(target))
             if copied.version() == version and sorted(_paths(copied)) == sorted(_paths(table)):
-                return version, copied.transaction_version(MARK) or 0
+                return mark_of(copied, mark_name(journal))
             problem = f"version {copied.version()} was copied instead of {version}"
         except Exception as error:
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -73,7 +72,6 @@ def copy_files(source: Path, target: Path) -> Copied:
     actions = pa.table(table.get_add_actions(flatten=True))
     return Copied(
         version=table.version(),
-        mark=table.transaction_version(MARK) or 0,
         files=len(actions),
         entries=sum(actions.column("num_records").to_pylist()) if "num_records" in actions.column_names else 0,
         bytes=sum(actions.column("size_bytes").to_pylist()),

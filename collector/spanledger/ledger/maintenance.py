@@ -18,11 +18,12 @@ import pyarrow as pa
 
 from spanledger.ledger.compaction import File, Group, plan
 from spanledger.ledger.damage import damaged_files
+from spanledger.ledger.keeper import alone
 from spanledger.ledger.log import Log
 from spanledger.ledger.rewriting import put_together, removal
 from spanledger.ledger.rolling import roll_up
 from spanledger.ledger.sweep import Sweep
-from spanledger.ledger.table import Ledger, LedgerError
+from spanledger.ledger.table import Ledger, LedgerError, Replaced
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Keeping:
     seconds: dict[str, float] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
     failing: str = ""
+    kept_elsewhere: bool = False
     last_round_at: datetime | None = None
 
 
@@ -90,7 +92,16 @@ class Maintenance:
             self._thread.join()
 
     def round(self) -> None:
-        """Drop what is too old, put small files together, sum up, checkpoint, delete what nobody names."""
+        """Drop what is too old, put small files together, sum up, checkpoint, delete what nobody names.
+
+        Nothing when another process is just doing so.
+        """
+        with alone(self._ledger.local) as mine:
+            if mine:
+                self._round()
+        self.progress.kept_elsewhere = not mine
+
+    def _round(self) -> None:
         self._timed("retention", self._expire)
         sound = self._sound()
         for group in plan([file for file in sound if file.path not in self._unreadable], self._clock()):
@@ -154,7 +165,10 @@ class Maintenance:
         with self._ledger.lock:
             expired = [file for file in files_of(self._ledger) if file.day < first_kept]
             if expired:
-                self._ledger.commit([removal(file, now, data_change=True) for file in expired], [])
+                try:
+                    self._ledger.commit([removal(file, now, data_change=True) for file in expired], [])
+                except Replaced:  # another collector, or `repair`, was quicker
+                    return
         if expired:
             self.progress.expired_files += len(expired)
             logger.warning("%d files of days before %s are past their retention and were dropped", len(expired), first_kept)
@@ -169,6 +183,8 @@ class Maintenance:
     def _put_together(self, group: Group) -> None:
         try:
             put_together(self._ledger, group, self._clock())
+        except Replaced:  # another collector, or `repair`, was quicker: the next round plans anew
+            return
         except LedgerError as error:
             named = [file.path for file in group.files if file.path in str(error)]
             if not named:
