@@ -98,7 +98,8 @@ class Asked:
     application gets a piece of the stream: one that we asked for is kept from it. `sent` stands for the client and the
     arguments that its method was called with; `add` adds to them what only a call that is metered may carry, and `swap`
     makes them ask for another model. `emits_own`: the client's own span goes elsewhere and stays. `lazy`: what the layer
-    gives is a generator that has sent nothing yet. `harvest`: this request is no call itself, but fetches what tells of some.
+    gives is a generator that has sent nothing yet. `untold`: no telemetry is wanted of it. `harvest`: this request is no
+    call itself, but fetches what tells of some.
     """
 
     operation: Operation
@@ -116,4 +117,5 @@ class Asked:
     swap: Callable[[str], None] | None = None
     emits_own: bool = False
     lazy: bool = False
+    untold: bool = False
     harvest: "Harvest | None" = None

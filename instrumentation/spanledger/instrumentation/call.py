@@ -62,7 +62,7 @@ class Call:
             attributes["spanledger.hold.id"] = hold.id
         self.started_at = time.perf_counter_ns()
         name = f"{asked.operation.name} {asked.model}" if asked.model else asked.operation.name
-        self.span, self.context = tracing.start_span(name, attributes)
+        self.span, self.context = tracing.start_span(name, attributes) if not asked.untold else tracing.no_span()
         self.recording = self.span.is_recording()
         if tracing.captures and self.recording:
             self.answer.heard = {}
@@ -82,6 +82,8 @@ class Call:
         `error` is what the client raised, or None. Cancellation and an early close are no errors of the provider:
         a stream that was left is marked as cut short.
         """
+        if not self._open:
+            return
         try:
             self._open.pop()
         except IndexError:
@@ -106,9 +108,10 @@ class Call:
         if self.hold is not None and self.guard is not None:
             self.guard.finish(self.hold, answer.usage, failed=failed is not None and answer.usage is None)
         seconds = (time.perf_counter_ns() - self.started_at) / 1e9
-        if answer.beside:
+        if answer.beside and not asked.untold:
             self._tell_beside(answer.beside)
-        self.tracing.metrics.record(seconds, asked.attributes, answer.model, answer.usage, failed)
+        if not asked.untold:
+            self.tracing.metrics.record(seconds, asked.attributes, answer.model, answer.usage, failed)
         if not self.recording:
             self.span.end()
             return

@@ -89,7 +89,12 @@ class Engine:
             return None
         try:
             asked = provider.ask(client, args, kwargs, self.settings)
-            return None if asked is None or _suppressed() else asked
+            if asked is not None and _suppressed():
+                # Nothing is to be told; a limit holds all the same.
+                if self.guard is None or asked.harvest is not None:
+                    return None
+                asked.untold, asked.add = True, None
+            return asked
         except Exception as bug:
             harmless.drop(bug, f"reading a request of {provider.name}")
             return None

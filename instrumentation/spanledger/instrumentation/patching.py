@@ -3,9 +3,9 @@
 import functools
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from spanledger.instrumentation import harmless
@@ -15,6 +15,9 @@ logger = logging.getLogger("spanledger.instrumentation")
 
 #: Stands on a replaced function and holds the client's own.
 MARK = "__spanledger_original__"
+
+#: Wrappers over one another that are looked through.
+_DEEPEST = 20
 
 Wrap = Callable[[Any], Any]
 Targets = dict[str, list[tuple[RequestLayer, Wrap]]]
@@ -27,9 +30,15 @@ def replace(module: ModuleType, layer: RequestLayer, wrap: Wrap) -> None:
     if not callable(original) and (original is None or layer.style != "tracer"):
         logger.debug("%s has no %s.%s; its calls are not metered", module.__name__, layer.owner, layer.method)
         return
-    if hasattr(original, MARK):
-        return
-    replacement = wrap(original)
+    if not hasattr(original, MARK):
+        _put(owner, layer, original, wrap)
+    if isinstance(owner, type):
+        for kind in _hiding(owner, layer.method):
+            _put(kind, layer, vars(kind)[layer.method], wrap)
+
+
+def _put(owner: Any, layer: RequestLayer, original: Any, wrap: Wrap) -> None:
+    replacement = wrap(_called(original) if isinstance(owner, type) else original)
     if layer.style == "tracer":
         replacement.__wrapped__ = original
     else:
@@ -38,14 +47,53 @@ def replace(module: ModuleType, layer: RequestLayer, wrap: Wrap) -> None:
     setattr(owner, layer.method, replacement)
 
 
+def _called(original: Any) -> Any:
+    """What another instrumentation has left in a class may be no function, and know its object only when it is bound to it."""
+    # By its type: a proxy says that it is an instance of what it stands for.
+    if type(original) is FunctionType:
+        return original
+
+    def bound(client: Any, *args: Any, **kwargs: Any) -> Any:
+        return original.__get__(client, type(client))(*args, **kwargs)
+
+    return bound
+
+
 def restore(module: ModuleType, layer: RequestLayer) -> None:
     """Put the client's own function back, unless someone else has wrapped ours in the meantime."""
     owner: Any = getattr(module, layer.owner, None) if layer.owner else module
-    now = vars(owner).get(layer.method) if owner is not None else None
-    original = getattr(now, MARK, None)
-    # A wrapper that copied our attributes is not ours: its own original is what ours stands in.
-    if original is not None and getattr(now, "__wrapped__", None) is original:
-        setattr(owner, layer.method, original)
+    if owner is None:
+        return
+    for place in (owner, *(_below(owner) if isinstance(owner, type) else ())):
+        now = vars(place).get(layer.method)
+        if _is_ours(now):
+            setattr(place, layer.method, getattr(now, MARK))
+
+
+def _below(owner: type) -> Iterator[type]:
+    for kind in owner.__subclasses__():
+        yield kind
+        yield from _below(kind)
+
+
+def _hiding(owner: type, method: str) -> Iterator[type]:
+    """Classes below, in which another instrumentation has wrapped the client's own function before ours came: calls through
+    them would pass us by. A method that a class has of its own calls ours, and is left alone."""
+    own = getattr(vars(owner)[method], MARK)
+    for kind in _below(owner):
+        there = vars(kind).get(method)
+        for _ in range(_DEEPEST):
+            if there is own:
+                yield kind
+            if there is own or there is None or _is_ours(there):
+                break
+            there = getattr(there, "__wrapped__", None)
+
+
+def _is_ours(function: Any) -> bool:
+    """A wrapper of someone else's that copied our attributes is not: its own original is what ours stands in."""
+    original = getattr(function, MARK, None)
+    return original is not None and getattr(function, "__wrapped__", None) is original
 
 
 class Finder:

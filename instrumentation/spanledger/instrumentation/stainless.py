@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from spanledger.instrumentation.answer import Asked, Operation
 from spanledger.instrumentation.harvest import Harvest
-from spanledger.instrumentation.hosts import provider_of
+from spanledger.instrumentation.hosts import address_of, provider_of
 from spanledger.instrumentation.provider import Ask, RequestLayer
 from spanledger.instrumentation.settings import Settings
 
@@ -56,13 +56,14 @@ def asking(
         extra_json = getattr(options, "extra_json", None)
         if extra_json:
             body = {**body, **extra_json}
-        url = client.base_url
-        if options.url.startswith("http"):
-            url = urlsplit(options.url)
-        host = getattr(url, "host", None) or getattr(url, "hostname", None) or ""
+        host, port = (
+            _address(getattr(client, "_base_url", None) or client.base_url)
+            if options.url[:4] != "http"
+            else address_of("/".join(options.url.split("/", 3)[:3]))
+        )
         provider = default(client)
         if by_host:
-            provider = provider_of(host, url.port, provider, settings.hosts)
+            provider = provider_of(host, port, provider, settings.hosts)
         attributes: dict[str, Any] = {}
         if extra is not None:
             extra(body, attributes)
@@ -72,7 +73,7 @@ def asking(
             provider=provider,
             model=model if isinstance(model, str) else None,
             address=host,
-            port=url.port or (443 if url.scheme == "https" else 80),
+            port=port,
             body=body,
             streamed=bool(kwargs.get("stream") or body.get("stream")),
             max_output_tokens=_whole(body, "max_completion_tokens", "max_tokens", "max_output_tokens"),
@@ -98,6 +99,19 @@ def send(asked: Asked, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         asked.sent = client, args, {**kwargs, "options": options}
 
 
+#: By the client's own object for its URL: to ask that for its parts takes longer than all else here.
+_addresses: dict[int, tuple[Any, str, int]] = {}
+
+
+def _address(url: Any) -> tuple[str, int]:
+    known = _addresses.get(id(url))
+    if known is None or known[0] is not url:
+        if len(_addresses) >= 100:
+            _addresses.clear()
+        known = _addresses[id(url)] = url, url.host, url.port or (443 if url.scheme == "https" else 80)
+    return known[1], known[2]
+
+
 def operation_at(operations: Mapping[str, Operation], url: str) -> Operation | None:
     """The operation whose path ends this URL, whatever stands before it or in its query."""
     found = operations.get(url)
@@ -120,9 +134,8 @@ def is_raw(options: Any) -> bool:
 
 def sampling(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     """Parameters that the conventions have attributes for."""
-    for name in body.keys() & _PARAMETERS.keys():
-        value = body[name]
-        if type(value) in _NUMBERS:
+    for name in body:
+        if name in _PARAMETERS and type(value := body[name]) in _NUMBERS:
             attributes[_PARAMETERS[name]] = value
 
 

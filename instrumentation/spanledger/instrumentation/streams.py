@@ -132,15 +132,15 @@ def _feed(call: Call, feed: Feed, piece: bytes) -> None:
         harmless.drop(bug, "reading the bytes of a stream")
 
 
-_kinds: dict[tuple[type, ...], type[_Body]] = {}
+_kinds: dict[type, type[_Body]] = {}
 
 
 def watch_body(response: Any, call: Call, feed: Feed | None = None) -> None:
     """Put the watching byte stream into an HTTP response. `feed` gets every piece as it passes, still encoded."""
     body = response.stream
-    # httpx and httpx2 check that a body is one of their own kinds, and each has its own classes.
-    bases = tuple(c for c in type(body).__mro__ if c.__name__ in ("SyncByteStream", "AsyncByteStream"))
-    kind = _kinds.get(bases)
+    kind = _kinds.get(type(body))
     if kind is None:
-        kind = _kinds[bases] = type("WatchedBody", (_Body, *bases), {})
+        # httpx and httpx2 check that a body is one of their own kinds, and each has its own classes.
+        bases = tuple(c for c in type(body).__mro__ if c.__name__ in ("SyncByteStream", "AsyncByteStream"))
+        kind = _kinds[type(body)] = type("WatchedBody", (_Body, *bases), {})
     response.stream = kind(body, call, feed)

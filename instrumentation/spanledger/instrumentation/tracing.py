@@ -58,6 +58,12 @@ class Tracing:
             span = own.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         return span, context
 
+    def no_span(self) -> "tuple[Span, Context]":
+        """For a call that is not to be told of: whatever is inside it stands where the call does."""
+        from opentelemetry import context, trace
+
+        return trace.INVALID_SPAN, context.get_current()
+
     def tracer(self) -> "Tracer":
         """Costs one look at the global provider when nothing has changed."""
         from opentelemetry import trace

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # frozen, its construction would take twice as long
 class Usage:
-    """Tokens as the provider counted them; None is "not said", never zero.
+    """Tokens as the provider counted them; None is "not said", never zero. Shared once it is made, and not changed then.
 
     `input` includes cache reads and writes, `output` includes reasoning; the others are "of which".
     """

@@ -4,35 +4,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer
-from spanledger.instrumentation.usage import NOTHING, Usage, field, view, whole
+from spanledger.instrumentation.usage import Usage, field, view, whole
 
 
 def chat_usage(usage: Any) -> Usage:
     """The usage of a chat completion, in every known dialect of it."""
     said = view(usage)
     details, output_details = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
-    inputs = NOTHING if details is None else view(details)
-    outputs = NOTHING if output_details is None else view(output_details)
     prompt, completion = whole(said.get("prompt_tokens")), whole(said.get("completion_tokens"))
-    reasoning = whole(outputs.get("reasoning_tokens"))
-    if reasoning and completion is not None and said.get("total_tokens") == (prompt or 0) + completion + reasoning:
-        # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
-        completion += reasoning
-    cached = whole(inputs.get("cached_tokens"))
-    if cached is None:
+    used = Usage(input=prompt, output=completion)
+    if details is not None:
+        inputs = view(details)
+        used.cache_read = whole(inputs.get("cached_tokens"))
+        used.cache_write = whole(inputs.get("cache_write_tokens"))
+        used.input_audio = whole(inputs.get("audio_tokens"))
+        used.input_image = whole(inputs.get("image_tokens"))
+    if output_details is not None:
+        outputs = view(output_details)
+        used.reasoning = reasoning = whole(outputs.get("reasoning_tokens"))
+        used.output_audio = whole(outputs.get("audio_tokens"))
+        if reasoning and completion is not None and said.get("total_tokens") == (prompt or 0) + completion + reasoning:
+            # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
+            used.output = completion + reasoning
+    if used.cache_read is None:
         # DeepSeek's and Moonshot's places for it.
-        cached = whole(said.get("prompt_cache_hit_tokens"))
-        cached = whole(said.get("cached_tokens")) if cached is None else cached
-    return Usage(
-        input=prompt,
-        output=completion,
-        cache_read=cached,
-        cache_write=whole(inputs.get("cache_write_tokens")),
-        reasoning=reasoning,
-        input_audio=whole(inputs.get("audio_tokens")),
-        output_audio=whole(outputs.get("audio_tokens")),
-        input_image=whole(inputs.get("image_tokens")),
-    )
+        hit = whole(said.get("prompt_cache_hit_tokens"))
+        used.cache_read = whole(said.get("cached_tokens")) if hit is None else hit
+    return used
 
 
 def read_chat(completion: Any, answer: Answer) -> None:
