@@ -1,7 +1,7 @@
 """The two halves of a check around the atomic step: what it demands of which limits, and the verdict on what was found."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from spanledger.limits.answer import Asked, paused, retry_after, standing
@@ -17,6 +17,7 @@ from spanledger.limits.window import SECOND, Calendar, micros, moment
 #: A call that is checked this shortly before a window's end may begin in the next one, and is held in both.
 EDGE_US = 5 * SECOND
 NOBODY_SECONDS = 1
+NO_SLOTS: Mapping[Place, Sequence[tuple[int, int]]] = {}
 
 
 class Prepared(NamedTuple):
@@ -30,6 +31,14 @@ class Prepared(NamedTuple):
     hold_id: str | None
     expires_at: int
     pauses: Sequence[Pause]
+
+
+def _refused(prepared: Prepared, readings: Sequence[Reading]) -> list[Asked]:
+    return [
+        Asked(covered.limit, covered.key, demand, reading)
+        for covered, demand, reading in zip(prepared.covered, prepared.demands, readings, strict=True)
+        if demand.refuses and not reading.passes
+    ]
 
 
 class Asking:
@@ -61,9 +70,9 @@ class Asking:
         return Prepared(check, now, size, covered, demands, hold_id, expires_at, in_force)
 
     def conclude(
-        self, prepared: Prepared, readings: Sequence[Reading], slots: Callable[[Place, int], list[tuple[int, int]]]
+        self, prepared: Prepared, readings: Sequence[Reading], slots: Mapping[Place, Sequence[tuple[int, int]]] = NO_SLOTS
     ) -> tuple[Verdict, bool]:
-        """The verdict, and whether waiting for holds to settle may change it."""
+        """The verdict, and whether waiting for holds to settle may change it. `slots` are those that `needs` asked for."""
         _, now, size, covered, demands, hold_id, expires_at, _ = prepared
         near = False
         for one, demand, reading in zip(covered, demands, readings, strict=True):
@@ -77,15 +86,21 @@ class Asking:
             warned = self._warned(prepared, readings) if near else ()
             end = None if hold_id is None else moment(expires_at)
             return Verdict("warn" if warned else "allow", hold_id, end, warned), False
-        asked = [Asked(c.limit, c.key, d, r) for c, d, r in zip(covered, demands, readings, strict=True)]
-        refused = [a for a in asked if a.demand.refuses and not a.reading.passes]
+        refused = _refused(prepared, readings)
         size = with_input_cost(size, prepared.check, self._prices, now)
-        answers = []
-        for one in refused:
-            gone = slots(one.demand.place, now) if one.demand.place.width else ()
-            answers.append(standing(one, size, now, retry=retry_after(one, gone, now)))
+        answers = [standing(a, size, now, retry=retry_after(a, slots.get(a.demand.place, ()), now)) for a in refused]
         answers.sort(key=lambda s: s.retry_after_seconds, reverse=True)
-        return Verdict(verdict="refuse", refused=tuple(answers)), all(a.only_holds_stand_in_the_way for a in refused)
+        return Verdict("refuse", refused=tuple(answers)), all(a.only_holds_stand_in_the_way for a in refused)
+
+    def needs(self, prepared: Prepared, readings: Sequence[Reading]) -> list[Place]:
+        """The rolling buckets whose slots tell when a refused call may fit."""
+        for demand, reading in zip(prepared.demands, readings, strict=True):
+            if demand.refuses and not reading.passes:
+                break
+        else:
+            return []
+        rolling = [a for a in _refused(prepared, readings) if a.demand.place.width]
+        return [a.demand.place for a in rolling if not a.only_holds_stand_in_the_way]
 
     def paused(self, prepared: Prepared) -> Verdict:
         """The refusal of a subject that is paused."""

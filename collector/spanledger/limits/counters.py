@@ -123,12 +123,20 @@ class Counters(Protocol):
         """Buckets as they stand."""
         ...
 
+    async def read_soon(self, places: Sequence[Place], now: int) -> list[Reading]:
+        """The same from an event loop."""
+        ...
+
     def keys(self, limit_id: str, start: int, count: int) -> tuple[list[Key], int]:
         """The keys of the fullest live buckets of a limit in the window that began at `start`, and how many there are."""
         ...
 
     def slots(self, place: Place, now: int) -> list[tuple[int, int]]:
         """(slot, units) of a rolling bucket that still count, oldest first."""
+        ...
+
+    async def slots_soon(self, place: Place, now: int) -> list[tuple[int, int]]:
+        """The same from an event loop."""
         ...
 
     def find(self, hold_id: str) -> Hold | None:

@@ -19,6 +19,7 @@ from spanledger.limits import rows
 from spanledger.limits.admin import Admin
 from spanledger.limits.answer import Asked
 from spanledger.limits.asking import Asking, Prepared
+from spanledger.limits.carried import Carried
 from spanledger.limits.check import LONGEST_LEASE, LONGEST_WAIT_MS, Check, Verdict
 from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Hold, Place, Posting
 from spanledger.limits.counting import postings, recount
@@ -76,6 +77,7 @@ class Limits:
         else:
             self._counters = restored(MemoryCounters(self._waiting.wake, self._log), self._log, self.micros())
         self._learned = Learned()
+        self._carried = Carried(self._counters)
         self._asking = Asking(prices, self._learned, self._carried)
         self._covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
         self._keeper = Keeper(self, control, self._counters, self._repair)
@@ -148,13 +150,17 @@ class Limits:
 
     def check(self, check: Check) -> Verdict:
         """Answer at once; a call that passes leaves a hold unless `dry_run`."""
-        prepared = self._asking.prepare(self._covering, check, self.micros())
+        prepared = self._prepared(check)
+        if self._carried.wanted:
+            self._carried.fetch_now(prepared.now)
+            prepared = self._prepared(check)
         if prepared.pauses:
             return self._answered(self._asking.paused(prepared))
         try:
             counters = self._counters
             readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
-            verdict, _ = self._asking.conclude(prepared, readings, counters.slots)
+            slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
+            verdict, _ = self._asking.conclude(prepared, readings, slots)
         except CountersAway as away:
             verdict = self._asking.without_counters(prepared, str(away))
         return self._answered(verdict)
@@ -166,17 +172,18 @@ class Limits:
 
     def ask_at_once(self, check: Check) -> Verdict | None:
         """As `check`, with counters in memory; None when `ask` would wait for holds to settle."""
-        prepared = self._asking.prepare(self._covering, check, self.micros())
+        prepared = self._prepared(check)
         if prepared.pauses:
             return self._answered(self._asking.paused(prepared))
         counters = self._counters
         readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
-        verdict, waits = self._asking.conclude(prepared, readings, counters.slots)
+        slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
+        verdict, waits = self._asking.conclude(prepared, readings, slots)
         return None if waits and check.wait_ms > 0 else self._answered(verdict)
 
     async def ask(self, check: Check) -> Verdict:
         """As `check`, but when only holds stand in the way, wait up to `wait_ms` for them to settle."""
-        prepared = self._asking.prepare(self._covering, check, self.micros())
+        prepared = await self._prepared_soon(check)
         if prepared.pauses:
             return self._answered(self._asking.paused(prepared))
         try:
@@ -323,6 +330,10 @@ class Limits:
         grants = self._covering.terms.grants.get(limit.id, ())
         covered = [Covered(limit, key, now, grants) for key in keys]
         readings = self._counters.read([one.place for one in covered], now)
+        if limit.rollover:
+            for one in covered:
+                self._carried(limit, one, now)
+            self._carried.fetch_now(now)
         asked = []
         for one, reading in zip(covered, readings, strict=True):
             cap = one.cap_at(now) + (self._carried(limit, one, now) if limit.rollover else 0)
@@ -356,24 +367,29 @@ class Limits:
     async def _ask(self, prepared: Prepared) -> tuple[Verdict, bool]:
         counters = self._counters
         asked = (prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, prepared.check)
-        readings = await counters.hold_soon(*asked) if counters.remote else counters.hold(*asked)
-        return self._asking.conclude(prepared, readings, counters.slots)
+        readings = await counters.hold_soon(*asked)
+        slots = {place: await counters.slots_soon(place, prepared.now) for place in self._asking.needs(prepared, readings)}
+        return self._asking.conclude(prepared, readings, slots)
 
     def _again(self, check: Check) -> Callable[[], Awaitable[tuple[Verdict, bool]]]:
-        return lambda: self._ask(self._asking.prepare(self._covering, check, self.micros()))
+        async def again() -> tuple[Verdict, bool]:
+            return await self._ask(await self._prepared_soon(check))
+
+        return again
+
+    def _prepared(self, check: Check) -> Prepared:
+        return self._asking.prepare(self._covering, check, self.micros())
+
+    async def _prepared_soon(self, check: Check) -> Prepared:
+        prepared = self._prepared(check)
+        if self._carried.wanted:
+            await self._carried.fetch(prepared.now)
+            prepared = self._prepared(check)
+        return prepared
 
     def _answered(self, verdict: Verdict) -> Verdict:
         self.metrics.answered(verdict)
         return verdict
-
-    def _carried(self, limit: Limit, covered: Covered, now: int) -> int:
-        """What the window before left unused and this one may use on top, in units."""
-        start = place_of(limit, covered.key, now).start
-        before = place_of(limit, covered.key, start - 1)
-        if limit.created_at is not None and micros(limit.created_at) > before.start:
-            return 0
-        [reading] = self._counters.read([before], now)
-        return max(0, min(limit.cap - reading.used, int(limit.cap * limit.rollover)))
 
     def _tiered(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """A limit of a tier counts per value of the tier's dimension, unless it says otherwise."""

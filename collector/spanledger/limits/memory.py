@@ -147,6 +147,10 @@ class MemoryCounters:
                     readings.append(Reading(self._used(bucket, place, now), bucket.held, bucket.worst, True))
             return readings
 
+    async def read_soon(self, places: Sequence[Place], now: int) -> list[Reading]:
+        """The same: nothing is waited for."""
+        return self.read(places, now)
+
     def keys(self, limit_id: str, start: int, count: int) -> tuple[list[Key], int]:
         """The keys of the fullest live buckets of a limit in the window that began at `start`, and how many there are."""
         with self._lock:
@@ -163,6 +167,10 @@ class MemoryCounters:
                 return []
             self._used(bucket, place, now)
             return sorted(bucket.slots.items())
+
+    async def slots_soon(self, place: Place, now: int) -> list[tuple[int, int]]:
+        """The same: nothing is waited for."""
+        return self.slots(place, now)
 
     def find(self, hold_id: str) -> Hold | None:
         """A live hold."""

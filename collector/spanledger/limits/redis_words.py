@@ -1,0 +1,88 @@
+"""How places, amounts and holds are spelled for the script in Redis, and read back.
+
+An amount is two numbers, high and low, since Lua's are exact to 2^53 only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from spanledger.limits.check import Check
+from spanledger.limits.counters import Demand, Key, Place, Reading
+
+BASE = 10**12
+Part = tuple[Place, int, int]
+#: What repairing and settling need to know of a call.
+_ABOUT = ("provider", "model", "operation", "service_tier", "tenant", "project", "user", "agent", "environment", "service")
+
+
+def json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def units(high: str | int, low: str | int) -> int:
+    return int(high) * BASE + int(low)
+
+
+def place_words(place: Place) -> list[Any]:
+    return [place.limit_id, json(place.key), str(place.start), place.end, place.width, place.length]
+
+
+def part_words(place: Place, size: int, worst: int) -> list[Any]:
+    return [*place_words(place), *divmod(size, BASE), *divmod(worst, BASE)]
+
+
+def amount_words(place: Place, at: int, counted: int) -> list[Any]:
+    return [*place_words(place), at, *divmod(counted, BASE)]
+
+
+def demands_text(demands: Sequence[Demand]) -> bytes:
+    caps = [(*divmod(d.cap, BASE), *divmod(d.bound, BASE), int(d.refuses)) for d in demands]
+    return orjson.dumps([[*part_words(d.place, d.size, d.worst), *cap] for d, cap in zip(demands, caps, strict=True)])
+
+
+def read_demanded(answer: Sequence[str]) -> list[Reading]:
+    """What `hold` found of each demand."""
+    found = []
+    for numbers in answer:
+        uh, ul, hh, hl, wh, wl, fits = map(int, numbers.split())
+        found.append(Reading(uh * BASE + ul, hh * BASE + hl, wh * BASE + wl, fits == 1))
+    return found
+
+
+def read_readings(answer: Sequence[str]) -> list[Reading]:
+    """What `read` found of each place."""
+    six = [iter(answer)] * 6
+    return [Reading(units(uh, ul), units(hh, hl), units(wh, wl), True) for uh, ul, hh, hl, wh, wl in zip(*six, strict=True)]
+
+
+def read_slots(found: dict[str, str]) -> list[tuple[int, int]]:
+    """(slot, units) of a rolling bucket, oldest first."""
+    return sorted((int(name[1:]), units(*value.split(":"))) for name, value in found.items() if name.startswith("s"))
+
+
+def read_parts(text: str) -> tuple[Part, ...]:
+    return tuple(_part(part) for part in orjson.loads(text))
+
+
+def read_key(text: str) -> Key:
+    return tuple(orjson.loads(text))
+
+
+def about_text(check: Check) -> str:
+    about = {name: value for name in _ABOUT if (value := getattr(check, name)) is not None}
+    if check.tags:
+        about["tags"] = dict(check.tags)
+    return json(about)
+
+
+def read_about(text: str) -> Check:
+    return replace(Check(), **orjson.loads(text))
+
+
+def _part(part: list[Any]) -> Part:
+    limit_id, key, start, end, width, length, size_high, size_low, worst_high, worst_low, *_ = part
+    place = Place(limit_id, read_key(key), int(start), end, width, length)
+    return place, size_high * BASE + size_low, worst_high * BASE + worst_low
