@@ -85,7 +85,7 @@ class _Line(asyncio.Protocol):
             answered.set_exception(ConnectionError("the connection to Redis is lost"))
             return answered
         self._asked.append(answered)
-        self._out.append(hiredis.pack_command(tuple(words))  # type: ignore[arg-type])
+        self._out.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
         if len(self._out) == 1:
             self._loop.call_soon(self._flush)
         if self._watch is None:
