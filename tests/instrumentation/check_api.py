@@ -70,7 +70,8 @@ class CheckApi:
                     self._answer(429, REFUSAL)
                 else:
                     hold = f"hold-{number}"
-                    self._answer(200, {"verdict": "allow", "hold_id": hold, "expires_at": "2030-01-01T00:00:00Z", "warnings": []})
+                    answer = {"verdict": "allow", "hold_id": hold, "expires_at": "2030-01-01T00:00:00Z", "warnings": []}
+                    self._answer(200, {**answer, "dimensions": ["tenant"]})
 
             def do_DELETE(self) -> None:
                 api.told.append(("DELETE", self.path, None))

@@ -51,6 +51,7 @@ def test_a_check_says_who_asks_for_what(client: Any, spans: Spans, clean_environ
             client.chat.completions.create(**ASK, max_completion_tokens=50)
         question = api.asked[0]
         assert question.pop("input_tokens") >= 25
+        assert len(question.pop("trace")) == 32
         assert question == {
             "tenant": "acme",
             "project": "p",
@@ -296,6 +297,18 @@ def test_holds_of_a_lease_are_not_given_to_other_kinds_of_calls_nor_when_they_ar
     assert lease.take({**question, "input_tokens": 510}) == (True, "h1")
     now[0] = 56.0
     assert lease.take(question) == (False, None)
+
+
+def test_calls_of_different_traces_share_a_lease_unless_some_limit_is_per_trace() -> None:
+    from spanledger.instrumentation.lease import Lease
+
+    ids = iter("abcdefgh")
+    for looked_at, shared in (({"tenant"}, True), ({"tenant", "trace"}, False)):
+        lease = Lease(2, lambda _: (200, {"hold_id": next(ids)}), lambda errand: errand())
+        assert lease.take({"tenant": "a", "trace": "1"}) == (False, None)
+        lease.dimensions = frozenset(looked_at)
+        assert lease.take({"tenant": "a", "trace": "2"}) == (False, None)
+        assert lease.take({"tenant": "a", "trace": "3"})[0] is shared
 
 
 def test_where_no_limit_covers_a_call_it_passes_for_a_while_without_asking() -> None:

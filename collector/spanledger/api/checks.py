@@ -48,19 +48,19 @@ class Checks:
         if self._limits.waits or body[:1] != b"{":
             return None
         verdict = self._limits.ask_at_once(_check(body, caller))
-        return None if verdict is None else _answered(verdict)
+        return None if verdict is None else self._answered(verdict)
 
     async def answer(self, body: bytes, caller: Caller) -> Answered:
         """Status, headers and body for one check, or for a list of them. Raises `Problem`."""
         if body.lstrip()[:1] != b"[":
-            return _answered(await self._limits.ask(_check(body, caller)))
+            return self._answered(await self._limits.ask(_check(body, caller)))
         try:
             asked = _MANY.validate_json(body)
         except ValidationError as error:
             raise wrong_fields(error.errors()) from None
         checks = [_of_caller(one, caller) for one in asked]
         verdicts = [await self._limits.ask(check) for check in checks]
-        return 200, {"content-type": JSON}, orjson.dumps([_refused(v) if v.refused else passed(v) for v in verdicts])
+        return 200, {"content-type": JSON}, orjson.dumps([_refused(v) if v.refused else self._passed(v) for v in verdicts])
 
     def take_back(self, answered: Answered) -> None:
         """Release what an answer holds that its caller never got."""
@@ -68,6 +68,29 @@ class Checks:
         for one in told if isinstance(told, list) else [told]:
             if hold_id := one.get("hold_id"):
                 self._limits.release(hold_id)
+
+    def _answered(self, verdict: Verdict) -> Answered:
+        if verdict.refused:
+            first = verdict.refused[0]
+            headers = {"content-type": MEDIA_TYPE, "retry-after": str(first.retry_after_seconds)} | _rate_limit(verdict.refused)
+            return 429, headers, orjson.dumps(_refused(verdict))
+        headers = {"content-type": JSON}
+        if verdict.warnings:
+            headers["spanledger-warning"] = "; ".join(_ascii(w.says) for w in verdict.warnings)[:1000]
+        return 200, headers, orjson.dumps(self._passed(verdict))
+
+    def _passed(self, verdict: Verdict) -> dict[str, Any]:
+        """The body of 200. `dimensions` are those that some limit looks at: calls that differ in others are alike."""
+        body: dict[str, Any] = {
+            "verdict": verdict.verdict,
+            "hold_id": verdict.hold_id,
+            "expires_at": verdict.expires_at,
+            "warnings": [_standing(warning) for warning in verdict.warnings],
+            "dimensions": self._limits.covering.looks_at,
+        }
+        if verdict.counters_away:
+            body["counters_away"] = True
+        return body
 
 
 def _check(body: bytes, caller: Caller) -> Check:
@@ -84,30 +107,6 @@ def _of_caller(body: CheckBody, caller: Caller) -> Check:
             raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
         body.tenant = caller.tenant
     return Check(**body.__dict__)
-
-
-def _answered(verdict: Verdict) -> Answered:
-    if verdict.refused:
-        first = verdict.refused[0]
-        headers = {"content-type": MEDIA_TYPE, "retry-after": str(first.retry_after_seconds)} | _rate_limit(verdict.refused)
-        return 429, headers, orjson.dumps(_refused(verdict))
-    headers = {"content-type": JSON}
-    if verdict.warnings:
-        headers["spanledger-warning"] = "; ".join(_ascii(w.says) for w in verdict.warnings)[:1000]
-    return 200, headers, orjson.dumps(passed(verdict))
-
-
-def passed(verdict: Verdict) -> dict[str, Any]:
-    """The body of 200."""
-    body: dict[str, Any] = {
-        "verdict": verdict.verdict,
-        "hold_id": verdict.hold_id,
-        "expires_at": verdict.expires_at,
-        "warnings": [_standing(warning) for warning in verdict.warnings],
-    }
-    if verdict.counters_away:
-        body["counters_away"] = True
-    return body
 
 
 def _refused(verdict: Verdict) -> dict[str, Any]:

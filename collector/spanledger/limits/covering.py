@@ -107,6 +107,8 @@ class Covering:
         self._tiered = {name[5:] for name in used if name.startswith("tier.")}
         used = {name for name in used if not name.startswith("tier.")} | self._tiered
         self._names = tuple(name for name in (*DIMENSIONS, *sorted(used.difference(DIMENSIONS))) if name in used)
+        #: The dimensions that some limit or pause looks at.
+        self.looks_at = self._names
         self._known: dict[Key, Cover] = {}
         plain = len(self._names) > 1 and not any(name.startswith("tag.") for name in self._names)
         self._key_of = attrgetter(*self._names) if plain else None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -107,8 +108,12 @@ class Guard:
         if used is not None:
             self._courier.send("POST", f"/api/holds/{hold.id}/settle", used)
 
-    def close(self, seconds: float = 1.0) -> None:
+    def flush(self, seconds: float = 1.0) -> None:
         """Deliver what is still to be told about holds, within this time."""
+        self._courier.finish(seconds)
+
+    def close(self, seconds: float = 1.0) -> None:
+        """The same, and give back what was fetched ahead."""
         for hold in self._lease.rest() if self._lease is not None else ():
             self._courier.send("DELETE", f"/api/holds/{hold}")
         self._courier.finish(seconds)
@@ -147,6 +152,7 @@ class Guard:
             "operation": asked.operation.name,
             "provider": asked.provider,
             "model": asked.model,
+            "trace": _trace(),
             "input_tokens": round(MARGIN * (input_tokens(asked.body) or UNKNOWN)),
         }
         if asked.max_output_tokens is not None:
@@ -165,6 +171,8 @@ class Guard:
             return None
         if status in (200, 429) and isinstance(document, dict):
             self._breaker.succeeded()
+            if self._lease is not None and isinstance(looked_at := document.get("dimensions"), list):
+                self._lease.dimensions = frozenset(looked_at)
             return status, document
         self._breaker.failed()
         _tell_once("the check API answered a check with status %s; calls go as SPANLEDGER_GUARD_FAIL says", status)
@@ -195,6 +203,14 @@ async def _in_trio(ask: Any, question: Any) -> Any:
     from anyio import to_thread
 
     return await to_thread.run_sync(ask, question)
+
+
+def _trace() -> str:
+    """The trace that the call's span will be in; a call outside of any begins one of its own, which nobody knows yet."""
+    from opentelemetry.trace import get_current_span
+
+    context = get_current_span().get_span_context()
+    return format(context.trace_id, "032x") if context.is_valid else secrets.token_hex(16)
 
 
 def _environment() -> str | None:

@@ -34,6 +34,9 @@ class Lease:
         self._clock = clock
         self._lock = threading.Lock()
         self._kinds: OrderedDict[tuple[Any, ...], _Kind] = OrderedDict()
+        #: What limits look at, as the API said last; nothing is fetched ahead before that is known. Calls of different traces
+        #: are of one kind unless some limit tells them apart.
+        self.dimensions: frozenset[str] | None = None
 
     def take(self, question: Question) -> tuple[bool, str | None]:
         """Whether the call may go ahead by what was fetched, and the hold it takes (None where nothing is held).
@@ -41,7 +44,8 @@ class Lease:
         (False, None) says that the API must be asked.
         """
         sized = _rounded(question)
-        key = _key(sized)
+        apart = self.dimensions is not None and "trace" in self.dimensions
+        key = _key(sized if apart else {name: value for name, value in sized.items() if name != "trace"})
         now = self._clock()
         with self._lock:
             kind = self._kinds.get(key)
@@ -57,7 +61,8 @@ class Lease:
                 kind.holds.popleft()
             taken = kind.holds.popleft()[0] if kind.holds else None
             # A kind that is seen for the first time may never come again: only the second call fetches ahead.
-            refill = kind.seen and not kind.refilling and len(kind.holds) <= self._calls // 2
+            known = self.dimensions is not None or "trace" not in question
+            refill = kind.seen and known and not kind.refilling and len(kind.holds) <= self._calls // 2
             kind.seen = True
             kind.refilling = kind.refilling or refill
         if refill:
