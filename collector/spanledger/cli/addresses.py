@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,6 @@ class Addresses:
         """The data folder as one would type it here."""
         near = os.path.relpath(self.data)
         return self.data if near.startswith("..") else near
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self))
 
     def variables(self) -> Mapping[str, str]:
         """What the host application must have in its environment; empty when the defaults lead here."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +32,8 @@ def serve(
 ) -> None:
     """Run the collector: OTLP over gRPC and HTTP in, the ledger, limits and the REST API.
 
-    SIGINT or SIGTERM stops it cleanly: what was acknowledged is posted or stays in the journal. Logs go to standard error.
+    SIGINT or SIGTERM stops it cleanly within service.shutdown_grace, with exit code 0: what was acknowledged is posted or stays
+    in the journal for the next start. Logs go to standard error.
     """
     prepare()
     from spanledger.collector.config import ConfigError, load
@@ -39,7 +42,12 @@ def serve(
     try:
         loaded = load(config, os.environ, data=data, grpc_port=grpc_port, http_port=http_port, api_port=api_port)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(loaded, announce))
+            ended = runner.run(_serve(loaded, announce))
+            if not ended:
+                # The interpreter would wait for threads that are still at work. Whatever is on disk bears being cut off.
+                logging.shutdown()
+                sys.stdout.flush()
+                os._exit(0)
     except ConfigError as error:
         fail(str(error))
 
@@ -53,7 +61,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(config: "Configuration", announce: bool) -> None:
+async def _serve(config: "Configuration", announce: bool) -> bool:
+    """Serve until told to stop; whether everything has ended by then."""
     from spanledger.cli.api_server import ApiServer
     from spanledger.collector.service import Collector
 
@@ -62,22 +71,33 @@ async def _serve(config: "Configuration", announce: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told_to_stop.set)
 
-    collector = Collector(config)
+    collector = Collector(config, os.environ)
     api = ApiServer.bound_to(config.api.host, config.api.port)
+    told = asyncio.create_task(told_to_stop.wait())
+    start = asyncio.create_task(collector.start())
+    deadline: float | None = None
     try:
-        await collector.start()
+        await asyncio.wait({start, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            # It was bringing the journal into the ledger, and has acknowledged nothing yet.
+            logging.getLogger(__name__).warning("stopped before it was ready; the journal has what is not in the ledger yet")
+            return False
+        start.result()
         await api.start(collector)
         addresses = Addresses.of({**collector.addresses, "api": api.url, "data": str(config.data.absolute()), "pid": os.getpid()})
         collector.announce({"grpc": addresses.grpc, "http": addresses.http, "api": addresses.api})
-        typer.echo(addresses.to_json() if announce else _lines(addresses))
+        grace = config.settings.service.shutdown_grace
+        typer.echo(json.dumps({**asdict(addresses), "shutdown_grace": grace}) if announce else _lines(addresses))
         # What is there by now stays: looking through it for garbage again and again would take a third of every check.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
-        await told_to_stop.wait()
+        await told
+        deadline = loop.time() + grace
     finally:
-        await api.stop()
-        await collector.stop()
+        if start.done():
+            await api.stop()
+            await collector.stop(None if deadline is None else deadline - loop.time())
+    return not collector.unfinished
 
 
 def _lines(addresses: Addresses) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from spanledger.cli.addresses import Addresses
     from spanledger.cli.children import Child
 
-#: How long the collector may take to post what it has acknowledged. It is journalled anyway: longer only delays the next start.
-STOP_SECONDS = 30.0
+#: How much longer than its service.shutdown_grace the collector may take to end before it is killed.
+STOP_SECONDS = 10.0
 
 
 def up(
@@ -38,9 +38,9 @@ def up(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, _leave)
     children: list[Child] = []
-    code = 0
+    code, grace = 0, 0.0
     try:
-        addresses = _collector(children, _options(config, data, grpc_port, http_port, api_port))
+        addresses, grace = _collector(children, _options(config, data, grpc_port, http_port, api_port))
         dashboard = _dashboard(children, addresses, dashboard_port)
         typer.echo(_welcome(addresses, dashboard))
         code = _until_one_ends(children)
@@ -49,7 +49,7 @@ def up(
     except ChildEnded as ended:
         code = ended.code
     finally:
-        code = _stop(children) or code
+        code = _stop(children, grace + STOP_SECONDS) or code
     raise typer.Exit(code)
 
 
@@ -71,8 +71,8 @@ def _options(config: Path | None, data: Path | None, *ports: int | None) -> list
     return [*(["--config", str(config)] if config else []), *(["--data", str(data)] if data else []), *chosen]
 
 
-def _collector(children: "list[Child]", options: list[str]) -> "Addresses":
-    """Start it and wait until it listens: it says so on a line of JSON."""
+def _collector(children: "list[Child]", options: list[str]) -> "tuple[Addresses, float]":
+    """Start it and wait until it listens: it says so on a line of JSON, with the seconds that it takes at most to stop."""
     import json
 
     from spanledger.cli.addresses import Addresses
@@ -83,7 +83,8 @@ def _collector(children: "list[Child]", options: list[str]) -> "Addresses":
     told = child.line("{")
     if told is None:
         raise ChildEnded(child)
-    return Addresses.of(json.loads("{" + told))
+    said = json.loads("{" + told)
+    return Addresses.of(said), float(said["shutdown_grace"])
 
 
 def _dashboard(children: "list[Child]", addresses: "Addresses", port: int) -> str:
@@ -118,7 +119,7 @@ def _how(code: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
-def _stop(children: "list[Child]") -> int:
+def _stop(children: "list[Child]", seconds: float) -> int:
     """Stop the dashboard first, then the collector, which has acknowledged work to post."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -127,7 +128,7 @@ def _stop(children: "list[Child]") -> int:
     collector, *others = children
     for child in others:
         child.stop(5.0)
-    if not collector.stop(STOP_SECONDS):
+    if not collector.stop(seconds):
         typer.secho("spanledger: the collector took too long and was ended; its journal has the rest", err=True)
         return 1
     return 0

@@ -96,6 +96,7 @@ class Loop:
         self._looked_at = 0.0
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
+        self._deadline = float("inf")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="spanledger-read")
         self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
 
@@ -111,8 +112,9 @@ class Loop:
         """Begin to take from the journal."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Bring what is in the journal into the ledger and end. What cannot be posted stays in the journal."""
+    def stop(self, seconds: float = 60.0) -> None:
+        """Bring what is in the journal into the ledger and end. What cannot be posted in that time stays in the journal."""
+        self._deadline = time.monotonic() + seconds
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -120,17 +122,22 @@ class Loop:
 
     def _run(self) -> None:
         ahead: Future[_Read | None] | None = None
+        took = 0.0  # the batch before
         while True:
             last = self._stopping.is_set()  # whatever was journalled before this is still read and posted
             try:
                 batch = self._next(self.position) if ahead is None else ahead.result()
                 ahead = None
                 if batch is not None:
+                    if time.monotonic() + took > self._deadline:  # another would not end in time: the next start posts it
+                        return
+                    began = time.monotonic()
                     ahead = self._reader.submit(self._next, batch.mark)
                     with self.tracer.start_as_current_span(
                         "spanledger.batch", attributes={"spanledger.bodies": len(batch.bodies)}
                     ):
                         self._finish(batch)
+                    took = time.monotonic() - began
                 self._every_second()
             except _GivenUp:
                 return

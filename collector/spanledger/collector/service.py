@@ -7,7 +7,9 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -47,8 +49,10 @@ logger = logging.getLogger(__name__)
 #: The journal's reader that hands bodies on.
 _HANDS_ON = "otlp"
 
-#: How long requests under way may take to end once the collector stops.
+#: How long requests under way may take to end once the collector stops, at most.
 GRACE_SECONDS = 5.0
+#: What a step may take beyond the grace: a batch under way ends within that.
+_LEEWAY_SECONDS = 2.0
 
 
 class Collector:
@@ -81,6 +85,7 @@ class Collector:
         self._accept: Accept | None = None
         self._receivers: list[GrpcReceiver | HttpReceiver] = []
         self._opened: list[str] = []
+        self.unfinished: list[str] = []
 
     async def start(self) -> None:
         """Open everything, bring what the journal holds into the ledger, then listen.
@@ -98,16 +103,24 @@ class Collector:
             raise
         self._not_ready = None
 
-    async def stop(self) -> None:
-        """Take nothing new, bring what was acknowledged into the ledger, close. Does nothing when already stopped."""
+    async def stop(self, seconds: float | None = None) -> None:
+        """Take nothing new, bring what was acknowledged into the ledger, close. Does nothing when already stopped.
+
+        Takes `seconds`, by default service.shutdown_grace, and little more: what is not posted by then is in the journal. What
+        has not ended by then stands in `unfinished`, and may be cut off: whatever is on disk bears it.
+        """
+        deadline = time.monotonic() + (self.config.settings.service.shutdown_grace if seconds is None else max(seconds, 0))
         self._not_ready = "stopping"
         if self._accept is not None:
             self._accept.close()
-        await asyncio.gather(*(receiver.stop(GRACE_SECONDS) for receiver in self._receivers))
+        if "maintenance" in self._opened:
+            self.maintenance.end()
+        grace = min(GRACE_SECONDS, _left(deadline) / 2)
+        await asyncio.gather(*(receiver.stop(grace) for receiver in self._receivers))
         self._receivers.clear()
         if "limits" in self._opened:
             await self.limits.leave()
-        await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self._close, deadline)
 
     def ready(self) -> str | None:
         """None when the collector takes telemetry and answers checks, else why it does not."""
@@ -285,19 +298,19 @@ class Collector:
                 "make one with `spanledger keys create`, set tls.client_ca_file, or say receivers.otlp.without_keys: everywhere"
             )
 
-    def _close(self) -> None:
+    def _close(self, deadline: float) -> None:
         opened, self._opened = self._opened, []
-        if "price timer" in opened:
-            self._price_timer.stop()
-        if "maintenance" in opened:
-            self.maintenance.stop()
         if "loop" in opened:
-            self.loop.stop()
+            self._within(deadline, "posting", lambda: self.loop.stop(_left(deadline)))
+        if "price timer" in opened:
+            self._within(deadline, "prices", self._price_timer.stop)
+        if "maintenance" in opened:
+            self._within(deadline, "the upkeep of the ledger", self.maintenance.stop)
         if self.pass_through is not None:
-            self.pass_through.stop()
+            self._within(deadline, "handing on", self.pass_through.stop)
             self.pass_through = None
         if self.own_telemetry is not None:
-            self.own_telemetry.stop()
+            self._within(deadline, "own telemetry", self.own_telemetry.stop)
             self.own_telemetry = None
         if "journal" in opened:
             self.journal.close()
@@ -311,6 +324,19 @@ class Collector:
             (self.data / "addresses.json").unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
+
+    def _within(self, deadline: float, what: str, stop: Callable[[], None]) -> None:
+        """Stop something; when it has not ended by the deadline and a little, go on without it."""
+        ending = threading.Thread(target=stop, name=f"spanledger-stop-{what}", daemon=True)
+        ending.start()
+        ending.join(_left(deadline) + _LEEWAY_SECONDS)
+        if ending.is_alive():
+            self.unfinished.append(what)
+            logger.warning("%s did not end within service.shutdown_grace and is cut off; nothing acknowledged is lost", what)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _way(exporter: OtlpExporter) -> Deliver:

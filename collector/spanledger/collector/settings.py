@@ -327,6 +327,7 @@ class Service(Block):
     """service"""
 
     extensions: Names = ("api", "file_storage", "control", "counters", "limits")
+    shutdown_grace: Seconds = 20.0
     pipelines: dict[Signal, Pipeline] = Field(
         default={signal: Pipeline() for signal in ("traces", "logs", "metrics")}, min_length=1
     )

@@ -85,9 +85,13 @@ class Maintenance:
         """Begin."""
         self._thread.start()
 
+    def end(self) -> None:
+        """Begin nothing more; returns at once."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End after the step under way."""
-        self._stopping.set()
+        self.end()
         if self._thread.is_alive():
             self._thread.join()
 
