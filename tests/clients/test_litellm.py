@@ -1,11 +1,13 @@
 """LiteLLM: where it speaks with a provider itself, and where it goes through a client that is metered."""
 
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from spanledger.instrumentation import LimitExceeded, instrument, uninstrument
 from tests.clients.styles import (
     CACHED,
     INPUT,
@@ -15,11 +17,13 @@ from tests.clients.styles import (
     REASONED,
     WRITING,
     WRITTEN,
+    Spans,
     Style,
     gathered,
     raised,
     waited,
 )
+from tests.instrumentation.check_api import CheckApi
 
 # Otherwise it asks the internet for prices when it is imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -132,3 +136,30 @@ STYLES = [
 @pytest.mark.parametrize("style", STYLES, ids=str)
 def test_every_way_is_one_span_and_changes_nothing(style: Style, metered: Callable[[Style], None]) -> None:
     metered(style)
+
+
+@pytest.mark.parametrize(
+    "model", ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", f"bedrock/{CLAUDE}"]
+)
+@pytest.mark.parametrize("way", [plain, stream, async_plain, async_stream], ids=lambda way: way.__name__)
+def test_a_refusal_comes_out_as_it_was_raised(
+    way: Callable[[str], Callable[[str], Any]], model: str, url: str, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(allowed=0) as api:
+        monkeypatch.setenv("SPANLEDGER_GUARD", "1")
+        monkeypatch.setenv("SPANLEDGER_API", api.url)
+        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+        instrument()
+        with pytest.raises(LimitExceeded) as caught:
+            way(model)(url)
+        assert caught.value.limit == "acme a day"
+        assert spans.all() == []
+
+
+def test_its_functions_are_what_they_were_when_metering_ends(spans: Spans) -> None:
+    assert hasattr(litellm.completion, "__spanledger_original__")
+    assert inspect.iscoroutinefunction(litellm.acompletion)
+    uninstrument()
+    for module in (litellm, litellm.main):
+        assert not hasattr(module.completion, "__spanledger_original__")
+        assert not hasattr(module.acompletion, "__spanledger_original__")

@@ -56,6 +56,12 @@ class Engine:
             self.guard.close()
             self.guard = None
 
+    def flush(self) -> None:
+        """Send what is held, and go on."""
+        self.tracing.flush()
+        if self.guard is not None:
+            self.guard.flush()
+
     def finish(self) -> None:
         """The process ends: nothing that was metered is lost."""
         self.tracing.finish()

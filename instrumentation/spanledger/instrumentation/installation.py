@@ -9,6 +9,8 @@ from spanledger.instrumentation import lazy, metering, patching
 from spanledger.instrumentation.engine import ENGINE
 from spanledger.instrumentation.provider import Provider
 from spanledger.instrumentation.providers import PROVIDERS
+from spanledger.instrumentation.refusals import reveal
+from spanledger.instrumentation.servers import ENDS
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.silence import silence
 
@@ -35,11 +37,10 @@ def install(settings: Settings, on_limit: "OnLimit | None" = None, redact: "Reda
 def remove() -> None:
     """Leave the clients as they were found, and send what has been metered."""
     patching.remove()
-    for provider in PROVIDERS:
-        for layer in (*provider.layers, *provider.silence):
-            module = sys.modules.get(layer.module)
-            if module is not None:
-                patching.restore(module, layer)
+    for layer in (*(place for provider in PROVIDERS for place in provider.places()), *(layer for layer, _ in ENDS)):
+        module = sys.modules.get(layer.module)
+        if module is not None:
+            patching.restore(module, layer)
     ENGINE.stop()
 
 
@@ -51,6 +52,10 @@ def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
             targets.setdefault(layer.module, []).append((layer, _bound(METERS[layer.style], of)))
         for layer in provider.silence:
             targets.setdefault(layer.module, []).append((layer, silence(layer)))
+        for layer in provider.reveals:
+            targets.setdefault(layer.module, []).append((layer, reveal))
+    for layer, wrap in ENDS:
+        targets.setdefault(layer.module, []).append((layer, wrap))
     return targets
 
 

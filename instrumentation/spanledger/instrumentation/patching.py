@@ -64,14 +64,16 @@ def restore(module: ModuleType, layer: RequestLayer) -> None:
     owner: Any = getattr(module, layer.owner, None) if layer.owner else module
     if owner is None:
         return
-    for place in (owner, *(_below(owner) if isinstance(owner, type) else ())):
+    places: tuple[Any, ...] = (owner, *_below(owner)) if isinstance(owner, type) else (owner,)
+    for place in places:
         now = vars(place).get(layer.method)
         if _is_ours(now):
             setattr(place, layer.method, getattr(now, MARK))
 
 
 def _below(owner: type) -> Iterator[type]:
-    for kind in owner.__subclasses__():
+    kind: type
+    for kind in type.__subclasses__(owner):
         yield kind
         yield from _below(kind)
 

@@ -38,6 +38,7 @@ class Provider:
     """One client library. `tested` are the oldest and newest versions that the suite has run with.
 
     `silence` names functions of the client that start spans of its own; they give nothing while we meter the call.
+    `reveals` names functions that turn what is raised below them into errors of their own: a refusal comes out of them.
     `watch` is for results of a kind that no other client has; None leaves them to `results.watch`.
     """
 
@@ -47,4 +48,9 @@ class Provider:
     ask: Ask
     tested: tuple[str, str]
     silence: tuple[RequestLayer, ...] = ()
+    reveals: tuple[RequestLayer, ...] = ()
     watch: Watch | None = None
+
+    def places(self) -> tuple[RequestLayer, ...]:
+        """Everywhere that this client is touched."""
+        return (*self.layers, *self.silence, *self.reveals)

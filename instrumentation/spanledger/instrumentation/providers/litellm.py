@@ -139,6 +139,18 @@ def _document(body: Any) -> Mapping[str, Any]:
     return {}
 
 
+_FUNCTIONS = tuple(
+    start + function
+    for function in (
+        "completion", "text_completion", "embedding", "responses", "image_generation", "image_edit", "transcription", "speech",
+        "moderation", "rerank",
+    )
+    for start in ("", "a")
+)  # fmt: skip
+#: Where they are made, and where an application that imports LiteLLM before us finds them.
+_FUNCTION_MODULES = ("litellm.main", "litellm.responses.main", "litellm.images.main", "litellm.rerank_api.main", "litellm")
+
+_STREAMS = "litellm.litellm_core_utils.streaming_handler"
 _MODULE = "litellm.llms.custom_httpx.http_handler"
 
 PROVIDER = Provider(
@@ -150,6 +162,16 @@ PROVIDER = Provider(
         RequestLayer(module=_MODULE, owner="AsyncHTTPHandler", method="post", style="async"),
     ),
     ask=ask,
+    reveals=(
+        *(
+            RequestLayer(module=module, owner="", method=function, style="sync")
+            for module in _FUNCTION_MODULES
+            for function in _FUNCTIONS
+        ),
+        # Gemini's streams make their request with the first chunk.
+        RequestLayer(module=_STREAMS, owner="CustomStreamWrapper", method="__next__", style="sync"),
+        RequestLayer(module=_STREAMS, owner="CustomStreamWrapper", method="__anext__", style="async"),
+    ),
     tested=("1.80.0", "1.110.2"),
     watch=watch,
 )
