@@ -82,7 +82,8 @@ def normalise(frame: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.Da
             given & ~known_in & unseen & ~proved.fill_null(False) & ~((pl.col("cache_read") == 0) & (write == 0)).fill_null(False)
         ).alias("semantics_assumed"),
         (given & ~known_in & ((stands_apart & silent) | (pl.col("cache") == "lost"))).alias("cache_unknown"),
-        (given & silent & pl.col("loses_cache")).alias("detail_lost"),
+        # Metrics that have no name for cached tokens count them as fresh ones.
+        (given & silent & (pl.col("loses_cache") | (pl.col("signal") == "metrics"))).alias("detail_lost"),
     )
     frame = _with_reasoning(frame)
     write, one, five = pl.col("cache_write"), pl.col("cache_write_1h"), pl.col("cache_write_5m")

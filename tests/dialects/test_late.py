@@ -1,0 +1,122 @@
+"""What belongs to a call and comes an hour before or after it, wherever from, changes no sum: across batches, restarts and
+memory that has let go of what came first."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from spanledger.collector.count_once import Counting, CountOnce
+from spanledger.collector.decode import decode
+from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.received import Received
+from spanledger.collector.recognise import recognise
+from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import conform, frame_of
+from spanledger.ledger.table import Ledger
+from tests.dialects.bodies import NOW
+from tests.dialects.counting import entries_of, prices
+from tests.dialects.spans import Log, Span, body_of, chat, logs_of
+
+#: What the inner record knows, and the outer one.
+_READ = {"gen_ai.usage.cache_read.input_tokens": 600}
+_WHO = {"spanledger.tenant": "acme"}
+_EVENT = "gen_ai.client.inference.operation.details"
+
+
+def _outer(service: str, **more: str) -> Received:
+    return body_of(_span(service, "framework", "o", {**_WHO, **more}, end=300))
+
+
+def _span(service: str, scope: str, span: str, attributes: dict[str, object], *, parent: str = "", end: float = 290) -> Span:
+    trace = service if parent or span == "o" else f"{service} of its own"
+    return chat(
+        service=service, scope=scope, trace=trace, id=span, parent=parent, start=0 if span == "o" else 20, end=end,
+        attributes=attributes,
+    )  # fmt: skip
+
+
+def _said(service: str, *, inside: str = "") -> Received:
+    attributes = {**chat().attributes, **_READ}
+    log = Log(scope="client", event=_EVENT, service=service, attributes=attributes, at=290, trace=service if inside else "",
+              inside=inside)  # fmt: skip
+    return logs_of(log)
+
+
+#: where the inner record comes from → what wraps the call, and what made it
+PAIRS: dict[str, tuple[Received, Received]] = {
+    "the same trace": (
+        _outer("the same trace"),
+        body_of(_span("the same trace", "client", "i", _READ, parent="o")),
+    ),
+    "another trace": (
+        _outer("another trace"),
+        body_of(_span("another trace", "client", "i", _READ)),
+    ),
+    "another process": (
+        _outer("another process", **{"anthropic.request.id": "req_011CQx7"}),
+        body_of(_span("another process's server", "client", "i", {**_READ, "anthropic.request.id": "req_011CQx7"})),
+    ),
+    "another process in the trace": (
+        _outer("another process in the trace"),
+        body_of(chat(service="another process in the trace, below", scope="client", trace="another process in the trace",
+                     id="i", parent="o", start=20, end=290, attributes=_READ)),
+    ),
+    "another signal": (_outer("another signal"), _said("another signal")),
+    "another signal in the span": (_outer("another signal in the span"), _said("another signal in the span", inside="o")),
+}  # fmt: skip
+
+
+def _in_turn(folder: Path, first: list[Received], then: list[Received], how: str) -> pl.DataFrame:
+    """The entries of a ledger that is given one, and an hour later the other."""
+    ledger, older = Ledger.open(folder / "entries"), LedgerEvidence(str(folder / "entries"))
+    counting = Counting(rows=4) if "forgotten" in how else Counting()
+    counter = CountOnce(counting, folder=folder / "evidence", older=older)
+    others = [body_of(*(chat(n, 7, trace=f"other {n}", id="x", service="elsewhere") for n in range(20)))]
+    for mark, (bodies, later) in enumerate(((first, 0), (others, 30), (then, 60)), start=1):
+        if mark == 3 and "restart" in how:
+            counter = CountOnce(counting, folder=folder / "evidence", mark=mark - 1, older=older)
+        entries = prices().price(counter.count(recognise(decode(bodies)), now=NOW + timedelta(minutes=later), mark=mark))
+        ledger.post(conform(entries), mark)
+        counter.posted(mark, entries)
+    with connect(folder) as connection:
+        return frame_of(connection.sql("select * from entries where service <> 'elsewhere'").to_arrow_table())
+
+
+@pytest.mark.parametrize("how", ["kept in memory", "after a restart", "forgotten", "forgotten, after a restart"])
+@pytest.mark.parametrize("first", ["the wrapper", "the call"])
+def test_a_wrapper_an_hour_before_or_after_its_call_and_wherever_from_is_the_same_call(
+    first: str, how: str, tmp_path: Path
+) -> None:
+    wrappers, inner = ([pair[at] for pair in PAIRS.values()] for at in (0, 1))
+    early, late = (wrappers, inner) if first == "the wrapper" else (inner, wrappers)
+    entries = _in_turn(tmp_path, early, late, how.replace("a restart", "restart"))
+    of_pair = pl.coalesce(
+        pl.when(pl.col("service").str.starts_with(place)).then(pl.lit(place)) for place in sorted(PAIRS, key=len, reverse=True)
+    )
+    (alone,) = prices().price(entries_of([[body_of(chat(attributes=_READ))]]))["cost_usd"].to_list()
+    found = entries.group_by(of_pair.alias("place")).agg(
+        pl.col("calls", "input_tokens", "cache_read_tokens", "output_tokens", "cost_usd").sum(),
+        # The tenant is known by the wrapper alone, and in the end every call is the tenant's.
+        pl.col("calls").filter(pl.col("tenant") == "acme").sum().alias("of_acme"),
+    )
+    assert {row[0]: row[1:] for row in found.iter_rows()} == dict.fromkeys(PAIRS, (1, 1000, 600, 200, alone, 1))
+    _explained(entries)
+
+
+def _explained(entries: pl.DataFrame) -> None:
+    """Whatever does not count names its rule and the entry that stands for it, and that entry is in the ledger."""
+    others = entries.filter(pl.col("kind") != "call")
+    assert others.height
+    assert others["rule"].null_count() == 0
+    assert others["stands_for"].is_in(entries["entry_id"].implode()).all()
+
+
+def test_what_comes_together_is_a_call_and_a_duplicate_and_nothing_is_reversed(tmp_path: Path) -> None:
+    entries = entries_of([[each for pair in PAIRS.values() for each in pair]])
+    assert sorted(entries["kind"]) == ["call"] * len(PAIRS) + ["duplicate"] * len(PAIRS)
+    assert entries.filter(pl.col("kind") == "duplicate").select(
+        pl.col("calls").sum(), pl.col("input_tokens").sum(), pl.col("claimed_input_tokens").sum()
+    ).rows() == [(0, 0, 1000 * len(PAIRS))]  # fmt: skip
+    _explained(entries)
