@@ -1,9 +1,14 @@
 """Checks and holds over HTTP, on a real collector."""
 
+import re
+import socket
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import orjson
 import pytest
 
 from tests.api.running import Running, running
@@ -159,3 +164,132 @@ def test_limits_of_the_configuration_hold_from_the_start(tmp_path: Path) -> None
         assert [check(up).status_code for _ in range(3)] == [200, 200, 429]
         changed = up.client.patch(f"/api/limits/{up.get('/api/limits')['limits'][0]['id']}", json={"amount": 5})
         assert (changed.status_code, changed.json()["errors"][0]["field"]) == (422, "id")
+
+
+_STRING = r'"[ !#-\[\]-~]*"'  # of RFC 9651, without escapes
+_PARAMETERS = {"q": r"\d{1,15}", "w": r"\d{1,15}", "qu": _STRING, "r": r"\d{1,15}", "t": r"\d{1,15}"}
+
+
+def rate_limits(header: str) -> dict[str, dict[str, str]]:
+    """A header of the IETF's draft (a list of strings with parameters), read strictly."""
+    items = re.findall(rf"({_STRING})((?:;[a-z]+=(?:\d+|{_STRING}))*)(?:, |$)", header)
+    assert ", ".join(name + parameters for name, parameters in items) == header
+    found = {}
+    for name, parameters in items:
+        read = dict(one.split("=", 1) for one in re.findall(rf";([a-z]+=(?:\d+|{_STRING}))", parameters))
+        assert all(re.fullmatch(_PARAMETERS[key], value) for key, value in read.items())
+        found[name[1:-1]] = read
+    return found
+
+
+def test_a_refusal_has_the_headers_of_the_ietf_draft_for_each_limit_that_refuses(collector: Running, tenant: str) -> None:
+    limit(collector, tenant, name=f"{tenant} calls", window="rolling 1h")
+    limit(collector, tenant, name=f"{tenant} money", measure="cost_usd", amount="0.000002", window="day")
+    limit(collector, tenant, name=f"{tenant} life", window="lifetime")
+    limit(collector, tenant, name=f"{tenant} enough", amount=100)
+    priced = {"tenant": tenant, "provider": "openai", "model": "gpt-4o", "input_tokens": 100, "max_output_tokens": 10}
+    assert check(collector, tenant=tenant, model="unpriced").status_code == 200
+    refused = check(collector, **priced)
+    assert refused.status_code == 429
+    policy, state = rate_limits(refused.headers["ratelimit-policy"]), rate_limits(refused.headers["ratelimit"])
+    assert policy[f"{tenant} calls"] == {"q": "1", "w": "3600", "qu": '"requests"'}
+    assert policy[f"{tenant} money"] == {"q": "2", "w": "86400", "qu": '"usd-millionths"'}
+    assert policy[f"{tenant} life"] == {"q": "1", "qu": '"requests"'}
+    assert f"{tenant} enough" not in policy
+    assert {name: one["r"] for name, one in state.items()} == {
+        f"{tenant} calls": "0", f"{tenant} money": "1", f"{tenant} life": "0"
+    }  # fmt: skip
+    assert 0 < int(state[f"{tenant} money"]["t"]) <= 86_400
+    assert len(refused.json()["request_id"]) == 16
+    assert {one["limit"] for one in [refused.json(), *refused.json()["also"]]} == set(policy)
+
+
+def test_a_name_with_anything_in_it_cannot_break_a_header(collector: Running, tenant: str) -> None:
+    name = f'{tenant} "ü"\\ \r\nx-evil: 1'
+    limit(collector, tenant, name=name, measure="tokens", amount=10**15)
+    refused = check(collector, tenant=tenant, max_output_tokens=10**12, input_tokens=10**12)
+    assert refused.status_code == 200
+    limit(collector, tenant, name=name + "0", amount=0)
+    refused = check(collector, tenant=tenant)
+    assert refused.json()["limit"] == name + "0"
+    assert "x-evil" not in refused.headers
+    assert len(rate_limits(refused.headers["ratelimit-policy"])) == 1
+
+
+def test_a_check_is_answered_alike_however_its_request_comes(collector: Running, tenant: str) -> None:
+    """Whole, in pieces, in chunks, behind another, with what is unusual in its headers: of the same ten requests."""
+    limit(collector, tenant, amount=7, thresholds=[])
+    body = orjson.dumps({"tenant": tenant})
+    head = b"POST /api/checks HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n" % len(body)
+    whole = head + b"\r\n" + body
+    chunked = b"POST /api/checks HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        len(body),
+        body,
+    )
+    ways = [
+        [whole],
+        [whole[:20], whole[20:]],
+        [head + b"\r\n", body],
+        [head + b"\r\n" + body[:5], body[5:]],
+        [whole + whole],
+        [head + b"expect: 100-continue\r\n\r\n", body],
+        [chunked],
+        [whole.replace(b"/api/checks ", b"/api/checks?x=1 ")],
+        [head + b"connection: close\r\n\r\n" + body],
+    ]
+    port = int(collector.url.rpartition(":")[2])
+    said, heads = [], set()
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        for pieces in ways:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.02)
+            for _ in range(2 if pieces == [whole + whole] else 1):
+                status, headers, answer = _read(connection)
+                said.append((status, answer.get("verdict")))
+                heads.add(frozenset(headers) - {"retry-after", "ratelimit", "ratelimit-policy", "connection"})
+        assert connection.recv(10) == b""
+    assert said == [(200, "allow")] * 7 + [(429, "refuse")] * 3
+    assert heads == {frozenset({"date", "server", "content-type", "content-length"})}
+
+
+def test_a_connection_may_be_used_for_checks_and_for_everything_else_in_turn(collector: Running, tenant: str) -> None:
+    limit(collector, tenant, amount=5)
+    with httpx.Client(base_url=collector.url, limits=httpx.Limits(max_connections=1)) as client:
+        for _ in range(5):
+            hold = client.post("/api/checks", json={"tenant": tenant}).json()["hold_id"]
+            assert client.get("/healthz").status_code == 200
+            assert client.post("/api/checks", json={"tenant": 5}).status_code == 422
+            assert client.delete(f"/api/holds/{hold}").status_code == 200
+
+
+def test_a_client_that_leaves_while_its_check_waits_leaves_no_hold(collector: Running, tenant: str) -> None:
+    made = limit(collector, tenant)
+    hold = check(collector, tenant=tenant).json()["hold_id"]
+    body = orjson.dumps({"tenant": tenant, "wait_ms": 10_000})
+    port = int(collector.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(b"POST /api/checks HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(0.1)
+    time.sleep(0.1)
+    collector.client.delete(f"/api/holds/{hold}")
+    deadline = time.monotonic() + 20
+    while check(collector, tenant=tenant, dry_run=True).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert collector.get(f"/api/limits/{made['id']}")["held"] == "0"
+
+
+def _read(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
+    """One answer, byte by byte, so that nothing of the next is taken."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+    first, *lines = head.decode().strip().split("\r\n")
+    if first.split()[1] == "100":
+        return _read(connection)
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    body = b""
+    while len(body) < int(headers["content-length"]):
+        body += connection.recv(int(headers["content-length"]) - len(body))
+    return int(first.split()[1]), headers, orjson.loads(body)

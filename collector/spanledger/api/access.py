@@ -44,6 +44,7 @@ ROLE_OF: Mapping[tuple[str, str], str] = {
     ("DELETE", "/api/grants/{grant_id}"): "admin",
     ("GET", "/api/tiers"): "read",
     ("POST", "/api/tiers"): "admin",
+    ("GET", "/api/tiers/{tier_id}"): "read",
     ("PATCH", "/api/tiers/{tier_id}"): "admin",
     ("DELETE", "/api/tiers/{tier_id}"): "admin",
     ("GET", "/api/pauses"): "read",

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms
 from spanledger.api.access import Access, Issuer, authorise, is_loopback
 from spanledger.api.checks import Checks
-from spanledger.api.problem import answer_problems
+from spanledger.api.problem import DOCUMENTED, answer_problems
 from spanledger.collector.config import ConfigError
 from spanledger.collector.settings import Api as ApiSettings
 from spanledger.control.keys import Keys
@@ -50,6 +50,7 @@ def create_app(collector: "Collector") -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         dependencies=[Depends(authorise)],
+        responses=DOCUMENTED,
     )
     app.state.collector = collector
     app.state.keys = held

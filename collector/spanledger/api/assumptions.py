@@ -15,7 +15,8 @@ router = APIRouter(prefix="/api", tags=["costs"])
 def assumptions(request: Request) -> dict[str, Any]:
     """Scope, version, provider, calls, and `line` for processors.recognise.cached_input; the most frequent first.
 
-    Their cached input is taken to be inside their input. Once settled, new calls are read as the line says; those that are
+    `taken` says whether their cached input is taken to be inside or outside of their input, `seen` what other records of
+    their calls show, null if nothing does. Once settled, new calls are read as the line says; those that are
     in the ledger stay as they were counted, and stay listed.
     """
     with connect(request.app.state.collector.data, damaged="leave out") as connection:

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from spanledger.api.access import LOCAL, Access, Caller, permit
+from spanledger.api.check_examples import ANSWERS
 from spanledger.api.models import CheckBody, ExtendBody, HoldAnswer, SettleBody
 from spanledger.api.problem import MEDIA_TYPE, TYPE, Problem, wrong_fields
 from spanledger.limits import Check, Limits, Standing, Verdict
@@ -131,13 +132,18 @@ def _rate_limit(refused: Sequence[Standing]) -> dict[str, str]:
     """RateLimit headers of the IETF's draft; money is in millionths of a dollar, since quotas there are whole numbers."""
     policies, states = [], []
     for one in refused:
-        name = '"' + _ascii(one.limit).replace("\\", "").replace('"', "'") + '"'
+        name = '"' + _ascii(one.limit).replace("\\", "/").replace('"', "'") + '"'
         scale, unit = (1_000_000, ';qu="usd-millionths"') if one.measure == "cost_usd" else (1, f';qu="{one.measure}"')
         window = f";w={one.window_seconds}" if one.window_seconds else ""
-        policies.append(f"{name};q={int(Decimal(one.amount) * scale)}{window}{unit}")
+        policies.append(f"{name};q={_whole(one.amount, scale)}{window}{unit}")
         reset = one.reset_seconds if one.reset_seconds is not None else one.retry_after_seconds
-        states.append(f"{name};r={int(Decimal(one.remaining) * scale)};t={reset}")
+        states.append(f"{name};r={_whole(one.remaining, scale)};t={reset}")
     return {"ratelimit-policy": ", ".join(policies), "ratelimit": ", ".join(states)}
+
+
+def _whole(amount: str, scale: int) -> int:
+    """A header's number has fifteen digits at most (RFC 9651)."""
+    return min(int(Decimal(amount) * scale), 10**15 - 1)
 
 
 def _standing(one: Standing) -> dict[str, Any]:
@@ -161,7 +167,8 @@ def _standing(one: Standing) -> dict[str, Any]:
 
 
 def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode().replace("\n", " ")
+    """What a header may carry; a name of a limit may have anything in it."""
+    return "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in text)
 
 
 _SCHEMA = CheckBody.model_json_schema()
@@ -172,10 +179,7 @@ _SCHEMA = {"oneOf": [_SCHEMA, {"type": "array", "items": _SCHEMA, "maxItems": MA
     PATH,
     summary="May this call go ahead?",
     openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": _SCHEMA}}}},
-    responses={
-        200: {"description": "It may; `hold_id` goes into the span attribute `spanledger.hold.id`"},
-        429: {"description": "A limit is reached: which, how it stands, and when to ask again"},
-    },
+    responses=ANSWERS,
 )
 async def check(request: Request) -> Response:
     """One atomic step over all limits of the call. A call that may go ahead leaves a hold, which its span settles.

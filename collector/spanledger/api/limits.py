@@ -1,16 +1,16 @@
 """/api/limits: the limits and how they stand; /api/usage: all limits of one subject."""
 
-import hashlib
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from spanledger.api.access import Caller
 from spanledger.api.costs import plain
+from spanledger.api.etags import IfMatch, etag_of, unchanged
 from spanledger.api.models import LimitBody
+from spanledger.api.paging import After, Count
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.limits import Limit, Limits
 from spanledger.limits.answer import Asked, seconds_until
@@ -23,7 +23,6 @@ from spanledger.limits.window import FOREVER, Rolling, moment
 router = APIRouter(prefix="/api", tags=["limits"])
 
 FULLEST = 20
-IfMatch = Annotated[str | None, Header(description="the ETag that the change is based on")]
 
 
 @router.get("/limits", summary="Limits and how full they are")
@@ -38,12 +37,12 @@ def all_limits(
     selects: Annotated[
         list[str] | None, Query(description="dimension=value: limits that this value is under", examples=["tenant=acme"])
     ] = None,
-    after: Annotated[str | None, Query(description="`next` of the page before")] = None,
-    count: Annotated[int, Query(ge=1, le=1_000)] = 200,
+    after: After = None,
+    count: Count = 200,
 ) -> dict[str, Any]:
     """By name. `used`, `held`, `remaining` and `fraction` are those of a limit's fullest bucket."""
     limits = _limits(request)
-    subject = _subject(selects or [], "selects")
+    subject = subject_of(selects or [], "selects")
     wanted = {"measure": measure, "tier": tier, "source": source, "enabled": enabled, "hard": hard}
     found = [
         limit
@@ -63,7 +62,7 @@ def create(body: LimitBody, request: Request, response: Response) -> dict[str, A
     limits = _limits(request)
     limit = limits.create(body.given(), who=_caller(request).name, why=body.reason)
     response.headers["location"] = f"/api/limits/{limit.id}"
-    response.headers["etag"] = etag_of(limit)
+    response.headers["etag"] = etag_of(limit.fields())
     return shown(limits, limit)
 
 
@@ -72,7 +71,7 @@ def one(limit_id: str, request: Request, response: Response) -> dict[str, Any]:
     """The ETag is that of the limit itself, whatever has been used of it."""
     limits = _limits(request)
     limit = _found(limits, limit_id)
-    response.headers["etag"] = etag_of(limit)
+    response.headers["etag"] = etag_of(limit.fields())
     return shown(limits, limit)
 
 
@@ -80,16 +79,16 @@ def one(limit_id: str, request: Request, response: Response) -> dict[str, Any]:
 def change(limit_id: str, body: LimitBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """A field given as null gets its default. What counts is counted anew; what is held stays."""
     limits = _limits(request)
-    _unchanged(_found(limits, limit_id), if_match)
+    unchanged(_found(limits, limit_id).fields(), if_match)
     limit = limits.update(limit_id, body.given(), who=_caller(request).name, why=body.reason)
-    response.headers["etag"] = etag_of(limit)
+    response.headers["etag"] = etag_of(limit.fields())
     return shown(limits, limit)
 
 
 @router.delete("/limits/{limit_id}", status_code=204, summary="Remove a limit")
 def delete(limit_id: str, request: Request, reason: str | None = None, if_match: IfMatch = None) -> None:
     limits = _limits(request)
-    _unchanged(_found(limits, limit_id), if_match)
+    unchanged(_found(limits, limit_id).fields(), if_match)
     limits.delete(limit_id, who=_caller(request).name, why=reason)
 
 
@@ -127,7 +126,7 @@ def _tested(request: Request, limit: Limit, since: datetime | None, until: datet
 def usage(subject: str, request: Request) -> dict[str, Any]:
     """`subject` is `dimension=value`, several joined by commas: `/api/usage/tenant=acme,user=u-17`."""
     limits = _limits(request)
-    wanted = _subject(subject.split(","), "subject")
+    wanted = subject_of(subject.split(","), "subject")
     caller = _caller(request)
     if caller.tenant is not None and wanted.setdefault("tenant", caller.tenant) != caller.tenant:
         raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
@@ -182,19 +181,7 @@ def overshoot_bound(limit: Limit) -> dict[str, str]:
     return {"amount": bound, "says": says}
 
 
-def etag_of(limit: Limit) -> str:
-    """A strong ETag of the limit's own fields."""
-    return f'"{hashlib.sha256(orjson.dumps(limit.fields(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]}"'
-
-
-def _unchanged(limit: Limit, if_match: str | None) -> None:
-    if if_match is not None and if_match.strip() not in ("*", etag_of(limit)):
-        raise Problem(
-            412, f"{limit.name!r} was changed meanwhile; read it again", name="changed", headers={"etag": etag_of(limit)}
-        )
-
-
-def _subject(pairs: list[str], field: str) -> dict[str, str | None]:
+def subject_of(pairs: list[str], field: str) -> dict[str, str | None]:
     subject: dict[str, str | None] = {}
     for pair in pairs:
         dimension, equals, value = pair.partition("=")

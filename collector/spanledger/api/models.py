@@ -73,6 +73,8 @@ class SettleBody(Body):
 class ExtendBody(Body):
     """The new length of the lease, from now."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lease_seconds": 600}]})
+
     lease_seconds: Annotated[int, Field(ge=1, le=LONGEST_LEASE)] = LEASE_SECONDS
 
 

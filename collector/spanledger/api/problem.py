@@ -89,6 +89,36 @@ def _path(loc: Sequence[Any]) -> str:
     return ".".join(parts) or "body"
 
 
+def _documented(status: int, name: str, detail: str, **more: Any) -> dict[str, Any]:
+    example = Problem(status, detail, name=name, **more).body
+    return {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA, "example": example}}}
+
+
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
+        },
+    },
+}
+#: What any endpoint may answer when something is wrong, for OpenAPI.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    401: _documented(401, "unauthorised", "a key is needed: Authorization: Bearer slk_…"),
+    403: _documented(403, "forbidden", "key checkout has not the role admin"),
+    422: _documented(
+        422, "invalid-field", "window.zone: 'Mars/Olympus' is not an IANA time zone such as Europe/Berlin",
+        errors=[{"field": "window.zone", "message": "'Mars/Olympus' is not an IANA time zone such as Europe/Berlin"}],
+    ),
+}  # fmt: skip
+
+
 def answer_problems(app: FastAPI) -> None:
     """Make every error of the app a problem+json."""
 

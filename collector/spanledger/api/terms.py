@@ -3,14 +3,18 @@
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
+from spanledger.api.etags import IfMatch, etag_of, unchanged
+from spanledger.api.limits import subject_of
 from spanledger.api.models import Body, Name
+from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import Problem
 from spanledger.control import TABLES
 from spanledger.limits import Limit, Limits
 from spanledger.limits.limit import text_of
+from spanledger.limits.selector import matches
 from spanledger.limits.terms import Grant, Pause, Tier
 
 router = APIRouter(prefix="/api")
@@ -57,31 +61,64 @@ class ResetBody(Body):
 
 
 @router.get("/tiers", summary="All tiers", tags=["tiers"])
-def tiers(request: Request) -> dict[str, Any]:
-    return {"tiers": [_tier(tier) for tier in _limits(request).admin.tiers()]}
+def tiers(request: Request, after: After = None, count: Count = 200) -> dict[str, Any]:
+    """By name."""
+    found, following = page(_limits(request).admin.tiers(), lambda tier: tier.name, after, count)
+    return {"tiers": [_tier(tier) for tier in found], "next": following}
 
 
 @router.post("/tiers", status_code=201, summary="Add a tier", tags=["tiers"])
-def create_tier(body: TierBody, request: Request) -> dict[str, Any]:
+def create_tier(body: TierBody, request: Request, response: Response) -> dict[str, Any]:
     given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    return _tier(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
+    made = _tier(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
+    response.headers["location"] = f"/api/tiers/{made['id']}"
+    response.headers["etag"] = etag_of(made)
+    return made
+
+
+@router.get("/tiers/{tier_id}", summary="One tier", tags=["tiers"])
+def one_tier(tier_id: str, request: Request, response: Response) -> dict[str, Any]:
+    found = _found_tier(request, tier_id)
+    response.headers["etag"] = etag_of(found)
+    return found
 
 
 @router.patch("/tiers/{tier_id}", summary="Change a tier", tags=["tiers"])
-def change_tier(tier_id: str, body: TierBody, request: Request) -> dict[str, Any]:
+def change_tier(tier_id: str, body: TierBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """Limits of the tier count anew: whoever joins takes what they have used along."""
+    unchanged(_found_tier(request, tier_id), if_match)
     given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    return _tier(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
+    changed = _tier(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
+    response.headers["etag"] = etag_of(changed)
+    return changed
 
 
 @router.delete("/tiers/{tier_id}", status_code=204, summary="Remove a tier that no limit is of", tags=["tiers"])
-def delete_tier(tier_id: str, request: Request, reason: str | None = None) -> None:
+def delete_tier(tier_id: str, request: Request, reason: str | None = None, if_match: IfMatch = None) -> None:
+    unchanged(_found_tier(request, tier_id), if_match)
     _limits(request).admin.delete_tier(tier_id, who=_who(request), why=reason)
 
 
 @router.get("/pauses", summary="Who is paused", tags=["pauses"])
-def pauses(request: Request) -> dict[str, Any]:
-    return {"pauses": [_pause(pause) for pause in _limits(request).admin.pauses()]}
+def pauses(
+    request: Request,
+    covers: Annotated[
+        list[str] | None, Query(description="dimension=value: pauses that cover this subject", examples=["tenant=acme"])
+    ] = None,
+    limit_id: Annotated[str | None, Query(description="pauses that this limit made")] = None,
+    after: After = None,
+    count: Count = 200,
+) -> dict[str, Any]:
+    """Newest first."""
+    subject = subject_of(covers or [], "covers")
+    found = [
+        pause
+        for pause in _limits(request).admin.pauses()
+        if limit_id in (None, pause.limit_id)
+        and all(dim not in subject or matches(patterns, subject[dim]) for dim, patterns in pause.selectors.items())
+    ]
+    shown, following = page(found, lambda pause: pause.id, after, count)
+    return {"pauses": [_pause(pause) for pause in shown], "next": following}
 
 
 @router.post("/pauses", status_code=201, summary="Pause a subject", tags=["pauses"])
@@ -97,10 +134,19 @@ def resume(pause_id: str, request: Request, reason: str | None = None) -> None:
 
 
 @router.get("/grants", summary="Top-ups and overrides in force or to come", tags=["limits"])
-def grants(request: Request, limit_id: str | None = None) -> dict[str, Any]:
+def grants(
+    request: Request,
+    limit_id: str | None = None,
+    kind: Literal["top_up", "override"] | None = None,
+    after: After = None,
+    count: Count = 200,
+) -> dict[str, Any]:
+    """Newest first."""
     limits = _limits(request)
-    found = [(limits.get(grant.limit_id), grant) for grant in limits.admin.grants(limit_id)]
-    return {"grants": [_grant(limit, grant) for limit, grant in found if limit is not None]}
+    wanted = [grant for grant in limits.admin.grants(limit_id) if kind in (None, grant.kind)]
+    found = [(limit, grant) for grant in wanted if (limit := limits.get(grant.limit_id)) is not None]
+    shown, following = page(found, lambda one: one[1].id, after, count)
+    return {"grants": [_grant(limit, grant) for limit, grant in shown], "next": following}
 
 
 @router.post("/limits/{limit_id}/grants", status_code=201, summary="Top up or override a limit for a time", tags=["limits"])
@@ -150,6 +196,13 @@ def audit(
     with request.app.state.collector.control.read() as connection:
         found = [dict(row) for row in connection.execute(wanted).mappings()]
     return {"audit": found, "next": found[-1]["at"] if len(found) == count else None}
+
+
+def _found_tier(request: Request, tier_id: str) -> dict[str, Any]:
+    for tier in _limits(request).admin.tiers():
+        if tier.id == tier_id:
+            return _tier(tier)
+    raise Problem(404, f"there is no tier {tier_id!r}", name="not-found")
 
 
 def _tier(tier: Tier) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def list_(data: Data = DEFAULT_DATA, json: Json = False) -> None:
     from spanledger.cli.api_client import ApiClient
     from spanledger.cli.table import show
 
-    found = ApiClient(data).call("GET", "/api/pauses")[1]["pauses"]
+    found = ApiClient(data).call("GET", "/api/pauses", count=1000)[1]["pauses"]
     if json:
         typer.echo(as_text.dumps(found, indent=2))
         return

@@ -1,0 +1,148 @@
+"""Filters, pages and ETags of limits, tiers, pauses and grants over HTTP; and what OpenAPI shows."""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests.api.running import Running, running
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
+    """Five limits: a, b and c of tenants, d of tier pro, e that only warns."""
+    with running(tmp_path_factory.mktemp("data")) as up:
+        add(up, "/api/tiers", name="pro", members=["gold*"])
+        for name in "abc":
+            limit(up, name, selectors={"tenant": name})
+        limit(up, "d", tier="pro", measure="tokens")
+        limit(up, "e", hard=False, enabled=False)
+        yield up
+
+
+def add(collector: Running, path: str, **fields: Any) -> dict[str, Any]:
+    answer = collector.client.post(path, json=fields)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def limit(collector: Running, name: str, **fields: Any) -> dict[str, Any]:
+    return add(collector, "/api/limits", **{"name": name, "measure": "requests", "amount": 5, "window": "day", **fields})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ({}, "abcde"),
+        ({"name": "b"}, "b"),
+        ({"measure": "tokens"}, "d"),
+        ({"tier": "pro"}, "d"),
+        ({"source": "config"}, ""),
+        ({"enabled": False}, "e"),
+        ({"hard": True}, "abcd"),
+        ({"selects": "tenant=b"}, "bde"),
+        ({"selects": ["tenant=b", "user=u"], "hard": True}, "bd"),
+        ({"count": 2}, "ab"),
+        ({"count": 2, "after": "b"}, "cd"),
+        ({"after": "zz"}, ""),
+    ],
+)
+def test_a_list_of_limits_has_those_that_were_asked_for(collector: Running, wanted: dict[str, Any], names: str) -> None:
+    assert "".join(one["name"] for one in collector.get("/api/limits", **wanted)["limits"]) == names
+
+
+def test_pages_put_together_are_the_whole_list_and_the_last_one_says_so(collector: Running) -> None:
+    names, after = [], None
+    while True:
+        found = collector.get("/api/limits", count=2, **({"after": after} if after else {}))
+        names += [one["name"] for one in found["limits"]]
+        after = found["next"]
+        if after is None:
+            break
+    assert names == list("abcde")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("selects=planet%3Dmars", "selects"), ("count=0", "count"), ("count=many", "count"), ("hard=maybe", "hard")],
+)
+def test_a_list_that_cannot_be_is_refused_with_its_field(collector: Running, query: str, field: str) -> None:
+    answer = collector.client.get(f"/api/limits?{query}")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("path", ["/api/limits", "/api/tiers"])
+def test_a_change_that_is_based_on_an_older_state_is_refused(collector: Running, path: str) -> None:
+    more = {"measure": "requests", "amount": 1, "window": "day"} if path == "/api/limits" else {}
+    made = collector.client.post(path, json={"name": f"etag {path}", **more})
+    here, first = made.headers["location"], made.headers["etag"]
+    assert collector.client.get(here).headers["etag"] == first
+    changed = collector.client.patch(here, json={"description": "new"}, headers={"if-match": first})
+    second = changed.headers["etag"]
+    assert (changed.status_code, second != first) == (200, True)
+    late = collector.client.patch(here, json={"description": "other"}, headers={"if-match": first})
+    assert (late.status_code, late.headers["etag"], late.json()["status"]) == (412, second, 412)
+    assert collector.client.delete(here, headers={"if-match": first}).status_code == 412
+    assert collector.get(here)["description"] == "new"
+    either = collector.client.patch(here, json={"description": "third"}, headers={"if-match": f"{first}, {second}"})
+    assert either.status_code == 200
+    assert collector.client.delete(here, headers={"if-match": "*"}).status_code == 204
+    assert collector.client.get(here).status_code == 404
+
+
+def test_the_etag_of_a_limit_does_not_change_with_what_is_used(collector: Running) -> None:
+    made = limit(collector, "used", selectors={"tenant": "used"})
+    before = collector.client.get(f"/api/limits/{made['id']}")
+    collector.client.post("/api/checks", json={"tenant": "used"})
+    after = collector.client.get(f"/api/limits/{made['id']}")
+    assert (before.json()["held"], after.json()["held"]) == ("0", "1")
+    assert before.headers["etag"] == after.headers["etag"]
+    collector.client.delete(f"/api/limits/{made['id']}")
+
+
+def test_pauses_and_grants_come_in_pages_and_by_whom_they_cover(collector: Running) -> None:
+    pauses = [
+        collector.client.post("/api/pauses", json={"selectors": {"user": name}, "reason": "stop"}).json()["id"] for name in "xyz"
+    ]
+    found = collector.get("/api/pauses", count=2)
+    assert [one["id"] for one in found["pauses"]] == pauses[:0:-1]
+    assert [one["id"] for one in collector.get("/api/pauses", after=found["next"])["pauses"]] == pauses[:1]
+    assert [one["id"] for one in collector.get("/api/pauses", covers="user=y")["pauses"]] == [pauses[1]]
+    assert collector.client.get("/api/pauses?after=gone").json()["errors"][0]["field"] == "after"
+    for pause in pauses:
+        assert collector.client.delete(f"/api/pauses/{pause}").status_code == 204
+    of = collector.get("/api/limits", name="a")["limits"][0]["id"]
+    for kind in ("top_up", "override"):
+        add(collector, f"/api/limits/{of}/grants", kind=kind, amount=3, reason="because")
+    assert [one["kind"] for one in collector.get("/api/grants", limit_id=of)["grants"]] == ["override", "top_up"]
+    assert [one["kind"] for one in collector.get("/api/grants", kind="top_up")["grants"]] == ["top_up"]
+    assert collector.get("/api/grants", count=1)["next"] is not None
+
+
+def test_openapi_shows_an_example_of_every_body_and_problems_as_they_are(collector: Running) -> None:
+    shown = collector.get("/api/openapi.json")
+    bodies = shown["components"]["schemas"]
+
+    def has_example(schema: dict[str, Any]) -> bool:
+        if "$ref" in schema:
+            schema = bodies[schema["$ref"].rpartition("/")[2]]
+        within = [*schema.get("oneOf", ()), *schema.get("properties", {}).values()]
+        return bool(schema.get("examples")) or any("examples" in one or has_example(one) for one in within)
+
+    bare = []
+    for path, methods in shown["paths"].items():
+        for method, operation in methods.items():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is not None and not path.startswith("/api/prices") and not has_example(body["schema"]):
+                bare.append((method, path))
+            assert "application/problem+json" in operation["responses"]["422"]["content"]
+    assert bare == []
+    check = shown["paths"]["/api/checks"]["post"]["responses"]
+    assert set(check["429"]["headers"]) == {"Retry-After", "RateLimit", "RateLimit-Policy"}
+    full = limit(collector, "full", selectors={"tenant": "full"}, amount=0)
+    [refused] = collector.client.post("/api/checks", json=[{"tenant": "full"}]).json()
+    collector.client.delete(f"/api/limits/{full['id']}")
+    assert set(check["429"]["content"]["application/problem+json"]["example"]) == set(refused)
+    passed = collector.client.post("/api/checks", json={}).json()
+    assert set(check["200"]["content"]["application/json"]["example"]) == set(passed)
