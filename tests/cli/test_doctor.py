@@ -97,11 +97,11 @@ def test_it_tells_when_telemetry_last_arrived_and_what_has_no_price(tmp_path: Pa
 
 
 def test_what_was_assumed_about_an_emitter_is_told_with_the_line_that_settles_it(tmp_path: Path) -> None:
-    row = entry("a", scope_name="home.made", provider="openai", flags=["semantics_assumed"])
+    row = entry("a", scope_name="home.made", scope_version="2", provider="openai", flags=["semantics_assumed"])
     Ledger.open(tmp_path / "data" / "entries").post(entries(row), 1)
     found = findings("--data", str(tmp_path / "data"))["assumed"]
     assert found["state"] == "note"
-    assert "1 call of home.made, provider openai" in found["says"]
+    assert "1 call of home.made 2, provider openai" in found["says"]
     assert "scope: 'home.made'" in found["do"]
 
 

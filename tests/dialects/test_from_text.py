@@ -96,3 +96,27 @@ def test_a_map_as_an_attribute_leaves_the_others_readable() -> None:
     pairs.insert(0, {"key": "a.map", "value": {"kvlistValue": {"values": [{"key": "k", "value": {"intValue": "1"}}]}}})
     (call,) = standing(entries_of([[received(request, "traces")]]))
     assert (call["input_tokens"], call["tenant"]) == (1000, "acme")
+
+
+def test_what_a_known_record_of_the_same_call_shows_is_proposed(tmp_path: Path) -> None:
+    own = of("anthropic", CLAUDE, usage(700, 200, **{"gen_ai.usage.cache_read.input_tokens": 600}))
+    sure = Span(scope="com.anthropic.sdk.python", id="i", parent="o", end=90, attributes=of("anthropic", CLAUDE, usage(1300, 200,
+        **{"gen_ai.usage.cache_read.input_tokens": 600})))  # fmt: skip
+    # One of its calls is told by an emitter that is known as well, another is not.
+    spans = [Span(scope="my.app", id="o", attributes=own), sure, Span(scope="my.app", trace="alone", attributes=own)]
+    ledger = Ledger.open(tmp_path / "entries")
+    ledger.post(conform(entries_of([[body_of(*spans)]])), 1)
+    with connect(tmp_path) as connection:
+        (found,) = assumed(connection)
+    assert (found.calls, found.taken, found.seen) == (1, "inside", "outside")
+    assert found.line == "- {scope: 'my.app', provider: 'anthropic', where: outside}  # as other records of its calls show"
+
+
+def test_what_is_taken_to_stand_apart_is_listed_so(tmp_path: Path) -> None:
+    span = Span(scope="cursor.telemetry", attributes=of("aws.bedrock", CLAUDE, usage(300, 200)))
+    ledger = Ledger.open(tmp_path / "entries")
+    ledger.post(conform(entries_of([[body_of(span)]])), 1)
+    with connect(tmp_path) as connection:
+        (found,) = assumed(connection)
+    assert (found.taken, found.seen) == ("outside", None)
+    assert found.line.endswith("where: outside}  # or inside")

@@ -233,8 +233,9 @@ def _assumptions(data: Path, config: Path | None) -> Iterator[Finding]:
         calls = "1 call" if one.calls == 1 else f"{one.calls:,} calls"
         yield Finding(
             subject="assumed", state="note",
-            says=f"{calls} of {one.scope or 'no scope'}, provider {one.provider or 'unknown'}: "
-            "cached input is taken to be inside the input",
+            says=f"{calls} of {f'{one.scope} {one.version}'.strip() or 'no scope'}, provider {one.provider or 'unknown'}: "
+            f"cached input is taken to be {one.taken} the input"
+            + ("" if one.seen is None else f", other records of its calls show it {one.seen}"),
             do=f"settle it in the configuration under processors.recognise.cached_input: {one.line}",
         )  # fmt: skip
 
