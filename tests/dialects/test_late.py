@@ -1,6 +1,7 @@
 """What belongs to a call and comes an hour before or after it, wherever from, changes no sum: across batches, restarts and
 memory that has let go of what came first."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _outer(service: str, **more: str) -> Received:
     return body_of(_span(service, "framework", "o", {**_WHO, **more}, end=300))
 
 
-def _span(service: str, scope: str, span: str, attributes: dict[str, object], *, parent: str = "", end: float = 290) -> Span:
+def _span(service: str, scope: str, span: str, attributes: Mapping[str, object], *, parent: str = "", end: float = 290) -> Span:
     trace = service if parent or span == "o" else f"{service} of its own"
     return chat(
         service=service, scope=scope, trace=trace, id=span, parent=parent, start=0 if span == "o" else 20, end=end,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from spanledger.collector.dialects import as_key
 from spanledger.collector.dialects.fields import ATTRIBUTION, WHO
 
 #: Attributes that become tags, and under which name: the part that the group matches.
@@ -54,6 +55,11 @@ class Attribution:
         """The attributes of a dimension, in order."""
         own: tuple[str, ...] = getattr(self, dimension)
         return (*own, *(ATTRIBUTION[dimension] if self.with_defaults else ()))
+
+    @property
+    def bytes(self) -> str:
+        """What a record holds that says whom a call is for by a configured attribute, whatever else it is about. RE2."""
+        return "|".join(as_key(name) for dimension in WHO for name in getattr(self, dimension))
 
     def table(self) -> Mapping[str, tuple[str, ...]]:
         """Attributes of every dimension."""

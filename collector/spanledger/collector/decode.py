@@ -81,8 +81,11 @@ class Telemetry:
     seen: int = 0
 
 
-def decode(bodies: Sequence[Received]) -> Telemetry:
-    """Never raises because of what a body holds: what cannot be read is named in `undecodable` and `rejected`."""
+def decode(bodies: Sequence[Received], also: str = "") -> Telemetry:
+    """Never raises because of what a body holds: what cannot be read is named in `undecodable` and `rejected`.
+
+    `also` finds, as a regular expression over their bytes, further records that are wanted: `Attribution.bytes`.
+    """
     telemetry = Telemetry(
         bodies=pl.DataFrame([(b.sequence, b.received_at, b.api_key_id or None) for b in bodies], schema=BODIES, orient="row")
     )
@@ -96,7 +99,7 @@ def decode(bodies: Sequence[Received]) -> Telemetry:
         telemetry.undecodable += undecodable
         telemetry.rejected += rejected
         telemetry.seen += len(envelope.records)
-        about_models = _about_models(envelope)
+        about_models = _about_models(envelope, also)
         kept.append((signal, _chosen(envelope, about_models)))
         if signal == "traces" and about_models.any() and not about_models.all():
             links.append(_links(envelope.records.filter(pa.array(~about_models))))
@@ -108,13 +111,14 @@ def decode(bodies: Sequence[Received]) -> Telemetry:
     return telemetry
 
 
-def _about_models(envelope: Envelope) -> npt.NDArray[np.bool_]:
+def _about_models(envelope: Envelope, also: str) -> npt.NDArray[np.bool_]:
     """Which records come from a scope that is known to be about models, or hold the bytes of an attribute that is."""
     if not len(envelope.records):
         return np.zeros(0, dtype=bool)
     scope, scopes = _distinct(envelope.scope)
     known = pc.fill_null(pc.match_substring_regex(scopes, pattern=SCOPE_PATTERN), False).to_numpy(zero_copy_only=False)[scope]
-    marked = pc.match_substring_regex(envelope.records, pattern=MODEL_BYTES).to_numpy(zero_copy_only=False)
+    pattern = f"{MODEL_BYTES}|{also}" if also else MODEL_BYTES
+    marked = pc.match_substring_regex(envelope.records, pattern=pattern).to_numpy(zero_copy_only=False)
     return cast("npt.NDArray[np.bool_]", known | marked)
 
 

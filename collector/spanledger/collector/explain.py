@@ -92,7 +92,7 @@ def _received(body: bytes, signal: Signal, encoding: Any) -> Received:
 
 def explain(bodies: Sequence[Received], attribution: Attribution | None = None) -> Explained:
     """What these bodies alone would come to in an empty ledger, once everything has waited long enough."""
-    telemetry = decode(bodies)
+    telemetry = decode(bodies, attribution.bytes if attribution else "")
     evidence = recognise(telemetry, attribution)
     now = datetime.now(UTC)
     counter = CountOnce()

@@ -45,7 +45,7 @@ class RealSteps:
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns."""
-        return decode(bodies)
+        return decode(bodies, self._attribution.bytes)
 
     def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
         """Columns to evidence."""

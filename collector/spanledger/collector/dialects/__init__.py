@@ -13,8 +13,8 @@ from spanledger.collector.dialects.dialect import Dialect
 from spanledger.collector.dialects.fields import ATTRIBUTION, FIELDS, LISTS, OBJECTS, SHARED, WHO
 
 __all__ = [
-    "DIALECTS", "MODEL_BYTES", "SCOPE_PATTERN", "STRUCTURED", "Dialect", "aliases", "dialect_of_scope", "dialect_of_span",
-    "marker_dialects", "telling_spans",
+    "DIALECTS", "MODEL_BYTES", "SCOPE_PATTERN", "STRUCTURED", "Dialect", "aliases", "as_key", "dialect_of_scope",
+    "dialect_of_span", "marker_dialects", "telling_spans",
 ]  # fmt: skip
 
 DIALECTS: tuple[Dialect, ...] = (*conventions.ROWS, *libraries.ROWS, *agents.ROWS, conventions.CONVENTIONS)
@@ -56,8 +56,19 @@ def _prefixes() -> list[str]:
     return [*wide, *sorted(n for n in names if not _TOO_COMMON.match(n) and not n.startswith(wide))]
 
 
+def as_key(name: str) -> str:
+    """The bytes of an attribute of that name, and of none whose name or value only contains it. RE2."""
+    # Protobuf: field 1 of a KeyValue, its length, the name, then field 2.
+    size = len(name.encode())
+    framed = rf"\x{size:02x}{re.escape(name)}\x12" if size < 128 else rf"{re.escape(name)}\x12"
+    return rf"\n{framed}" if size < 128 else framed
+
+
+#: Short names of whom a call is for, on spans that say nothing of models.
+_PLAIN_WHO = [as_key(name) for names in ATTRIBUTION.values() for name in names if _TOO_COMMON.match(name)]
+
 #: Bytes that only a record about a model, or one that says who a call is for, holds. RE2.
-MODEL_BYTES = "|".join(re.escape(prefix) for prefix in _prefixes())
+MODEL_BYTES = "|".join([*(re.escape(prefix) for prefix in _prefixes()), *_PLAIN_WHO])
 
 #: Names of scopes that are known to be about models, to be searched in a scope's bytes. RE2.
 SCOPE_PATTERN = "|".join(
