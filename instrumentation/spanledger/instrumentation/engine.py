@@ -95,7 +95,7 @@ class Engine:
             return None
         try:
             asked = provider.ask(client, args, kwargs, self.settings)
-            if asked is not None and _suppressed():
+            if asked is not None and suppressed():
                 # Nothing is to be told; a limit holds all the same.
                 if self.guard is None or asked.harvest is not None:
                     return None
@@ -133,7 +133,8 @@ def _guard(settings: Settings) -> "Guard | None":
     return Guard(settings)
 
 
-def _suppressed() -> bool:
+def suppressed() -> bool:
+    """Whether the application wants no telemetry of what it does now."""
     from opentelemetry import context
 
     now = context.get_current()

@@ -1,13 +1,14 @@
 """Puts metering into the clients that there are and will be, and takes it out again."""
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from spanledger.instrumentation import lazy, metering, patching
+from spanledger.instrumentation import lazy, listening, metering, patching
 from spanledger.instrumentation.engine import ENGINE
-from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.provider import Hear, Provider, RequestLayer
 from spanledger.instrumentation.providers import PROVIDERS
 from spanledger.instrumentation.refusals import reveal
 from spanledger.instrumentation.servers import ENDS
@@ -25,6 +26,12 @@ METERS: Mapping[str, Callable[[Provider, Any], Any]] = {
     "async_generator": lazy.meter_async_generator,
     "context": lazy.meter_context,
     "async_context": lazy.meter_async_context,
+}
+
+LISTENERS: Mapping[str, Callable[[Hear, Any], Any]] = {
+    "listen": listening.listen,
+    "listen_async": listening.listen_async,
+    "listen_connected": listening.listen_connected,
 }
 
 
@@ -48,8 +55,7 @@ def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
     targets: patching.Targets = {}
     for provider in providers:
         for layer in provider.layers:
-            of = provider if layer.ask is None else dataclasses.replace(provider, ask=layer.ask)
-            targets.setdefault(layer.module, []).append((layer, _bound(METERS[layer.style], of)))
+            targets.setdefault(layer.module, []).append((layer, _wrap(provider, layer)))
         for layer in provider.silence:
             targets.setdefault(layer.module, []).append((layer, silence(layer)))
         for layer in provider.reveals:
@@ -59,5 +65,8 @@ def _targets(providers: tuple[Provider, ...]) -> patching.Targets:
     return targets
 
 
-def _bound(meter: Callable[[Provider, Any], Any], provider: Provider) -> patching.Wrap:
-    return lambda original: meter(provider, original)
+def _wrap(provider: Provider, layer: RequestLayer) -> patching.Wrap:
+    if layer.hear is not None:
+        return functools.partial(LISTENERS[layer.style], layer.hear)
+    of = provider if layer.ask is None else dataclasses.replace(provider, ask=layer.ask)
+    return functools.partial(METERS[layer.style], of)

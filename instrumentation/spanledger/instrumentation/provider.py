@@ -8,9 +8,22 @@ from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.settings import Settings
 
-Style = Literal["sync", "async", "generator", "async_generator", "context", "async_context", "tracer"]
+Style = Literal[
+    "sync",
+    "async",
+    "generator",
+    "async_generator",
+    "context",
+    "async_context",
+    "tracer",
+    "listen",
+    "listen_async",
+    "listen_connected",
+]
 Ask = Callable[[Any, tuple[Any, ...], dict[str, Any], Settings], Asked | None]
 """Reads a request: (client, positional arguments, keyword arguments, settings). None: not a call to a model."""
+Hear = Callable[[Any, Any, Any], None]
+"""Reads a message of a session: (what was heard before, the client's connection, the message)."""
 Watch = Callable[[Call, Any], Any]
 """Reads what the client returned and ends the call, or arranges for both to happen as the application reads it. Gives
 what the client's own code is to read in its place, or None."""
@@ -22,7 +35,7 @@ class RequestLayer:
 
     A client that has no such method has one layer a method, each with an `ask` of its own. The style "tracer" is for
     `silence` alone: `method` names a tracer that the module keeps. `instead` is what a silenced function does, where to
-    give None is not enough.
+    give None is not enough. `hear` is for the styles that listen: what passes there is a message of a session.
     """
 
     module: str
@@ -31,6 +44,7 @@ class RequestLayer:
     style: Style
     ask: Ask | None = None
     instead: Callable[..., Any] | None = None
+    hear: Hear | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from spanledger.cli.provider_stand_in import (
     openai_media_wire,
     openai_responses_wire,
     openai_wire,
+    realtime_wire,
     voyage_wire,
 )
 from spanledger.cli.provider_stand_in.server import StandIn
@@ -44,4 +45,11 @@ __all__ = ["StandIn", "StandInUsage", "start", "usage_of"]
 
 def start(*, port: int = 0, pause_seconds: float = 0.0, think_seconds: float = 0.0, answered_before: int = 0) -> StandIn:
     """Start one that speaks every wire format it knows, on a thread of its own."""
-    return StandIn(SPEAKERS, port=port, pause_seconds=pause_seconds, think_seconds=think_seconds, answered_before=answered_before)
+    return StandIn(
+        SPEAKERS,
+        port=port,
+        pause_seconds=pause_seconds,
+        think_seconds=think_seconds,
+        answered_before=answered_before,
+        conversations=(realtime_wire.converse,),
+    )

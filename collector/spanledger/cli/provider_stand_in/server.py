@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
+from spanledger.cli.provider_stand_in.websocket import Converse, hold, is_upgrade
 from spanledger.cli.provider_stand_in.wire import Answer, Request, Speaker, answer_json
 
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error"}
@@ -31,8 +32,10 @@ class StandIn:
         pause_seconds: float = 0.0,
         think_seconds: float = 0.0,
         answered_before: int = 0,
+        conversations: Sequence[Converse] = (),
     ) -> None:
         self.speakers = tuple(speakers)
+        self.conversations = tuple(conversations)
         self.pause_seconds = pause_seconds
         self.think_seconds = think_seconds
         self.seen: deque[Request] = deque(maxlen=2_000)
@@ -76,6 +79,9 @@ class StandIn:
         try:
             while (request := await self._read(reader)) is not None:
                 self.seen.append(request)
+                if is_upgrade(request):
+                    await self._converse(request, reader, writer)
+                    break
                 if self.think_seconds:
                     await asyncio.sleep(self.think_seconds)
                 if not await self._write(writer, self._answer(request)):
@@ -85,6 +91,13 @@ class StandIn:
         finally:
             self._writers.discard(writer)
             writer.transport.abort()
+
+    async def _converse(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for converse in self.conversations:
+            if (conversation := converse(request)) is not None:
+                return await hold(conversation, request, reader, writer)
+        await self._write(writer, self._answer(request))
+        return None
 
     async def _read(self, reader: asyncio.StreamReader) -> Request | None:
         try:

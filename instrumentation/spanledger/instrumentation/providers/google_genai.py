@@ -8,6 +8,7 @@ from spanledger.instrumentation.answer import Asked, Operation
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.hosts import address_of
 from spanledger.instrumentation.provider import Provider, RequestLayer
+from spanledger.instrumentation.providers import google_live
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.streams import async_events, events
 from spanledger.instrumentation.wires.gemini import read_content, read_content_event, read_embeddings, read_images
@@ -120,6 +121,7 @@ PROVIDER = Provider(
     layers=(
         RequestLayer(module="google.genai._api_client", owner="BaseApiClient", method="_request", style="sync"),
         RequestLayer(module="google.genai._api_client", owner="BaseApiClient", method="_async_request", style="async"),
+        *google_live.LAYERS,
     ),
     ask=ask,
     tested=("1.16.1", "3.6.1"),

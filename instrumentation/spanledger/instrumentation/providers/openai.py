@@ -7,6 +7,7 @@ from spanledger.instrumentation.answer import Asked, Operation
 from spanledger.instrumentation.harvest import Harvest, id_when
 from spanledger.instrumentation.hosts import takes_stream_options
 from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.providers import openai_sessions
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, send
 from spanledger.instrumentation.usage import field
@@ -144,7 +145,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
 PROVIDER = Provider(
     name="openai",
     client="openai",
-    layers=layers("openai._base_client"),
+    layers=(*layers("openai._base_client"), *openai_sessions.LAYERS),
     ask=ask,
     tested=("1.66.0", "3.57.0"),
 )
