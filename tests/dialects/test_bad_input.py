@@ -222,3 +222,11 @@ def test_attribution_and_tags_are_read_from_configured_attributes() -> None:
     assert (row["tenant"], row["tags"]) == ("c1", [{"key": "team", "value": "search"}, {"key": "x", "value": "1"}])
     with pytest.raises(ValueError, match="needs a group"):
         Attribution(tags=("label",))
+
+
+@pytest.mark.parametrize("kind", ["summary", "sum", "gauge", "histogram", "exponentialHistogram", ""])
+def test_a_metric_without_points_or_of_another_kind_is_nothing(kind: str) -> None:
+    metric: dict[str, Any] = {"name": "gen_ai.client.token.usage", **({kind: {"dataPoints": []}} if kind else {})}
+    scoped = {"scope": {"name": "x"}, "metrics": [metric]}
+    body = received({"resourceMetrics": [{"resource": {}, "scopeMetrics": [scoped]}]}, "metrics")
+    assert entries_of([[body], [body, body_of(GOOD, sequence=2)]])["calls"].sum() == 1

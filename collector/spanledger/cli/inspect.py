@@ -1,5 +1,6 @@
 """`spanledger inspect`: what each span or log record was taken for, by which rule, and the entries it makes."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spanledger.cli.options import DEFAULT_DATA, Data
+from spanledger.cli.options import DEFAULT_DATA, Config, Data
 from spanledger.cli.say import fail, note
 
 
@@ -17,6 +18,7 @@ def inspect(
         typer.Argument(metavar="FILE|-|TRACE", help="A file of OTLP (JSON or protobuf), '-' for standard input, or a trace id."),
     ],
     data: Data = DEFAULT_DATA,
+    config: Config = None,
     signal: Annotated[
         str | None, typer.Option("--signal", metavar="NAME", help="traces, logs or metrics, where protobuf does not tell.")
     ] = None,
@@ -24,8 +26,8 @@ def inspect(
 ) -> None:
     """Show what telemetry is taken for, when a number looks wrong.
 
-    For a file: what it would come to in an empty ledger. For a trace id: what the ledger has of it, and, for as long as it is
-    kept as evidence, each of its spans. Nothing is written.
+    For a file: what it would come to in an empty ledger, at list prices, read as --config says. For a trace id: what the ledger
+    has of it, and, for as long as it is kept as evidence, each of its spans. Nothing is written.
 
     \b
     spanledger inspect export.json
@@ -34,7 +36,9 @@ def inspect(
     from spanledger.cli.libraries import prepare
 
     prepare()
-    from spanledger.collector.explain import bodies_in, explain, explain_trace
+    from spanledger.collector.config import ConfigError
+    from spanledger.collector.explain import explain, explain_trace
+    from spanledger.collector.otlp_file import bodies_in
 
     if signal not in (None, "traces", "logs", "metrics"):
         fail(f"--signal is traces, logs or metrics, not {signal}", code=2)
@@ -46,7 +50,10 @@ def inspect(
     else:
         try:
             content = sys.stdin.buffer.read() if source == "-" else path.read_bytes()
-            explained = explain(bodies_in(content, signal))  # type: ignore[arg-type]
+            explained = explain(bodies_in(content, signal), _reading(config))  # type: ignore[arg-type]
+            explained.entries = _priced(explained.entries)
+        except ConfigError as error:
+            fail(str(error), hint="spanledger check-config checks the file", code=2)
         except (OSError, ValueError) as error:
             fail(f"cannot read {source}: {error}", hint="give a file of OTLP, '-' or a trace id of 32 hex digits")
     if as_json:
@@ -58,12 +65,32 @@ def inspect(
     _show(explained)
 
 
+def _reading(config: Path | None) -> Any:
+    """Attribution, counting and settled assumptions as the collector would have them."""
+    from spanledger.collector.config import load
+    from spanledger.collector.explain import Reading
+
+    processors = load(config, os.environ).settings.processors
+    return Reading(
+        attribution=processors.attribution.made(),
+        counting=processors.count_once.made(),
+        settled=[row.made() for row in processors.recognise.cached_input],
+    )
+
+
+def _priced(entries: Any) -> Any:
+    from spanledger.prices import Prices
+
+    return Prices().price(entries) if entries.height else entries
+
+
 def _show(explained: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 200)
-    about = f"{explained.records.height} of {explained.seen} records say something about a call"
+    silent = int((explained.records["taken_for"] == "nothing").sum())
+    about = f"{explained.records.height - silent} of {explained.seen} records say something about a call"
     records = Table(title=about, title_justify="left", box=None)
     for name in ("record", "dialect", "taken for", "verdict", "rule", "by", "model", "input", "cached", "output", "flags"):
         records.add_column(name, justify="right" if name in ("input", "cached", "output") else "left", overflow="fold")

@@ -231,7 +231,7 @@ def _metrics(envelope: Envelope, telemetry: Telemetry) -> tuple[pl.DataFrame, pa
         pairs.append(points.field("attributes"))
     if not frames:
         return pl.DataFrame(schema={"at": pl.Int64}), pa.array(
-            [], type=metrics.schema.field("sum").type.field(0).type.value_type.field(0).type
+            [], type=metrics.schema.field("sum").type.field(0).type.value_type.field("attributes").type
         )
     return pl.concat(frames, how="diagonal_relaxed"), pa.concat_arrays(pairs)
 

@@ -1,29 +1,29 @@
 """What each span and log record was taken for, by which rule, and which entries that makes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import orjson
 import polars as pl
 
+from spanledger.collector import identity
+from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
-from spanledger.collector.count_once import CountOnce
+from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import decode
 from spanledger.collector.evidence_files import EvidenceFiles
 from spanledger.collector.grouping import RULES
 from spanledger.collector.memory import KEPT, Memory, as_kept, keyed
-from spanledger.collector.received import Received, Signal
+from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
 from spanledger.collector.resolve import resolve
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import frame_of
 
-_TOP = {"resourceSpans": "traces", "resourceLogs": "logs", "resourceMetrics": "metrics"}
-_GZIP = b"\x1f\x8b"
+#: Finds any record at all. RE2.
+_EVERYTHING = r"(?s)."
 
 #: Columns of `Explained.records`, in the order in which a reader wants them.
 RECORDS = (
@@ -43,62 +43,52 @@ class Explained:
     unreadable: list[str] = field(default_factory=list)
 
 
-def bodies_in(content: bytes, signal: Signal | None = None) -> list[Received]:
-    """The export requests in a file: OTLP/JSON, one or one a line, or protobuf, whose signal is tried if not told; gzip or not.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How telemetry is read, as a collector is configured to; the defaults are its defaults."""
 
-    Raises `ValueError` if it is neither.
-    """
-    if content.startswith(_GZIP):
-        import gzip
-
-        content = gzip.decompress(content)
-    if content.lstrip()[:1] in (b"{", b"["):
-        return [_received(orjson.dumps(request), found, "json") for request, found in _requests(content)]
-    if signal is not None:
-        return [_received(content, signal, "protobuf")]
-    tried = [_received(content, guess, "protobuf") for guess in ("traces", "logs", "metrics")]
-    read = [(decode([each]), each) for each in tried]
-    good = [
-        (telemetry.records.height, each)
-        for telemetry, each in read
-        if not telemetry.undecodable and not telemetry.rejected and telemetry.seen
-    ]
-    if not good:
-        raise ValueError("this is neither OTLP/JSON nor an OTLP request in protobuf")
-    return [max(good, key=lambda each: each[0])[1]]
+    attribution: Attribution = field(default_factory=Attribution)
+    counting: Counting = field(default_factory=Counting)
+    settled: Sequence[CachedInput] = ()
 
 
-def _requests(content: bytes) -> Iterator[tuple[dict[str, Any], Signal]]:
-    try:
-        parts: list[Any] = [orjson.loads(content)]
-    except orjson.JSONDecodeError:
-        try:
-            parts = [orjson.loads(line) for line in content.splitlines() if line.strip()]
-        except orjson.JSONDecodeError as error:
-            raise ValueError(f"this is neither JSON nor a JSON object a line: {error}") from error
-    for part in (each for listed in parts for each in (listed if isinstance(listed, list) else [listed])):
-        found = [top for top in _TOP if isinstance(part, dict) and top in part]
-        if not found:
-            raise ValueError("an OTLP/JSON request holds resourceSpans, resourceLogs or resourceMetrics; this holds none of them")
-        for top in found:
-            yield {top: part[top]}, cast(Signal, _TOP[top])
-
-
-def _received(body: bytes, signal: Signal, encoding: Any) -> Received:
-    return Received(
-        sequence=1, received_at=datetime.now(UTC), signal=signal, encoding=encoding, compression="identity", body=body
-    )
-
-
-def explain(bodies: Sequence[Received], attribution: Attribution | None = None) -> Explained:
-    """What these bodies alone would come to in an empty ledger, once everything has waited long enough."""
-    telemetry = decode(bodies, attribution.bytes if attribution else "")
-    evidence = recognise(telemetry, attribution)
+def explain(bodies: Sequence[Received], reading: Reading | None = None) -> Explained:
+    """What these bodies alone would come to in an empty ledger, once everything has waited long enough; without money."""
+    reading = reading or Reading()
+    telemetry = decode(bodies, reading.attribution.bytes)
+    evidence = recognise(telemetry, reading.attribution, reading.settled)
     now = datetime.now(UTC)
-    counter = CountOnce()
+    counter = CountOnce(reading.counting)
     entries = pl.concat([counter.count(evidence, now=now), counter.due(now=now + timedelta(days=1))])
     unreadable = [each.reason for each in telemetry.undecodable] + [f"{each.count} {each.reason}" for each in telemetry.rejected]
-    return Explained(_told(as_kept(evidence, KEPT)), entries, telemetry.seen, unreadable)
+    told = _told(as_kept(evidence, KEPT), fingerprint=reading.counting.fingerprint)
+    return Explained(_with_silent(told, evidence["entry_id"], bodies), entries, telemetry.seen, unreadable)
+
+
+def _with_silent(told: pl.DataFrame, of: pl.Series, bodies: Sequence[Received]) -> pl.DataFrame:
+    """What was told of records, these in turn, with the spans and log records of which nothing is taken."""
+    telemetry = decode(bodies, _EVERYTHING)
+    records = telemetry.records.filter(pl.col("signal") != "metrics")
+    if records.is_empty():
+        return told
+    of_span = identity.of_spans(records["trace_id"].fill_null(""), records["span_id"].fill_null(""))
+    scopes = [
+        pl.Series(name, [scope[part] or None for scope in telemetry.scopes], dtype=pl.String)[records["scope"]]
+        for part, name in enumerate(("scope_name", "scope_version"))
+    ]
+    named = records.select(
+        "signal", "trace_id", "span_id", "parent_span_id", *scopes, pl.coalesce("digest", of_span).alias("record"),
+        pl.coalesce("name", "text").alias("name"), pl.lit("nothing").alias("taken_for"), pl.lit("-").alias("verdict"),
+    ).unique("record", keep="first", maintain_order=True)  # fmt: skip
+    silent = named.filter(~pl.col("record").is_in(of.implode())).drop("record")
+    # Spans that only pass things on were told without their names.
+    names = named.select("trace_id", "span_id", pl.col("name").alias("called"), pl.col("scope_name").alias("scoped")).unique(
+        ["trace_id", "span_id"], keep="first"
+    )
+    told = told.join(names, on=["trace_id", "span_id"], how="left", maintain_order="left").with_columns(
+        pl.coalesce("name", "called").alias("name"), pl.coalesce("scope_name", "scoped").alias("scope_name")
+    )
+    return pl.concat([told, silent], how="diagonal_relaxed").select(RECORDS)
 
 
 def explain_trace(data: Path, trace_id: str) -> Explained:
@@ -118,11 +108,11 @@ def explain_trace(data: Path, trace_id: str) -> Explained:
     return Explained(_told(evidence.select(list(KEPT))), frame_of(found), evidence.height)
 
 
-def _told(evidence: pl.DataFrame) -> pl.DataFrame:
+def _told(evidence: pl.DataFrame, *, fingerprint: bool = True) -> pl.DataFrame:
     if evidence.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(RECORDS, pl.String))
     evidence = keyed(evidence).unique("entry_key", keep="first", maintain_order=True)
-    verdicts = resolve(evidence, settled=np.ones(evidence.height, dtype=bool))
+    verdicts = resolve(evidence, settled=np.ones(evidence.height, dtype=bool), fingerprint=fingerprint)
     stands = pl.Series(verdicts.stands)
     by = (
         evidence["entry_id"]
