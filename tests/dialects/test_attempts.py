@@ -1,0 +1,31 @@
+"""Attempts of one logical call are linked, so that what retries cost can be asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import conform
+from spanledger.ledger.table import Ledger
+from tests.dialects.counting import entries_of
+from tests.dialects.spans import Span, body_of, chat
+
+#: An agent that pays for a failed stream, is refused, and is answered; then it asks again.
+_SPANS = (
+    Span(id="p", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}, end=9000),
+    chat(700, 10, id="1", parent="p", start=0, end=100, failed=True, attributes={"error.type": "stream"}),
+    chat(None, None, id="2", parent="p", start=500, end=600, failed=True, attributes={"error.type": "429"}),
+    chat(id="3", parent="p", start=1500, end=1600),
+    chat(id="4", parent="p", start=1700, end=1800),
+)
+
+
+def test_what_retries_cost_is_a_question_the_documents_answer(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
+    statement = page.split("What did retries cost?")[1].split("```sql")[1].split("```")[0]
+    Ledger.open(tmp_path / "entries").post(conform(entries_of([[body_of(*_SPANS)]])), 1)
+    with connect(tmp_path) as connection:
+        (row,) = connection.sql(statement).to_arrow_table().to_pylist()
+    assert (row["logical_calls"], row["attempts"], row["failed_attempts"]) == (1, 3, 2)
+    # 700 fresh tokens of input and 10 of output, at gpt-4o-mini's 0.15 and 0.60 dollars a million.
+    assert float(row["wasted_usd"]) == pytest.approx(700 * 0.15e-6 + 10 * 0.6e-6)
