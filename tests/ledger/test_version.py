@@ -9,8 +9,8 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Tr
 
 from spanledger.ledger.connect import connect, duckdb_types
 from spanledger.ledger.maintenance import Maintenance
-from spanledger.ledger.schema import ENTRIES
-from spanledger.ledger.table import MARK, Ledger, LedgerError
+from spanledger.ledger.schema import ENTRIES, SCHEMA_VERSION
+from spanledger.ledger.table import Ledger, LedgerError, mark_name
 from spanledger.ledger.version import VERSION, missing_columns, mixed
 from tests.ledger.made import NOON, entries, entry
 
@@ -20,7 +20,7 @@ _NOT_YET = ["agent", "list_cost_usd", "streamed", "request_id"]
 def _older(folder: Path) -> None:
     """A table as a version without some columns would have made it, with an entry and a mark."""
     old = entries(entry("a" * 32, cost_usd=Decimal("0.5"))).drop_columns(_NOT_YET)
-    properties = CommitProperties(app_transactions=[Transaction(MARK, 7)])
+    properties = CommitProperties(app_transactions=[Transaction(mark_name(""), 7)])
     hooks = PostCommitHookProperties(create_checkpoint=False)
     write_deltalake(
         folder, old, mode="append", partition_by=["day"], commit_properties=properties, post_commithook_properties=hooks
@@ -65,6 +65,6 @@ def test_a_newer_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
 def test_a_new_table_says_its_version_and_needs_no_reading_by_name(tmp_path: Path) -> None:
     Ledger.open(tmp_path / "entries")
     table = DeltaTable(str(tmp_path / "entries"))
-    assert table.metadata().configuration[VERSION] == "1"
+    assert table.metadata().configuration[VERSION] == str(SCHEMA_VERSION)
     assert not mixed(table)
     assert {field.name for field in table.schema().fields} == set(ENTRIES.names)

@@ -48,13 +48,18 @@ def repair(data: Data = DEFAULT_DATA) -> None:
     The rest is untouched. What is left of such files is moved to entries/_damaged. A file that can be put back from a
     backup should be put back instead.
     """
+    from spanledger.ledger.opening import local_folder, location_of
     from spanledger.ledger.repair import repair as take_out
     from spanledger.ledger.table import LedgerError
 
-    if not (data / "entries" / "_delta_log").exists():
+    location = location_of(data)
+    if location is None:
         fail(f"there is no ledger in {data}", hint="name its folder with --data")
+    folder = local_folder(location)
+    if folder is None:
+        fail(f"the ledger {location} is in an object store, which sees to its files itself")
     try:
-        found = take_out(data / "entries")
+        found = take_out(folder)
     except LedgerError as error:
         fail(str(error))
     if not found:

@@ -144,8 +144,11 @@ def _ports(data: Path, config: Path | None) -> Iterator[Finding]:
 
 def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
     from spanledger.analytics.connect import connect
+    from spanledger.ledger.health import health
+    from spanledger.ledger.opening import location_of
 
-    if not (data / "entries").exists():
+    location = location_of(data)
+    if location is None:
         yield Finding(
             subject="ledger", state="note", says="nothing has been posted yet", do="send something, or run: spanledger demo"
         )
@@ -157,19 +160,20 @@ def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
             "select count(*), sum(calls), min(day), max(day), count(distinct day), max(recorded_at), max(occurred_at),"
             " sum(calls) filter (where cost_state = 'unpriced'), list(distinct service) from entries"
         ).fetchone()
+        size = health(location).bytes
     except Exception as error:  # whatever is wrong with it is what is asked
         yield Finding(subject="ledger", state="wrong", says=f"cannot be read: {error}", do="restore entries/ from a backup")
         return
     assert row is not None  # noqa: S101  # an aggregate without groups has one row
     entries, calls, first, last, days, recorded, occurred, unpriced, services = row
-    size = sum(path.stat().st_size for path in (data / "entries").rglob("*.parquet"))
     if not entries:
         yield Finding(subject="ledger", state="note", says="empty", do="send something, or run: spanledger demo")
         return
     yield Finding(
         subject="ledger",
         state="good",
-        says=f"{entries:,} entries, {calls:,} calls on {days} days from {first} to {last}, {_size(size)}",
+        says=f"{entries:,} entries, {calls:,} calls on {days} days from {first} to {last}, {_size(size)}"
+        + ("" if location == str(data / "entries") else f", at {location}"),
     )
     named = ", ".join(sorted(str(s) for s in services if s)[:8]) or "no service.name"
     yield Finding(
@@ -189,12 +193,14 @@ def _ledger(data: Path, config: Path | None) -> Iterator[Finding]:
 def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
     """How the ledger's files are kept, and what of them is damaged."""
     from spanledger.ledger.health import health
+    from spanledger.ledger.opening import location_of
     from spanledger.ledger.table import LedgerError
 
-    if not (data / "entries" / "_delta_log").exists():
+    location = location_of(data)
+    if location is None:
         return
     try:
-        found = health(data / "entries")
+        found = health(location)
     except LedgerError:  # told by `_ledger`
         return
     for one in found.damaged:

@@ -18,7 +18,7 @@ from typing import Any
 from spanledger.collector.journal_name import journal_name
 from spanledger.ledger.copying import copy_files, copy_log
 from spanledger.ledger.files import fsync_file, fsync_folder
-from spanledger.ledger.opening import LedgerError
+from spanledger.ledger.opening import LedgerError, location_of
 from spanledger.ledger.pins import Pin
 
 #: Written last: a folder without it is no backup, or half of one.
@@ -40,7 +40,12 @@ def back_up(data: Path, target: Path) -> dict[str, Any]:
     Works beside a running collector and disturbs it only by reading. Raises `BackupError`.
     """
     if not (data / "entries" / "_delta_log").exists():
-        raise BackupError(f"there is no ledger in {data}")
+        elsewhere = location_of(data)
+        raise BackupError(
+            f"there is no ledger in {data}"
+            if elsewhere is None
+            else f"the ledger of {data} is at {elsewhere}: copy it there, with the collector stopped, together with this folder"
+        )
     _must_be_empty(target)
     target.mkdir(parents=True, exist_ok=True)
     began = datetime.now(UTC)

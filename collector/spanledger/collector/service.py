@@ -39,6 +39,7 @@ from spanledger.control import Control, ControlError
 from spanledger.control.keys import Keys
 from spanledger.ledger.connect import connect
 from spanledger.ledger.maintenance import Maintenance
+from spanledger.ledger.opening import note_location
 from spanledger.ledger.table import Ledger, LedgerError
 from spanledger.limits import LimitError, Limits
 from spanledger.prices import Prices
@@ -149,6 +150,7 @@ class Collector:
         sys.setswitchinterval(0.001)
         try:
             self._lock = FolderLock(self.data)
+            note_location(self.data, config.settings.exporters.ledger.url)
             self.ledger = Ledger.open(config.ledger, journal=give_name(self.data))
             self.control = Control.open(config.control)
             self._opened.append("control")

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from spanledger.ledger import rollup
 from spanledger.ledger.damage import damaged_files, sentence
-from spanledger.ledger.opening import LedgerError, local_folder, open_table
+from spanledger.ledger.opening import LedgerError, local_folder, location_of, open_table
 from spanledger.ledger.pins import Pin
 from spanledger.ledger.schema import ENTRIES
 from spanledger.ledger.version import missing_columns, mixed
@@ -32,10 +32,10 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB connection, in UTC, with the views `entries`, `calls`, `rollup` and `rollup_coarse` over a ledger.
 
-    `data` is the data folder (which holds `entries/`) or the URL or folder of the table itself. The views stand on the
-    snapshot of this moment, whose files stay as long as the connection lives; `refresh` moves them to the newest. No
-    ledger yet gives empty views of the right types. Raises `LedgerError` with a sentence that names the file when some of the
-    ledger is damaged; `damaged="leave out"` shows everything else.
+    `data` is the data folder (which holds `entries/`, or says where they are) or the URL or folder of the table itself. The
+    views stand on the snapshot of this moment, whose files stay as long as the connection lives; `refresh` moves them to
+    the newest. No ledger yet gives empty views of the right types. Raises `LedgerError` with a sentence that names the file
+    when some of the ledger is damaged; `damaged="leave out"` shows everything else.
     """
     connection = duckdb.connect()
     connection.execute("set timezone = 'UTC'")
@@ -72,6 +72,10 @@ def refresh(connection: duckdb.DuckDBPyConnection, *, storage_options: Mapping[s
 def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None, *, damaged: Damage = "refuse") -> None:
     """Define the views of a ledger on a connection; an absent table gives empty ones."""
     folder = None if table is None else local_folder(table.table_uri)
+    if table is not None and folder is None:
+        from spanledger.ledger.remote import reach  # here, as few need it
+
+        reach(connection, table)
     paths = [] if table is None else _uris(table)
     corrected = [] if table is None else _with_corrections(table)
     lacking: list[str] = [] if table is None else missing_columns(table)
@@ -106,11 +110,10 @@ def duckdb_types() -> dict[str, str]:
 
 
 def _table(location: str, storage_options: Mapping[str, str] | None) -> DeltaTable | None:
-    if "://" not in location and not (Path(location) / "_delta_log").exists():
-        location = str(Path(location) / "entries")
-        if not Path(location).exists():
-            return None
-    return open_table(location, storage_options)
+    if "://" in location or (Path(location) / "_delta_log").exists():
+        return open_table(location, storage_options)
+    found = location_of(Path(location))
+    return None if found is None else open_table(found, storage_options)
 
 
 def reading(paths: Iterable[str], lacking: Iterable[str], *, by_name: bool) -> str:
@@ -152,7 +155,8 @@ def _with_corrections(table: DeltaTable) -> list[str]:
 
 
 def _uris(table: DeltaTable) -> list[str]:
-    return list(table.file_uris())
+    uris = list(table.file_uris())
+    return uris if local_folder(table.table_uri) else [f"spanledger://{_relative(uri)}" for uri in uris]
 
 
 def _relative(path: str) -> str:

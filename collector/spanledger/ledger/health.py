@@ -1,4 +1,4 @@
-"""How a table on this machine is kept: what an operator wants to know of its files, log, readers and damage."""
+"""How a table is kept: what an operator wants to know of its files, log, readers and damage."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from spanledger.ledger import pins, rollup
 from spanledger.ledger.damage import Damaged, damaged_files
-from spanledger.ledger.opening import LedgerError, open_table
+from spanledger.ledger.opening import LedgerError, local_folder, open_table
 from spanledger.ledger.torn import torn_entries
 from spanledger.ledger.version import version_of
 
@@ -30,19 +30,25 @@ class Health:
     torn: tuple[Path, ...]
 
 
-def health(folder: Path) -> Health:
-    """Look at a table. Raises `LedgerError` when there is none or it cannot be opened."""
-    table = open_table(str(folder), None)
+def health(location: str | Path) -> Health:
+    """Look at a table in a folder, or at a URL, where only its log can be. Raises `LedgerError` when it cannot be opened."""
+    location = str(location)
+    table = open_table(location, None)
     if table is None:
-        raise LedgerError(f"there is no ledger in {folder}")
+        raise LedgerError(f"there is no ledger in {location}")
+    folder = local_folder(location)
     actions = pa.table(table.get_add_actions(flatten=True))
     paths = actions.column("path").to_pylist()
     counts = [0] * len(paths)
     if "num_records" in actions.column_names:
         counts = [count or 0 for count in actions.column("num_records").to_pylist()]
-    sums = rollup.sound(folder, rollup.read_manifest(folder)).sources
-    named = set(paths)
-    unnamed = [path for path in folder.glob("day=*/*.parquet") if f"{path.parent.name}/{path.name}" not in named]
+    sums: set[str] = set()
+    unnamed: list[Path] = []
+    log_entries = 0
+    if folder is not None:
+        sums, named = rollup.sound(folder, rollup.read_manifest(folder)).sources, set(paths)
+        unnamed = [path for path in folder.glob("day=*/*.parquet") if f"{path.parent.name}/{path.name}" not in named]
+        log_entries = sum(path.stem.isdigit() for path in (folder / "_delta_log").glob("*.json"))
     return Health(
         version=table.version(),
         schema_version=version_of(table),
@@ -52,10 +58,10 @@ def health(folder: Path) -> Health:
         summed_entries=sum(count for path, count in zip(paths, counts, strict=True) if path in sums),
         unnamed=len(unnamed),
         unnamed_bytes=sum(_size(path) for path in unnamed),
-        log_entries=sum(path.stem.isdigit() for path in (folder / "_delta_log").glob("*.json")),
-        oldest_reader=pins.least(folder),
-        damaged=tuple(damaged_files(table, folder)),
-        torn=tuple(torn_entries(folder)),
+        log_entries=log_entries,
+        oldest_reader=None if folder is None else pins.least(folder),
+        damaged=() if folder is None else tuple(damaged_files(table, folder)),
+        torn=() if folder is None else tuple(torn_entries(folder)),
     )
 
 

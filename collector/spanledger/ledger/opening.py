@@ -1,5 +1,6 @@
 """Open the table of a ledger, or say in one sentence what is wrong with which file."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from spanledger.ledger.damage import damaged_log_entries
 from spanledger.ledger.version import NewerLedger, version_of
 
 _ATTEMPTS = 4
+#: The file in a data folder that says where its ledger is when it is not inside: readers are told the data folder only.
+_ELSEWHERE = "entries.url"
 
 
 class LedgerError(Exception):
@@ -22,6 +25,24 @@ def local_folder(location: str) -> Path | None:
     if "://" in location and not location.startswith("file://"):
         return None
     return Path(location.removeprefix("file://")).absolute()
+
+
+def location_of(data: Path) -> str | None:
+    """Folder or URL of a data folder's ledger; None when nothing has been posted yet."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return (data / _ELSEWHERE).read_text(encoding="utf-8").strip()
+    return str(data / "entries") if (data / "entries").exists() else None
+
+
+def note_location(data: Path, url: str | None) -> None:
+    """Write into a data folder that its ledger is at a URL or in another folder; None: in its own `entries/`."""
+    if url is None:
+        (data / _ELSEWHERE).unlink(missing_ok=True)
+        return
+    folder = local_folder(url)
+    written = data / f"{_ELSEWHERE}.new"
+    written.write_text(f"{url if folder is None else folder}\n", encoding="utf-8")
+    written.replace(data / _ELSEWHERE)
 
 
 def open_table(location: str, options: Mapping[str, str] | None) -> DeltaTable | None:
