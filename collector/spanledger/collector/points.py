@@ -68,7 +68,7 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     count = pl.max_horizontal("by_tokens", "by_time")
     said = pl.any_horizontal(pl.col("input", "output").is_not_null())
     rows = summed.with_columns(
-        pl.when(count > 0).then(count).cast(pl.Int64).alias("calls"),
+        pl.when(count > 0).then(count).cast(pl.Int64, strict=False).alias("calls"),
         ((count == 0) & pl.col("input").is_not_null() & ~pl.col("given_name").is_in(_COUNTING)).alias("calls_unknown"),
         said.alias("said"),
         pl.lit("metric").alias("role"),

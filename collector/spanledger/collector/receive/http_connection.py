@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._answering: asyncio.Task[None] | None = None
         self._keep_alive = True
         self._discarding = False
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -102,6 +103,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(Malformed(f"not HTTP/1.1: {error}"))
 
     def eof_received(self) -> bool:
+        self._ended, self._keep_alive = True, False
         return self._answering is not None  # half-closed: the answer is still owed
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -233,7 +235,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if not self._discarding or not self._transport.can_write_eof():
+        if not self._discarding or self._ended or not self._transport.can_write_eof():
             self._close()
             return
         self._transport.write_eof()
