@@ -45,6 +45,10 @@ create table if not exists set_aside (
 );
 """
 
+SETTINGS = (
+    "page_size = 65536", "journal_mode = wal", "synchronous = full", "wal_autocheckpoint = 512", "journal_size_limit = 67108864",
+)  # fmt: skip
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -55,11 +59,12 @@ class JournalError(Exception):
 def connected(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on disk when they return."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    connection.execute("pragma page_size = 65536")
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-    connection.execute("pragma wal_autocheckpoint = 512")
-    connection.execute("pragma journal_size_limit = 67108864")
+    try:
+        for setting in SETTINGS:
+            connection.execute(f"pragma {setting}")
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
     return connection
 
 
