@@ -172,7 +172,8 @@ def test_a_sum_of_which_only_the_last_call_is_told_stands_alone_and_says_so() ->
         (Span(scope="strands.telemetry.tracer", name="Model invoke", attributes=of("strands-agents", CLAUDE, usage(300, 9))),
          {"cache_unknown", "detail_lost"}),
         (Span(scope="opentelemetry.instrumentation.openai.v1", version="0.33.12", attributes={
-            **of("OpenAI", "gpt-4o-mini", {}), "llm.request.type": "chat", "gen_ai.usage.prompt_tokens": 9}), {"detail_lost"}),
+            **of("OpenAI", "gpt-4o-mini", {}), "llm.request.type": "chat", "gen_ai.usage.prompt_tokens": 9,
+            "gen_ai.usage.completion_tokens": 9}), {"detail_lost"}),
         (Span(scope="mlflow.tracing.provider", attributes={"gen_ai.request.model": "gpt-4o-mini", **usage(9, 9)}),
          {"detail_lost"}),
         (Span(scope="org.springframework.boot", version="3.5.0", attributes=of("anthropic", CLAUDE, usage("9", "9"))),

@@ -1,13 +1,14 @@
 """Attempts of one logical call are linked, so that what retries cost can be asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
-from tests.dialects.counting import entries_of
+from tests.dialects.counting import entries_of, standing
 from tests.dialects.spans import Span, body_of, chat
 
 #: An agent that pays for a failed stream, is refused, and is answered; then it asks again.
@@ -29,3 +30,22 @@ def test_what_retries_cost_is_a_question_the_documents_answer(tmp_path: Path) ->
     assert (row["logical_calls"], row["attempts"], row["failed_attempts"]) == (1, 3, 2)
     # 700 fresh tokens of input and 10 of output, at gpt-4o-mini's 0.15 and 0.60 dollars a million.
     assert float(row["wasted_usd"]) == pytest.approx(700 * 0.15e-6 + 10 * 0.6e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "output", "cut", "estimated", "flags"),
+    [
+        # Only our own instrumentation estimates; of a foreign stream without counts nothing is made up.
+        ({}, None, True, None, ["output_unknown"]),
+        ({"error.type": "stream_closed"}, None, True, None, ["output_unknown"]),
+        ({"spanledger.stream.cut_short": True, "spanledger.tokens.estimated": True, "gen_ai.usage.output_tokens": 17},
+         17, True, True, []),
+        ({"gen_ai.usage.output_tokens": 17}, 17, None, None, []),
+    ],
+)  # fmt: skip
+def test_a_stream_that_was_cut_keeps_what_is_known_and_says_what_is_estimated(
+    said: dict[str, Any], output: int | None, cut: bool | None, estimated: bool | None, flags: list[str]
+) -> None:
+    (call,) = standing(entries_of([[body_of(chat(1000, None, attributes={"gen_ai.request.stream": True, **said}))]]))
+    assert (call["input_tokens"], call["output_tokens"]) == (1000, output)
+    assert (call["cut_short"], call["tokens_estimated"], call["flags"]) == (cut, estimated, flags)

@@ -25,12 +25,15 @@ FLAGS = (
     "tokens_invalid",  # a token count was negative, absurd or no number, and is left out
     "text_cut",  # a name was longer than 512 characters
     "time_implausible",  # the time it gives cannot be; the time of arrival stands for it
+    "output_unknown",  # it answers, gives its input and says nothing of its output, as a stream that was cut: the price lacks it
     "usage_unknown",  # it was a call, and nothing says how many tokens it took
     "partial_sum",  # this emitter's sums hold the last of the calls they stand for, so that more was used
     "calls_unknown",  # a metric that sums tokens and does not count calls: one call is assumed for each of its points
     "ids_invalid",  # trace or span id are not of the length they must have
 )
 
+#: Operations whose answer is made of tokens.
+_GENERATING = ["chat", "generate_content", "text_completion", "responses"]
 _DETAILS = ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "input_audio", "output_audio", "total")
 _EMBEDDED = ("input", "output", *_DETAILS)
 
@@ -85,7 +88,11 @@ def normalise(frame: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.Da
         # Metrics that have no name for cached tokens count them as fresh ones.
         (given & silent & (pl.col("loses_cache") | (pl.col("signal") == "metrics"))).alias("detail_lost"),
     )
-    frame = _with_reasoning(frame)
+    frame = _with_reasoning(frame).with_columns(
+        (given & pl.col("output").is_null() & pl.col("operation").is_in(_GENERATING) & (pl.col("role") == "leaf"))
+        .fill_null(False)
+        .alias("output_unknown")
+    )
     write, one, five = pl.col("cache_write"), pl.col("cache_write_1h"), pl.col("cache_write_5m")
     return frame.with_columns(
         pl.coalesce(five, pl.when(one <= write).then(write - one)).alias("cache_write_5m"),
