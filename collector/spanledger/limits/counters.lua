@@ -36,7 +36,8 @@ local function index_of(place)
     return prefix .. 'i:' .. place[1] .. ':' .. place[3]
 end
 
--- A bucket outlives its window by as long again (what rolls over is read from it) and by any lease.
+-- A bucket outlives its window by as long again (what rolls over is read from it) and by any lease; that of a session or
+-- trace, its last use.
 local function keep(bucket, place)
     local ends, width, length = place[4], place[5], place[6]
     local left
@@ -44,6 +45,8 @@ local function keep(bucket, place)
         left = length + 25 * HOUR
     elseif ends < FOREVER then
         left = math.max(ends - now, 0) + (ends - tonumber(place[3])) + 25 * HOUR
+    elseif length > 0 then
+        left = length
     else
         return
     end
@@ -56,7 +59,7 @@ local function note(bucket, place, noted)
     if not noted then
         redis.call('SADD', index_of(place), place[2])
         redis.call('SADD', prefix .. 'w:' .. place[1], place[3])
-    elseif place[5] == 0 or now - noted < HOUR then
+    elseif place[6] == 0 or now - noted < HOUR then
         return
     end
     keep(bucket, place)

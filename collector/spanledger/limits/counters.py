@@ -16,7 +16,7 @@ class Place(NamedTuple):
     """Where something is counted: the bucket `key` of a limit, in the window from `start` to `end`.
 
     For a rolling window `start` is 0, and amounts lie in slots of `width` microseconds, of which those count that are
-    at most `length` old; otherwise both are 0.
+    at most `length` old. Without a `width`, a `length` says how long after its last use the bucket is kept.
     """
 
     limit_id: str

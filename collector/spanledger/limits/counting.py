@@ -8,10 +8,10 @@ import duckdb
 import polars as pl
 
 from spanledger.limits.counters import Amount, Posting
-from spanledger.limits.covering import Covering, place_of
+from spanledger.limits.covering import FADES_SECONDS, Covering, fades, place_of
 from spanledger.limits.limit import Limit
 from spanledger.limits.tally import Shape, Tally, of_entries, of_history
-from spanledger.limits.window import Calendar, Window
+from spanledger.limits.window import SECOND, Calendar, Window
 
 
 class Recounted(NamedTuple):
@@ -34,16 +34,17 @@ def postings(covering: Covering, entries: pl.DataFrame, now: int, *, each: bool)
 
 def recount(connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit], now: int) -> Iterator[Recounted]:
     """All that the ledger says about limits now, those alike together: one query for each shape and window."""
-    alike: dict[tuple[frozenset[str], str], list[Limit]] = {}
+    alike: dict[tuple[frozenset[str], str, bool], list[Limit]] = {}
     for limit in limits:
-        alike.setdefault((covering.dimensions(limit), repr(limit.window.fields())), []).append(limit)
-    for (dimensions, _), found in alike.items():
+        alike.setdefault((covering.dimensions(limit), repr(limit.window.fields()), fades(limit)), []).append(limit)
+    for (dimensions, _, fading), found in alike.items():
         # What counts does not depend on whether a limit is in force, or it would begin at nothing when it comes to be.
         of = Covering([replace(limit, enabled=True, valid_from=None, valid_to=None) for limit in found], covering.terms)
         amounts: dict[str, list[Amount]] = {limit.id: [] for limit in found}
         window = found[0].window
+        used_since = now - FADES_SECONDS * SECOND if fading else None
         for begin in _windows(window, now, before=any(limit.rollover for limit in found)):
-            for amount in _amounts(of, of_history(connection, Shape(dimensions), window, begin), now):
+            for amount in _amounts(of, of_history(connection, Shape(dimensions), window, begin, used_since=used_since), now):
                 if not isinstance(window, Calendar) or begin == now or amount.place.end <= now:
                     amounts[amount.place.limit_id].append(amount)
         for limit in found:

@@ -11,10 +11,12 @@ from spanledger.limits.counters import Key, Place
 from spanledger.limits.limit import Limit, units_of
 from spanledger.limits.selector import DIMENSIONS, Index, Subject
 from spanledger.limits.terms import Grant, Pause, Terms
-from spanledger.limits.window import FOREVER, SECOND, Rolling, micros, moment
+from spanledger.limits.window import FOREVER, SECOND, Lifetime, Rolling, micros, moment
 
 #: Subjects whose limits are remembered. One costs about half a kilobyte; past this the memory starts anew.
 REMEMBERED = 100_000
+#: How long a session or trace is kept after its last call.
+FADES_SECONDS = 30 * 86_400
 
 
 def place_of(limit: Limit, key: Key, at: int) -> Place:
@@ -23,7 +25,12 @@ def place_of(limit: Limit, key: Key, at: int) -> Place:
     if isinstance(window, Rolling):
         return Place(limit.id, key, 0, FOREVER, window.slot_us, window.seconds * SECOND)
     start, end = window.span(at)
-    return Place(limit.id, key, start, end)
+    return Place(limit.id, key, start, end, 0, FADES_SECONDS * SECOND if fades(limit) else 0)
+
+
+def fades(limit: Limit) -> bool:
+    """Whether its buckets are forgotten when nobody uses them: there are ever more sessions and traces, and they end."""
+    return isinstance(limit.window, Lifetime) and ("session" in limit.per or "trace" in limit.per)
 
 
 def scope_of(limit: Limit, key: Key) -> str:

@@ -5,28 +5,13 @@ checks can never both take the last of a limit. Nothing here knows what a limit 
 """
 
 import heapq
-import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from spanledger.limits.buckets import Bucket, Buckets
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Amount, Demand, Hold, Key, Place, Posting, Reading
-
-SWEEP_US = 60_000_000
-KEPT_US = 3_600_000_000
-#: Rolling buckets looked at in one sweep: half a millisecond, so that no check waits long for it.
-SWEPT = 2_000
-
-
-@dataclass(slots=True)
-class Bucket:
-    used: int = 0
-    held: int = 0
-    worst: int = 0
-    slots: dict[int, int] | None = None
-    oldest: int = 0
 
 
 class Log(Protocol):
@@ -48,12 +33,7 @@ class MemoryCounters:
 
     def __init__(self, released: Callable[[], None] = lambda: None, log: Log | None = None) -> None:
         self._lock = threading.Lock()
-        self._windows: dict[tuple[str, int], dict[Key, Bucket]] = {}
-        self._ends: dict[tuple[str, int], int] = {}
-        self._swept_at = 0
-        self._rolling: dict[tuple[str, int], Place] = {}
-        self._stale: Iterator[Key] = iter(())
-        self._sweeping: tuple[str, int] = ("", 0)
+        self._buckets = Buckets()
         # Each with its buckets: looking them up again when it ends would be a tenth of a check.
         self._holds: dict[str, tuple[Hold, Sequence[Bucket]]] = {}
         self._leases: list[tuple[int, str]] = []
@@ -71,9 +51,12 @@ class MemoryCounters:
             buckets = []
             passes = True
             for place, size, worst, cap, bound, refuses in demands:
-                bucket = self._bucket(place)
+                bucket = self._buckets.at(place)
                 buckets.append(bucket)
-                used = self._used(bucket, place, now) if place.width else bucket.used
+                used = bucket.used
+                if place.length:
+                    used = self._buckets.used(bucket, place, now)
+                    bucket.touched = now
                 fits = used + bucket.held + size <= cap and used + bucket.worst + worst <= bound
                 readings.append(Reading(used, bucket.held, bucket.worst, fits))
                 passes = passes and (fits or not refuses)
@@ -127,8 +110,8 @@ class MemoryCounters:
                 if posting.hold_id is not None:
                     freed = self._take(posting.hold_id) is not None or freed
                 for place, at, units in posting.amounts:
-                    self._use(place, at, units)
-            self._sweep(now)
+                    self._buckets.use(place, at, units)
+            self._buckets.sweep(now)
         if freed:
             self._released()
 
@@ -140,11 +123,11 @@ class MemoryCounters:
             self._expire(now)
             readings = []
             for place in places:
-                bucket = self._windows.get((place.limit_id, place.start), {}).get(place.key)
+                bucket = self._buckets.find(place)
                 if bucket is None:
                     readings.append(Reading(0, 0, 0, True))
                 else:
-                    readings.append(Reading(self._used(bucket, place, now), bucket.held, bucket.worst, True))
+                    readings.append(Reading(self._buckets.used(bucket, place, now), bucket.held, bucket.worst, True))
             return readings
 
     async def read_soon(self, places: Sequence[Place], now: int) -> list[Reading]:
@@ -154,7 +137,7 @@ class MemoryCounters:
     def keys(self, limit_id: str, start: int, count: int) -> tuple[list[Key], int]:
         """The keys of the fullest live buckets of a limit in the window that began at `start`, and how many there are."""
         with self._lock:
-            buckets = list(self._windows.get((limit_id, start), {}).items())
+            buckets = list(self._buckets.of(limit_id, start).items())
         # Outside the lock: among a million this takes a while, and a bucket that moves meanwhile does no harm here.
         fullest = heapq.nlargest(count, buckets, key=lambda one: one[1].used + one[1].held)
         return [key for key, _ in fullest], len(buckets)
@@ -162,10 +145,10 @@ class MemoryCounters:
     def slots(self, place: Place, now: int) -> list[tuple[int, int]]:
         """(slot, amount) of a rolling bucket that still count, oldest first."""
         with self._lock:
-            bucket = self._windows.get((place.limit_id, place.start), {}).get(place.key)
+            bucket = self._buckets.find(place)
             if bucket is None or bucket.slots is None:
                 return []
-            self._used(bucket, place, now)
+            self._buckets.used(bucket, place, now)
             return sorted(bucket.slots.items())
 
     async def slots_soon(self, place: Place, now: int) -> list[tuple[int, int]]:
@@ -180,7 +163,7 @@ class MemoryCounters:
     def count(self) -> tuple[int, int]:
         """(live buckets, live holds)."""
         with self._lock:
-            return sum(map(len, self._windows.values())), len(self._holds)
+            return len(self._buckets), len(self._holds)
 
     # — upkeep —
 
@@ -209,20 +192,12 @@ class MemoryCounters:
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
         with self._lock:
-            for window in [w for w in self._windows if w[0] == limit_id]:
-                del self._windows[window], self._ends[window]
-                self._rolling.pop(window, None)
+            self._buckets.forget(limit_id)
 
     def replace(self, limit_id: str, amounts: Iterable[Amount], now: int) -> None:
         """Count a limit anew: what is used is replaced, what is held stays."""
         with self._lock:
-            for window, buckets in self._windows.items():
-                if window[0] == limit_id:
-                    for bucket in buckets.values():
-                        bucket.used = 0
-                        bucket.slots = None
-            for place, at, units in amounts:
-                self._use(place, at, units)
+            self._buckets.replace(limit_id, amounts)
 
     async def leave(self) -> None:
         """An event loop has nothing open here."""
@@ -232,45 +207,13 @@ class MemoryCounters:
 
     # — inside the lock —
 
-    def _bucket(self, place: Place) -> Bucket:
-        window = self._windows.get((place.limit_id, place.start))
-        if window is None:
-            window = self._windows[(place.limit_id, place.start)] = {}
-            self._ends[(place.limit_id, place.start)] = place.end
-            if place.width:
-                self._rolling[(place.limit_id, place.start)] = place
-        bucket = window.get(place.key)
-        if bucket is None:
-            bucket = window[place.key] = Bucket()
-        return bucket
-
-    def _used(self, bucket: Bucket, place: Place, now: int) -> int:
-        if place.width and bucket.slots is not None:
-            oldest = (now - place.length) // place.width
-            if oldest > bucket.oldest:
-                for slot in [s for s in bucket.slots if s < oldest]:
-                    bucket.used -= bucket.slots.pop(slot)
-                bucket.oldest = oldest
-        return bucket.used
-
-    def _use(self, place: Place, at: int, units: int) -> None:
-        bucket = self._bucket(place)
-        if place.width:
-            slot = at // place.width
-            if bucket.slots is None:
-                bucket.slots = {}
-            elif slot < bucket.oldest:
-                return
-            bucket.slots[slot] = bucket.slots.get(slot, 0) + units
-        bucket.used += units
-
     def _hold(self, hold_id: str) -> Hold | None:
         held = self._holds.get(hold_id)
         return None if held is None else held[0]
 
     def _add(self, hold: Hold, buckets: Sequence[Bucket] | None = None) -> None:
         if buckets is None:
-            buckets = [self._bucket(part[0]) for part in hold.parts]
+            buckets = [self._buckets.at(part[0]) for part in hold.parts]
         self._holds[hold.id] = hold, buckets
         heapq.heappush(self._leases, (hold.expires_at, hold.id))
         for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
@@ -305,26 +248,5 @@ class MemoryCounters:
                 continue
             # Its entry never came, but someone said what the call used: that stays counted.
             for place, size, _ in hold.parts:
-                self._use(place, hold.made_at, size)
+                self._buckets.use(place, hold.made_at, size)
         return freed
-
-    def _sweep(self, now: int) -> None:
-        """Drop windows that are over (the last one is kept for what rolls over) and rolling buckets that are empty."""
-        if now - self._swept_at >= SWEEP_US:
-            self._swept_at = now
-            for window, end in list(self._ends.items()):
-                length = end - window[1]
-                if end + length + KEPT_US < now:
-                    del self._windows[window], self._ends[window]
-            self._stale = iter([])
-            rolling = sorted(self._rolling)
-            if rolling:
-                # One limit a minute, each in turn.
-                self._sweeping = next((w for w in rolling if w > self._sweeping), rolling[0])
-                self._stale = iter(list(self._windows.get(self._sweeping, ())))
-        place = self._rolling.get(self._sweeping)
-        buckets = self._windows.get(self._sweeping, {})
-        for key in itertools.islice(self._stale, SWEPT):
-            bucket = buckets.get(key)
-            if place and bucket and not self._used(bucket, place, now) and not bucket.held and not bucket.slots:
-                del buckets[key]

@@ -102,12 +102,17 @@ def of_entries(entries: pl.DataFrame, shape: Shape, limits: Sequence[Limit], *, 
         yield Tally(subject, at, calls, input_tokens, output_tokens, _units(usd), unpriced, *of)
 
 
-def of_history(connection: duckdb.DuckDBPyConnection, shape: Shape, window: Window, now: int) -> Iterator[Tally]:
-    """The tallies of all that counts in `window` at `now`, from the ledger, and of what lies after it."""
+def of_history(
+    connection: duckdb.DuckDBPyConnection, shape: Shape, window: Window, now: int, *, used_since: int | None = None
+) -> Iterator[Tally]:
+    """The tallies of all that counts in `window` at `now`, from the ledger, and of what lies after it.
+
+    With `used_since`, only those of subjects that had a call since then.
+    """
     since, until = window.span(now)
     wanted: dict[str, Any] = {name: name in shape.dimensions for name in DIMENSIONS}
     width = window.slot_us if isinstance(window, Rolling) else 0
-    wanted |= {"tags": shape.tags, "since": since, "until": until, "width": width}
+    wanted |= {"tags": shape.tags, "since": since, "until": until, "width": width, "used_since": used_since}
     rows = connection.execute(HISTORY, wanted)
     places = [(place, name) for place, name in enumerate(DIMENSIONS) if name in shape.dimensions]
     while batch := rows.fetchmany(10_000):

@@ -32,3 +32,5 @@ from entries
 where occurred_at >= make_timestamptz($since::bigint)
   and day >= cast(make_timestamp($since::bigint) as date)
 group by all
+-- Sessions and traces that nobody has used since are not counted any more.
+having $used_since::bigint is null or max(occurred_at) >= make_timestamptz($used_since::bigint)

@@ -1,0 +1,127 @@
+"""Buckets of one process: what is used and held in every window, and which of them are over.
+
+Everything is whole units, so nothing is ever rounded. Nothing here is locked: `MemoryCounters` does that.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from spanledger.limits.counters import Amount, Key, Place
+
+SWEEP_US = 60_000_000
+KEPT_US = 3_600_000_000
+#: Buckets looked at in one sweep: half a millisecond, so that no check waits long for it.
+SWEPT = 2_000
+
+
+@dataclass(slots=True)
+class Bucket:
+    used: int = 0
+    held: int = 0
+    worst: int = 0
+    slots: dict[int, int] | None = None
+    oldest: int = 0
+    touched: int = 0
+
+
+class Buckets:
+    """By limit and window, then by key."""
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[str, int], dict[Key, Bucket]] = {}
+        self._ends: dict[tuple[str, int], int] = {}
+        self._swept_at = 0
+        self._letting_go: dict[tuple[str, int], Place] = {}
+        self._stale: Iterator[Key] = iter(())
+        self._sweeping: tuple[str, int] = ("", 0)
+
+    def at(self, place: Place) -> Bucket:
+        """The bucket of a place, made when there is none."""
+        window = self._windows.get((place.limit_id, place.start))
+        if window is None:
+            window = self._windows[(place.limit_id, place.start)] = {}
+            self._ends[(place.limit_id, place.start)] = place.end
+            if place.length:
+                self._letting_go[(place.limit_id, place.start)] = place
+        bucket = window.get(place.key)
+        if bucket is None:
+            bucket = window[place.key] = Bucket()
+        return bucket
+
+    def used(self, bucket: Bucket, place: Place, now: int) -> int:
+        """What is used of a bucket now; slots that are too old are taken out first."""
+        if place.width and bucket.slots is not None:
+            oldest = (now - place.length) // place.width
+            if oldest > bucket.oldest:
+                for slot in [s for s in bucket.slots if s < oldest]:
+                    bucket.used -= bucket.slots.pop(slot)
+                bucket.oldest = oldest
+        return bucket.used
+
+    def use(self, place: Place, at: int, units: int) -> None:
+        """Count something that occurred `at`."""
+        bucket = self.at(place)
+        if place.width:
+            slot = at // place.width
+            if bucket.slots is None:
+                bucket.slots = {}
+            elif slot < bucket.oldest:
+                return
+            bucket.slots[slot] = bucket.slots.get(slot, 0) + units
+        bucket.used += units
+        if at > bucket.touched:
+            bucket.touched = at
+
+    def find(self, place: Place) -> Bucket | None:
+        """The bucket of a place, if there is one."""
+        return self._windows.get((place.limit_id, place.start), {}).get(place.key)
+
+    def of(self, limit_id: str, start: int) -> Mapping[Key, Bucket]:
+        """All buckets of a limit in the window that began at `start`."""
+        return self._windows.get((limit_id, start), {})
+
+    def __len__(self) -> int:
+        return sum(map(len, self._windows.values()))
+
+    def forget(self, limit_id: str) -> None:
+        """Drop a limit's buckets, whatever they hold."""
+        for window in [w for w in self._windows if w[0] == limit_id]:
+            del self._windows[window], self._ends[window]
+            self._letting_go.pop(window, None)
+
+    def replace(self, limit_id: str, amounts: Iterable[Amount]) -> None:
+        """Count a limit anew: what is used is replaced, what is held stays."""
+        for window, buckets in self._windows.items():
+            if window[0] == limit_id:
+                for bucket in buckets.values():
+                    bucket.used = 0
+                    bucket.slots = None
+        for place, at, units in amounts:
+            self.use(place, at, units)
+
+    def sweep(self, now: int) -> None:
+        """Drop windows that are over (the last one is kept for what rolls over), and what is empty in those that go on."""
+        if now - self._swept_at >= SWEEP_US:
+            self._swept_at = now
+            for window, end in list(self._ends.items()):
+                length = end - window[1]
+                if end + length + KEPT_US < now:
+                    del self._windows[window], self._ends[window]
+            self._stale = iter([])
+            windows = sorted(self._letting_go)
+            if windows:
+                # One limit a minute, each in turn.
+                self._sweeping = next((w for w in windows if w > self._sweeping), windows[0])
+                self._stale = iter(list(self._windows.get(self._sweeping, ())))
+        place = self._letting_go.get(self._sweeping)
+        buckets = self._windows.get(self._sweeping, {})
+        for key in itertools.islice(self._stale, SWEPT):
+            bucket = buckets.get(key)
+            if place and bucket and not bucket.held and self._is_over(bucket, place, now):
+                del buckets[key]
+
+    def _is_over(self, bucket: Bucket, place: Place, now: int) -> bool:
+        if place.width:
+            return not self.used(bucket, place, now) and not bucket.slots
+        return bucket.touched < now - place.length
