@@ -11,15 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
 
 from spanledger.collector import wire
-from spanledger.collector.dialects import MODEL_BYTES, SCOPE_PATTERN, STRUCTURED
+from spanledger.collector.attributes import TEXT, Attributes
+from spanledger.collector.dialects import MODEL_BYTES, SCOPE_PATTERN
 from spanledger.collector.envelope import Envelope, Rejected, Undecodable, split
 from spanledger.collector.received import Received, Signal
 
@@ -50,15 +48,6 @@ RECORDS: dict[str, Any] = {
     "unit": pl.String,
 }
 
-#: Columns of `Telemetry.attributes` and `.resources`: `row` is the record's or resource's, `key` indexes `Telemetry.keys`.
-ATTRIBUTES: dict[str, Any] = {
-    "row": pl.Int64, "key": pl.Int32, "text": pl.String, "whole": pl.Int64, "real": pl.Float64, "flag": pl.Boolean,
-}  # fmt: skip
-
-#: Attributes whose maps are read, and how many bytes of them at most.
-_STRUCTURED = pa.array(STRUCTURED)
-_LONGEST = 32_768
-
 BODIES: dict[str, Any] = {"sequence": pl.Int64, "received_at": pl.Datetime("us", "UTC"), "api_key_id": pl.String}
 LINKS: dict[str, Any] = {"trace_id": pl.String, "span_id": pl.String, "parent_span_id": pl.String}
 
@@ -69,9 +58,9 @@ class Telemetry:
 
     bodies: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BODIES))
     records: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECORDS))
-    attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
-    resources: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
-    scope_attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTRIBUTES))
+    attributes: Attributes = field(default_factory=Attributes.none)
+    resources: Attributes = field(default_factory=Attributes.none)
+    scope_attributes: Attributes = field(default_factory=Attributes.none)
     scopes: list[tuple[str, str]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     #: Who is whose parent among the spans that say nothing of models themselves, in traces that do.
@@ -157,7 +146,21 @@ def _read(kept: list[tuple[Signal, Envelope]], telemetry: Telemetry) -> None:
         pl.col(name).cast(kind) for name, kind in RECORDS.items()
     )
     telemetry.keys, (telemetry.resources, telemetry.scope_attributes, *attributed) = _attributes(pairs)
-    telemetry.attributes = pl.concat([pl.DataFrame(schema=ATTRIBUTES), *attributed])
+    telemetry.attributes = Attributes.joined(attributed)
+    _refuse(telemetry, np.unique(telemetry.attributes.row[telemetry.attributes.unreadable()]))
+
+
+def _refuse(telemetry: Telemetry, rows: npt.NDArray[np.int64]) -> None:
+    """Take out records with text that is no UTF-8."""
+    if not len(rows):
+        return
+    for body, signal in telemetry.records[rows].select("body", "signal").iter_rows():
+        sequence = int(telemetry.bodies["sequence"][body])
+        telemetry.rejected.append(Rejected(sequence, 1, f"a record of {signal} with text that is no UTF-8"))
+    kept = np.ones(telemetry.records.height, dtype=bool)
+    kept[rows] = False
+    telemetry.records = telemetry.records.filter(pl.Series(kept))
+    telemetry.attributes = telemetry.attributes.of_rows(kept)
 
 
 def _spans(envelope: Envelope, telemetry: Telemetry) -> tuple[pl.DataFrame, pa.Array]:
@@ -300,103 +303,30 @@ def _exceptions(events: pa.Array, failed: pa.Array) -> pl.Series:
         return nothing
     lists = events.take(pa.array(rows))
     read, _ = wire.read("Event", lists.flatten())
-    pairs = read.column("attributes")
-    at = pc.list_parent_indices(pairs).to_numpy()
-    thrown = (
-        pl.DataFrame(
-            {
-                "row": rows[pc.list_parent_indices(lists).to_numpy()[at]],
-                "event": _from_arrow("", read.column("name").take(pa.array(at))),
-                "key": _from_arrow("", pairs.flatten().field("key")),
-                "type": _from_arrow("", pc.struct_field(pairs.flatten().field("value"), 0)),
-            }
-        )
-        .filter((pl.col("event") == "exception") & (pl.col("key") == "exception.type") & pl.col("type").is_not_null())
-        .unique("row", keep="first", maintain_order=True)
-    )
+    keys, (pairs,) = _attributes([(read.column("attributes"), 0)])
+    of_type = np.flatnonzero(np.array([key == "exception.type" for key in keys], dtype=bool)[pairs.key]) if keys else pairs.row
+    of_type = of_type[(pairs.kind[of_type] == TEXT)]
+    named = pc.equal(read.column("name"), "exception").fill_null(False).to_numpy(zero_copy_only=False)
+    of_type = of_type[named[pairs.row[of_type]]]
+    thrown = pl.DataFrame(
+        {"row": rows[pc.list_parent_indices(lists).to_numpy()[pairs.row[of_type]]], "type": pairs.texts(of_type, keys)}
+    ).unique("row", keep="first", maintain_order=True)
     return nothing.scatter(thrown["row"], thrown["type"]) if thrown.height else nothing
 
 
-def _attributes(lists: list[tuple[pa.Array, int]]) -> tuple[list[str], list[pl.DataFrame]]:
-    """Every key once, and for each column of attribute lists its pairs, one a row; rows count from the offset given."""
-    frames, keys = [], []
-    for column, offset in lists:
-        pairs = column.flatten()
-        value = pairs.field("value")
-        row = pc.list_parent_indices(column).to_numpy().astype(np.int64) + offset
-        keys.append(pairs.field("key"))
-        frames.append(
-            pl.DataFrame(
-                [
-                    pl.Series("row", row),
-                    _from_arrow("text", _with_maps(_with_arrays(value), value, pairs.field("key"))),
-                    *(_from_arrow(name, pc.struct_field(value, at)) for at, name in ((2, "whole"), (3, "real"), (1, "flag"))),
-                ]
-            )
-        )
-    encoded = pc.dictionary_encode(pc.fill_null(pa.concat_arrays(keys), ""))
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    ends = np.cumsum([len(part) for part in keys])
+def _attributes(lists: list[tuple[pa.Array, int]]) -> tuple[list[str], list[Attributes]]:
+    """Every key once, and for each column of attribute lists its attributes; rows count from the offset given."""
+    pairs = [column.flatten() for column, _ in lists]
+    encoded = pc.dictionary_encode(pc.fill_null(pa.concat_arrays([each.field("key") for each in pairs]), ""))
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    ends = np.cumsum([len(each) for each in pairs]).tolist()
     parts = [
-        frame.with_columns(pl.Series("key", codes[end - frame.height : end], dtype=pl.Int32)).select(list(ATTRIBUTES))
-        for frame, end in zip(frames, ends.tolist(), strict=True)
+        Attributes.of(
+            pc.list_parent_indices(column).to_numpy().astype(np.int64) + offset, codes[end - len(each) : end], each.field("value")
+        )
+        for (column, offset), each, end in zip(lists, pairs, ends, strict=True)
     ]
     return encoded.dictionary.to_pylist(), parts
-
-
-def _with_arrays(value: pa.Array) -> pa.Array:
-    """String values, where arrays of strings are given as JSON; some emitters send them so themselves."""
-    text, arrays = pc.struct_field(value, 0), pc.struct_field(value, 4)
-    if arrays.null_count == len(arrays):
-        return text
-    given = pc.is_valid(arrays)
-    read, _ = wire.read("ArrayValue", arrays.filter(given))
-    listed = _from_arrow("", read.column(0)).list.eval(
-        pl.coalesce(
-            pl.element().struct.field("text"),
-            pl.element().struct.field("whole").cast(pl.String),
-            pl.element().struct.field("real").cast(pl.String),
-            pl.element().struct.field("flag").cast(pl.String),
-        )
-    )
-    quoted = listed.list.eval(
-        pl.lit('"') + pl.element().str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True) + '"'
-    )
-    as_json = pl.DataFrame({"v": quoted}).select(pl.concat_str(pl.lit("["), pl.col("v").list.join(", "), pl.lit("]")))[
-        "v" if False else "literal"
-    ]
-    return pc.replace_with_mask(text, given, as_json.to_arrow().cast(pa.string()))
-
-
-def _with_maps(text: pa.Array, value: pa.Array, key: pa.Array) -> pa.Array:
-    """Maps as JSON, of the few attributes in which something is looked for; all others are content."""
-    maps = pc.struct_field(value, 5)
-    if maps.null_count == len(maps):
-        return text
-    held = pc.and_(pc.is_in(key, value_set=_STRUCTURED), pc.is_valid(maps))
-    rows = np.flatnonzero(pc.fill_null(held, False).to_numpy(zero_copy_only=False))
-    if not len(rows):
-        return text
-    found = [_as_json(maps[row].as_py()) for row in rows.tolist()]
-    return pc.replace_with_mask(text, held, pa.array(found, pa.string()))
-
-
-def _as_json(held: bytes) -> str | None:
-    """A protobuf list of keys and values as a JSON object; None if it cannot be read or is too long to be a usage or labels."""
-    try:
-        plain = _plain(AnyValue(kvlist_value=KeyValueList.FromString(held))) if len(held) <= _LONGEST else None
-        return None if plain is None else orjson.dumps(plain).decode()
-    except (DecodeError, ValueError, orjson.JSONEncodeError):
-        return None
-
-
-def _plain(value: AnyValue) -> Any:
-    kind = value.WhichOneof("value")
-    if kind == "kvlist_value":
-        return {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
-    if kind == "array_value":
-        return [_plain(each) for each in value.array_value.values]
-    return None if kind is None or kind == "bytes_value" else getattr(value, kind)
 
 
 def _distinct(blobs: pa.Array) -> tuple[npt.NDArray[np.int64], pa.Array]:

@@ -1,4 +1,4 @@
-"""Attributes, one a row, become fields, one a column: each dialect's first present and valid attribute wins."""
+"""Attributes become fields, one a column: of each dialect's aliases the first present and valid one wins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,212 +9,211 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from spanledger.collector.attributes import ARRAY, FLAG, MAP, TEXT, Attributes
 from spanledger.collector.decode import Telemetry
-from spanledger.collector.dialects import (
-    DIALECTS,
-    aliases,
-    dialect_of_scope,
-    dialect_of_span,
-    marker_dialects,
-    telling_spans,
-)
+from spanledger.collector.dialects import DIALECTS, aliases, dialect_of_scope
 from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, TEXTS, WHO
+from spanledger.collector.shapes import Shapes
 
 #: More than this is no count of tokens of one call; the longest contexts hold 10^7.
 LARGEST_COUNT = 1_000_000_000
 #: Longer texts are cut; embedded objects are read whole.
 LONGEST_TEXT = 512
+#: No emitter says one thing more often in one record; what more there is is not looked at.
+_MOST_CANDIDATES = 32
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 _WHOLE = {"raw", "raw_output", "raw_cost", "model_hint"}
-_KIND = np.array([0] * len(COUNTS) + [1] * len(AMOUNTS) + [2] * len(TEXTS))
-_USAGE = np.array([name not in ("batch_calls", "attempt", "status") for name in COUNTS] + [False] * (len(AMOUNTS) + len(TEXTS)))
-_KEEPS_LENGTH = np.array([name in _WHOLE for name in FIELDS])
+_NO_USAGE = {"batch_calls", "attempt", "status"}
+_ORDER = {name: index for index, name in enumerate(FIELDS)}
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(COUNTS, pl.Int64), **dict.fromkeys(AMOUNTS, pl.Float64), **dict.fromkeys(TEXTS, pl.String)
+}  # fmt: skip
 _JSON_VALUES = np.array([dialect.json_values for dialect in DIALECTS])
-_TELLING = telling_spans()
 #: Values that mean nothing was said.
 _ABSENT = ["", "none", "None", "null", "NaN", "nan", "-1", "undefined"]
+_LONGEST_ABSENT = max(len(value) for value in _ABSENT)
 
 
 @dataclass(slots=True)
 class Fields:
-    """Columns `FIELDS` for each record, the dialect that read it, and what was wrong with it."""
+    """Columns `FIELDS` for each record, and what was wrong with it: an invalid number of tokens, a text that was cut."""
 
     columns: pl.DataFrame
-    dialect: Ints
     invalid: Flags
     cut: Flags
-    #: which attribute of `Telemetry.attributes` fed a field
-    used: Flags
+    dialect: Ints
+    _fields: "_Table"
+    _attributes: Attributes
+
+    def used(self, at: Ints) -> Flags:
+        """Which of the attributes at these places feed a field."""
+        attributes = self._attributes
+        return self._fields.field(self.dialect[attributes.row[at]], attributes.key[at]) >= 0
 
 
-def dialects_of(telemetry: Telemetry) -> tuple[Ints, Flags]:
-    """Index into DIALECTS for each record, and whether it was proved at all; by scope first, then by marker."""
-    records, attributes = telemetry.records, telemetry.attributes
-    of_scopes = [dialect_of_scope(*scope) for scope in telemetry.scopes]
-    by_scope = np.array([-1 if of_scope is None else of_scope for of_scope in of_scopes] or [-1], dtype=np.int64)
-    found = by_scope[records["scope"].to_numpy()] if records.height else np.empty(0, dtype=np.int64)
-    found = _told_by_name(telemetry, found)
-    last = len(DIALECTS) - 1
-    markers = marker_dialects()
-    of_key = np.array([markers.get(key, last + 1) for key in telemetry.keys] or [last + 1])
-    keys = attributes["key"].to_numpy()
-    marks = of_key[keys]
-    hits = marks <= last
-    marked = np.full(records.height, last + 1, dtype=np.int64)
-    np.minimum.at(marked, attributes["row"].to_numpy()[hits], marks[hits])
-    scopeless = np.array([not dialect.scopes for dialect in DIALECTS] + [False])
-    # A marker without a scope of its own tells versions of one scope apart.
-    wins = (marked <= last) & ((found < 0) | (scopeless[marked] & (marked < last)))
-    chosen = np.where(wins, marked, found)
-    proved = chosen >= 0
-    return np.where(proved, chosen, last), proved
-
-
-def _told_by_name(telemetry: Telemetry, found: Ints) -> Ints:
-    """The dialects with those that only a span's name tells from others of its scope."""
-    telling = telemetry.records["name"].is_in(list(_TELLING)) & (telemetry.records["signal"] == "traces")
-    rows = telling.fill_null(False).arg_true()
-    if not rows.len():
-        return found
-    named = telemetry.records[rows].select("scope", "name")
-    told = [dialect_of_span(*telemetry.scopes[scope], name) for scope, name in named.iter_rows()]
-    found = found.copy()
-    at = rows.to_numpy()
-    found[at] = [was if tells is None else tells for tells, was in zip(told, found[at].tolist(), strict=True)]
-    return found
-
-
-def read_fields(telemetry: Telemetry, dialect: Ints, attribution: Mapping[str, tuple[str, ...]]) -> Fields:
+def read_fields(telemetry: Telemetry, shapes: Shapes, dialect: Ints, attribution: Mapping[str, tuple[str, ...]]) -> Fields:
     """One row for each record of the telemetry."""
-    return _read(telemetry.keys, telemetry.attributes, dialect, _frozen(attribution))
+    return _read(telemetry.keys, telemetry.attributes, shapes, dialect, attribution)
 
 
 def read_resources(telemetry: Telemetry, attribution: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
     """`WHO` and region for each resource, from its own attributes."""
     count = int(telemetry.records["resource"].max() or 0) + 1  # type: ignore[arg-type]
     last = np.full(count, len(DIALECTS) - 1, dtype=np.int64)
-    return _read(telemetry.keys, telemetry.resources, last, _frozen(attribution)).columns.select(*WHO, "region")
+    return _around(telemetry, telemetry.resources, last, attribution).select(*WHO, "region")
 
 
 def read_scopes(telemetry: Telemetry, attribution: Mapping[str, tuple[str, ...]]) -> pl.DataFrame:
     """`WHO` for each scope, from its own attributes as its dialect names them."""
     found = [dialect_of_scope(*scope) for scope in telemetry.scopes]
     dialect = np.array([len(DIALECTS) - 1 if at is None else at for at in found], dtype=np.int64)
-    return _read(telemetry.keys, telemetry.scope_attributes, dialect, _frozen(attribution)).columns.select(*WHO)
+    return _around(telemetry, telemetry.scope_attributes, dialect, attribution).select(*WHO)
 
 
-def _frozen(attribution: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple(sorted((name, tuple(names)) for name, names in attribution.items()))
+def _around(
+    telemetry: Telemetry, attributes: Attributes, dialect: Ints, attribution: Mapping[str, tuple[str, ...]]
+) -> pl.DataFrame:
+    return _read(telemetry.keys, attributes, Shapes.of(attributes, len(dialect)), dialect, attribution).columns
+
+
+class _Table:
+    """Which field each attribute feeds in each dialect, and with which rank; -1 is none."""
+
+    def __init__(self, keys: list[str], dialects: Ints, attribution: Mapping[str, tuple[str, ...]]) -> None:
+        frozen = tuple(sorted((name, tuple(names)) for name, names in attribution.items()))
+        number_of = {name: number for number, name in enumerate(keys)}
+        present = np.unique(dialects)
+        self._slot = np.zeros(len(DIALECTS), dtype=np.int64)
+        self._slot[present] = np.arange(len(present))
+        self._field = np.full((max(len(present), 1), max(len(keys), 1)), -1, dtype=np.int64)
+        self._rank = np.zeros_like(self._field)
+        for at, dialect in enumerate(present.tolist()):
+            for name, (field, rank) in _aliases(dialect, frozen).items():
+                if (number := number_of.get(name)) is not None:
+                    self._field[at, number], self._rank[at, number] = field, rank
+
+    def field(self, dialect: Ints, key: Ints) -> Ints:
+        return self._field[self._slot[dialect], key]
+
+    def rank(self, dialect: Ints, key: Ints) -> Ints:
+        return self._rank[self._slot[dialect], key]
 
 
 @lru_cache(maxsize=1024)
 def _aliases(dialect: int, attribution: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, tuple[int, int]]:
-    order = {name: index for index, name in enumerate(FIELDS)}
-    return {key: (order[field], rank) for key, (field, rank) in aliases(DIALECTS[dialect], dict(attribution)).items()}
+    return {key: (_ORDER[field], rank) for key, (field, rank) in aliases(DIALECTS[dialect], dict(attribution)).items()}
 
 
 def _read(
-    keys: list[str], attributes: pl.DataFrame, dialect: Ints, attribution: tuple[tuple[str, tuple[str, ...]], ...]
+    keys: list[str], attributes: Attributes, shapes: Shapes, dialect: Ints, attribution: Mapping[str, tuple[str, ...]]
 ) -> Fields:
     rows = len(dialect)
-    row, key = attributes["row"].to_numpy(), attributes["key"].to_numpy()
-    present = np.unique(dialect)
-    slot = np.zeros(len(DIALECTS), dtype=np.int64)
-    slot[present] = np.arange(len(present))
-    field_of = np.full((max(len(present), 1), max(len(keys), 1)), -1, dtype=np.int64)
-    rank_of = np.zeros_like(field_of)
-    for at, index in enumerate(present):
-        table = _aliases(int(index), attribution)
-        for number, name in enumerate(keys):
-            if (hit := table.get(name)) is not None:
-                field_of[at, number], rank_of[at, number] = hit
-    spoken = dialect[row]
-    field = field_of[slot[spoken], key]
-    used = field >= 0
-    chosen = np.flatnonzero(used)
-    field, row, rank = field[chosen], row[chosen], rank_of[slot[spoken[chosen]], key[chosen]]
-    values = _values(attributes[chosen] if len(chosen) < attributes.height else attributes, field, _JSON_VALUES[spoken[chosen]])
-    fits = values.fits
+    table = _Table(keys, dialect, attribution)
+    alike = shapes.with_parts(dialect)
+    shape, place = alike.places()
+    field = table.field(dialect[alike.first[shape]], attributes.key[place])
+    fed = field >= 0
+    shape, place, field = shape[fed], place[fed], field[fed]
+    rank = table.rank(dialect[alike.first[shape]], attributes.key[place])
+    slot = place - alike.bounds[alike.first[shape]]
+    # Of one attribute said twice the last one counts.
+    order = np.lexsort((-slot, rank, shape, field))
+    shape, slot, field = shape[order], slot[order], field[order]
+    begins = np.flatnonzero(np.r_[True, (field[1:] != field[:-1]) | (shape[1:] != shape[:-1])][: len(field)])
+    depth = np.arange(len(field)) - np.repeat(begins, np.diff(np.r_[begins, len(field)]))
+    quoted = _JSON_VALUES[dialect]
     invalid, cut = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
-    invalid[row[values.wrong & _USAGE[field]]] = True
-    cut[row[values.cut]] = True
-    # The winner of each (record, field) is written last.
-    order = np.argsort(-rank[fits], kind="stable")
-    written = np.flatnonzero(fits)[order]
-    winner = np.full((len(FIELDS), rows), len(chosen), dtype=np.int64)
-    winner[field[written], row[written]] = written
-    numbers = np.append(values.numbers, np.nan)
-    texts = pl.concat([values.texts, pl.Series("texts", [None], dtype=pl.String)])
-    columns: list[pl.Series] = []
-    factors = list(AMOUNTS.values())
+    columns = []
     for index, name in enumerate(FIELDS):
-        source = winner[index]
-        if not (source < len(chosen)).any():
-            columns.append(pl.Series(name, [None], dtype=_TYPES[_KIND[index]]).new_from_index(0, rows))
-        elif _KIND[index] == 2:
-            columns.append(texts.gather(pl.Series(source)).alias(name))
+        own = slice(*np.searchsorted(field, (index, index + 1)).tolist())
+        candidates = []
+        for step in range(min(int(depth[own].max(initial=-1)) + 1, _MOST_CANDIDATES)):
+            chosen = depth[own] == step
+            of_shape = np.full(len(alike.first), -1, dtype=np.int64)
+            of_shape[shape[own][chosen]] = slot[own][chosen]
+            of_row = of_shape[alike.of_row]
+            at = np.flatnonzero(of_row >= 0)
+            candidates.append((at, alike.bounds[at] + of_row[at]))
+        if not candidates:
+            columns.append(pl.Series(name, [None], dtype=_TYPES[name]).new_from_index(0, rows))
+        elif _TYPES[name] == pl.String:
+            columns.append(_text(name, attributes, keys, candidates, quoted, cut))
         else:
-            column = pl.Series(name, numbers[source], nan_to_null=True)
-            columns.append(column.cast(pl.Int64) if _KIND[index] == 0 else column * factors[index - len(COUNTS)])
-    return Fields(pl.DataFrame(columns), dialect, invalid, cut, used)
+            columns.append(_number(name, attributes, keys, candidates, quoted, invalid))
+    return Fields(pl.DataFrame(columns), invalid, cut, dialect, table, attributes)
 
 
-_TYPES: list[Any] = [pl.Int64, pl.Float64, pl.String]
+def _number(
+    name: str, attributes: Attributes, keys: list[str], candidates: list[tuple[Ints, Ints]], quoted: Flags, invalid: Flags
+) -> pl.Series:
+    """A column of numbers: of the candidates, (records, where their attributes stand), the first valid one of each record."""
+    found = np.full(len(quoted), np.nan)
+    whole = name not in AMOUNTS
+    for row, at in candidates:
+        number, silent = _numbers(attributes, keys, at, quoted[row])
+        with np.errstate(invalid="ignore"):
+            good = np.isfinite(number) & (number >= 0) & (number <= LARGEST_COUNT)
+            # Missing, NaN and -1 are how emitters say that they do not know.
+            silent |= number == -1
+            if whole:
+                good &= np.abs(number - np.rint(number)) < 1e-6
+        if name in COUNTS and name not in _NO_USAGE:
+            invalid[row[~good & ~silent]] = True
+        good &= np.isnan(found[row])
+        found[row[good]] = np.rint(number[good]) if whole else number[good] * AMOUNTS[name]
+    return pl.Series(name, found, nan_to_null=True).cast(_TYPES[name])
 
 
-@dataclass(slots=True)
-class _Values:
-    numbers: npt.NDArray[np.float64]
-    texts: pl.Series
-    fits: Flags
-    wrong: Flags
-    cut: Flags
+def _numbers(attributes: Attributes, keys: list[str], at: Ints, quoted: Flags) -> tuple[npt.NDArray[np.float64], Flags]:
+    """The numbers at these places, NaN for none, and where nothing was said at all."""
+    number = attributes.numbers(at)
+    kind = attributes.kind[at]
+    silent = np.isnan(number) & (kind != FLAG)
+    told = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
+    if len(told):
+        texts = _unquoted(attributes.texts(at[told], keys), quoted[told])
+        number[told] = texts.str.slice(0, 32).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+        silent[told] = (texts.is_null() | texts.is_in(_ABSENT)).fill_null(True).to_numpy()
+    return number, silent
 
 
-def _values(attributes: pl.DataFrame, field: Ints, json_values: Flags) -> _Values:
-    kind = _KIND[field]
-    keeps = _KEEPS_LENGTH[field]
-    frame = attributes.select(
-        pl.col("text"),
-        pl.coalesce(pl.col("whole").cast(pl.Float64), pl.col("real")).alias("number"),
-        pl.col("flag"),
-        pl.col("whole"),
-        pl.Series("numeric", kind < 2),
-        pl.Series("keeps", keeps),
-        pl.Series("quoted", json_values & ~keeps),
-    )
-    unquoted = pl.when("quoted").then(pl.col("text").str.strip_chars('"')).otherwise(pl.col("text"))
-    frame = frame.with_columns(unquoted.alias("text")).with_columns(
-        (pl.col("text").is_in(_ABSENT)).alias("absent"),
-        pl.when(pl.col("numeric") & pl.col("text").is_not_null())
-        .then(pl.col("text").str.slice(0, 32).cast(pl.Float64, strict=False))
-        .otherwise(pl.col("number"))
-        .alias("number"),
-        pl.when(~pl.col("numeric") & ~pl.col("keeps") & (pl.col("text").str.len_bytes() > LONGEST_TEXT))
-        .then(True)
-        .otherwise(False)
-        .alias("cut"),
-        pl.when(pl.col("numeric"))
-        .then(None)
-        .otherwise(
-            pl.coalesce("text", pl.col("whole").cast(pl.String), pl.col("number").cast(pl.String), pl.col("flag").cast(pl.String))
-        )
-        .alias("texts"),
-    )
-    frame = frame.with_columns(pl.when("cut").then(pl.col("texts").str.slice(0, LONGEST_TEXT)).otherwise("texts").alias("texts"))
-    number = frame["number"].fill_null(np.nan).to_numpy()
-    absent = frame["absent"].fill_null(False).to_numpy()
-    numeric = kind < 2
-    with np.errstate(invalid="ignore"):
-        sound = np.isfinite(number) & (number >= 0) & (number <= LARGEST_COUNT)
-        # Missing, NaN and -1 are how emitters say that they do not know.
-        silent = (
-            absent | (number == -1) | (np.isnan(number) & frame["text"].is_null().to_numpy() & frame["flag"].is_null().to_numpy())
-        )
-        whole = (kind != 0) | ~sound | (np.abs(number - np.rint(number)) < 1e-6)
-    good = np.where(numeric, sound & whole, (frame["texts"].is_not_null().to_numpy()) & ~absent)
-    number = np.where(kind == 0, np.rint(number), number)
-    return _Values(number, frame["texts"], good, numeric & ~good & ~silent, frame["cut"].to_numpy())
+def _text(
+    name: str, attributes: Attributes, keys: list[str], candidates: list[tuple[Ints, Ints]], quoted: Flags, cut: Flags
+) -> pl.Series:
+    """A column of texts, as `_number`."""
+    rows = len(quoted)
+    parts: list[pl.Series] = []
+    source = np.full(rows, -1, dtype=np.int64)
+    for row, at in candidates:
+        texts = attributes.spelled(at, keys)
+        if name not in _WHOLE:
+            texts = _unquoted(texts, quoted[row])
+            long = (texts.str.len_bytes() > LONGEST_TEXT).fill_null(False)
+            if long.any():
+                cut[row[long.to_numpy()]] = True
+                texts = texts.str.slice(0, LONGEST_TEXT).zip_with(long, texts)
+        good = texts.is_not_null().to_numpy() & ~_absent(texts, attributes.kind[at])
+        good &= source[row] < 0
+        source[row[good]] = sum(map(len, parts)) + np.flatnonzero(good)
+        parts.append(texts)
+    if len(parts) == 1 and len(parts[0]) == rows and (source >= 0).all():
+        return parts[0].alias(name)
+    texts = pl.concat([*parts, pl.Series([None], dtype=pl.String)])
+    return texts.gather(pl.Series(np.where(source >= 0, source, len(texts) - 1))).alias(name)
+
+
+def _unquoted(texts: pl.Series, quoted: Flags) -> pl.Series:
+    return texts.str.strip_chars('"').zip_with(pl.Series(quoted), texts) if quoted.any() else texts
+
+
+def _absent(texts: pl.Series, kind: npt.NDArray[np.uint8]) -> Flags:
+    """Which texts, and no numbers, are words for nothing."""
+    absent = np.zeros(len(texts), dtype=bool)
+    short = (texts.str.len_bytes() <= _LONGEST_ABSENT).fill_null(False).arg_true()
+    if short.len():
+        absent[short.to_numpy()] = texts.gather(short).is_in(_ABSENT).to_numpy()
+        absent &= (kind == TEXT) | (kind == ARRAY) | (kind == MAP)
+    return absent

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -19,22 +20,25 @@ def opened(telemetry: Telemetry) -> Telemetry:
     holders = [number for number, name in enumerate(telemetry.keys) if name in OBJECTS or name in LISTS]
     if not holders:
         return telemetry
-    held = telemetry.attributes.filter(
-        pl.col("key").is_in(holders), pl.col("text").str.contains(r"^\s*[\[{]"), pl.col("text").str.len_bytes() <= _LONGEST
-    )
+    attributes = telemetry.attributes
+    at = np.flatnonzero(np.isin(attributes.key, holders))
+    texts = attributes.texts(at, telemetry.keys)
+    held = (texts.str.contains(r"^\s*[\[{]") & (texts.str.len_bytes() <= _LONGEST)).fill_null(False).arg_true().to_numpy()
     keys = list(telemetry.keys)
     known = {name: number for number, name in enumerate(keys)}
-    rows = []
-    for row, key, text in held.select("row", "key", "text").iter_rows():
-        for name, value in _labels(telemetry.keys[key], text):
+    rows, numbers, values = [], [], []
+    for place, text in zip(at[held].tolist(), texts.gather(pl.Series(held)), strict=True):
+        for name, value in _labels(telemetry.keys[attributes.key[place]], text):
             number = known.setdefault(name, len(keys))
             if number == len(keys):
                 keys.append(name)
-            rows.append((row, number, value))
+            rows.append(attributes.row[place])
+            numbers.append(number)
+            values.append(value)
     if not rows:
         return telemetry
-    found = pl.DataFrame(rows, schema={"row": pl.Int64, "key": pl.Int32, "text": pl.String}, orient="row")
-    return replace(telemetry, keys=keys, attributes=pl.concat([telemetry.attributes, found], how="diagonal"))
+    more = attributes.with_texts(np.array(rows, dtype=np.int64), np.array(numbers, dtype=np.int64), values)
+    return replace(telemetry, keys=keys, attributes=more)
 
 
 @lru_cache(maxsize=1024)

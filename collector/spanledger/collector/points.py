@@ -2,6 +2,7 @@
 
 from hashlib import blake2b
 
+import numpy as np
 import polars as pl
 
 from spanledger.collector.decode import Telemetry
@@ -94,19 +95,22 @@ _COUNTING = [meter.name for meter in BY_NAME.values() if meter.counts_calls]
 
 def _typed(points: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     """The points with their token type, as sent; "" where there is none."""
-    wanted = pl.Series([key in TYPE_ATTRIBUTES for key in telemetry.keys], dtype=pl.Boolean)
     attributes = telemetry.attributes
-    types = attributes.filter(wanted[attributes["key"]]).select(
-        pl.col("row").alias("at"), pl.col("text").alias("type"), pl.col("key")
+    wanted = np.array([key in TYPE_ATTRIBUTES for key in telemetry.keys], dtype=bool)
+    at = np.flatnonzero(wanted[attributes.key])
+    types = pl.DataFrame(
+        {
+            "at": attributes.row[at],
+            "type": attributes.texts(at, telemetry.keys),
+            "told_by": pl.Series(telemetry.keys, dtype=pl.String).gather(pl.Series(attributes.key[at])),
+        }
     )
-    keys = pl.Series("told_by", telemetry.keys, dtype=pl.String)
-    types = types.with_columns(keys[types["key"]])
     told_by = points["given_name"].replace_strict(
         {name: meter.type_attribute for name, meter in BY_NAME.items()}, return_dtype=pl.String
     )
     return (
         points.with_columns(told_by.alias("told_by"))
-        .join(types.drop("key").unique(["at", "told_by"]), on=["at", "told_by"], how="left")
+        .join(types.unique(["at", "told_by"]), on=["at", "told_by"], how="left")
         .drop("told_by")
     )
 

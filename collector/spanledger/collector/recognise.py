@@ -17,11 +17,13 @@ from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.embedded import cost_in
-from spanledger.collector.fields import Fields, dialects_of, read_fields, read_resources, read_scopes
+from spanledger.collector.emitters import dialects_of
+from spanledger.collector.fields import Fields, read_fields, read_resources, read_scopes
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
 from spanledger.collector.nested import opened
 from spanledger.collector.payee import paid
 from spanledger.collector.points import metric_records
+from spanledger.collector.shapes import Shapes
 from spanledger.collector.usage import FLAGS, normalise
 from spanledger.ledger.frame import COLUMNS
 
@@ -57,8 +59,9 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     if telemetry.records.is_empty():
         return pl.DataFrame(schema=EVIDENCE)
     telemetry = opened(telemetry)
-    dialect, proved = dialects_of(telemetry)
-    fields = read_fields(telemetry, dialect, attribution.table())
+    shapes = Shapes.of(telemetry.attributes, telemetry.records.height)
+    dialect, proved = dialects_of(telemetry, shapes)
+    fields = read_fields(telemetry, shapes, dialect, attribution.table())
     records = telemetry.records.rename({"status": "span_status", "name": "given_name"})
     frame = pl.concat([records, fields.columns], how="horizontal").with_columns(
         pl.int_range(pl.len()).alias("at"),
@@ -83,7 +86,7 @@ def _around(telemetry: Telemetry, attribution: Attribution) -> list[pl.Series]:
     """What a record's scope says of whom its calls are for, else its resource: `resource_<dimension>`, `resource_region`."""
     records, table = telemetry.records, attribution.table()
     of_resource = read_resources(telemetry, table)[records["resource"]]
-    if not telemetry.scope_attributes.is_empty():
+    if len(telemetry.scope_attributes):
         nearer = read_scopes(telemetry, table)[records["scope"]]
         of_resource = of_resource.with_columns(pl.coalesce(nearer[who], who).alias(who) for who in WHO)
     return of_resource.rename({who: f"resource_{who}" for who in (*WHO, "region")}).get_columns()
@@ -108,7 +111,9 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
     """Service, environment and emitter of each resource; few enough to be read one by one."""
     count = _count(telemetry.records["resource"])
     found: list[dict[str, str]] = [{} for _ in range(count)]
-    for row, key, text in telemetry.resources.select("row", "key", "text").iter_rows():
+    of = telemetry.resources
+    texts = of.texts(np.arange(len(of)), telemetry.keys)
+    for row, key, text in zip(of.row.tolist(), of.key.tolist(), texts, strict=True):
         if row < count and text:
             found[row].setdefault(telemetry.keys[key], text[:512])
     columns = {

@@ -28,7 +28,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "map": (6, "bytes"),
     },
     "ArrayValue": {"values": (1, "AnyValue*")},
-    "KeyValue": {"key": (1, "string"), "value": (2, "AnyValue")},
+    "KeyValue": {"key": (1, "string"), "value": (2, "bytes")},
     "Request": {"resources": (1, "OfResource*")},
     "OfResource": {"resource": (1, "bytes"), "scopes": (2, "OfScope*")},
     "OfScope": {"scope": (1, "bytes"), "records": (2, "bytes*")},

@@ -1,0 +1,52 @@
+"""Records that have the same attributes in the same order: what names alone decide is decided once for all of them."""
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from spanledger.collector.attributes import Attributes
+
+Ints = npt.NDArray[np.int64]
+
+#: Nobody who sends attributes can know by which numbers they are mixed, nor make two shapes look like one.
+_SALT = secrets.randbits(128)
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """`of_row[i]` is the shape of record i, `first[s]` a record of shape s; the attributes of i stand at `bounds[i:i+2]`."""
+
+    of_row: Ints
+    first: Ints
+    bounds: Ints
+
+    @classmethod
+    def of(cls, attributes: Attributes, rows: int) -> "Shapes":
+        """Shapes of so many records."""
+        counts = np.bincount(attributes.row, minlength=rows) if len(attributes) else np.zeros(rows, dtype=np.int64)
+        bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        random = np.random.default_rng(_SALT)
+        most = int(attributes.key.max()) + 1 if len(attributes) else 0
+        of_key = random.integers(0, 2**64, size=most, dtype=np.uint64)
+        with np.errstate(over="ignore"):
+            of_place = np.multiply.accumulate(np.full(int(counts.max(initial=0)) + 1, 0x9E3779B97F4A7C15, dtype=np.uint64))
+            words = of_key[attributes.key] * of_place[np.arange(len(attributes)) - np.repeat(bounds[:-1], counts)]
+            total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(words, dtype=np.uint64)])
+            mixed = (total[bounds[1:]] - total[bounds[:-1]]) ^ of_place[counts]
+        _, first, of_row = np.unique(mixed, return_index=True, return_inverse=True)
+        return cls(of_row.astype(np.int64), first.astype(np.int64), bounds)
+
+    def with_parts(self, part: Ints) -> "Shapes":
+        """Shapes that are also alike in `part`, a small number for each record."""
+        both = self.of_row * (int(part.max(initial=0)) + 1) + part
+        _, first, of_row = np.unique(both, return_index=True, return_inverse=True)
+        return Shapes(of_row.astype(np.int64), first.astype(np.int64), self.bounds)
+
+    def places(self) -> tuple[Ints, Ints]:
+        """For each attribute of the first record of each shape: the shape, and where the attribute stands."""
+        counts = self.bounds[self.first + 1] - self.bounds[self.first]
+        shape = np.repeat(np.arange(len(self.first)), counts)
+        within = np.arange(len(shape)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return shape, self.bounds[self.first][shape] + within
