@@ -221,3 +221,50 @@ def test_a_call_checked_just_before_a_windows_end_is_held_in_both(tmp_path: Path
     assert stands(of, limit) == []
     of.post(entries(entry(clock, hold_id=hold)))
     assert stands(of, limit) == [((), 1, 0)]
+
+
+def test_tiers_and_limits_of_the_configuration_stand_together_and_change_there_only(tmp_path: Path) -> None:
+    clock = Clock()
+    free = {"name": "free", "is_default": True}
+    pro = {"name": "pro", "members": ["gold*"]}
+    calls = {"measure": "requests", "window": "day", "thresholds": []}
+    of = limits(tmp_path, clock)
+    of.configure(
+        [{**calls, "name": "f", "tier": "free", "amount": 1}, {**calls, "name": "p", "tier": "pro", "amount": 2}], [free, pro]
+    )
+    assert [ask(of, tenant="small") for _ in range(2)] == ["allow", "refuse"]
+    assert [ask(of, tenant="gold-1") for _ in range(3)] == ["allow", "allow", "refuse"]
+    [one, two] = of.admin.tiers()
+    assert {one.source, two.source} == {"config"}
+    for change in (
+        lambda: of.admin.put_tier({"members": []}, tier_id=two.id, who="ann"),
+        lambda: of.admin.delete_tier(two.id, who="ann"),
+    ):
+        with pytest.raises(LimitError, match="stands in the configuration file"):
+            change()
+    again = limits(tmp_path, clock)
+    again.configure([{**calls, "name": "f", "tier": "free", "amount": 1}], [{**free, "description": "for all"}])
+    assert [(tier.id, tier.description) for tier in again.admin.tiers()] == [(one.id, "for all")]
+    assert [ask(again, tenant="gold-1") for _ in range(2)] == ["allow", "refuse"]
+
+
+@pytest.mark.parametrize(
+    ("wrong_limits", "wrong_tiers", "field"),
+    [
+        ([], [{}], "tiers[0].name"),
+        ([], [{"name": "a"}, {"name": "a"}], "tiers[1].name"),
+        ([], [{"name": "a", "members": ["x"]}, {"name": "b", "members": ["x"]}], "tiers[1].members"),
+        ([], [{"name": "a", "is_default": True}, {"name": "b", "is_default": True}], "tiers[1].is_default"),
+        ([], [{"name": "a", "dimension": "planet"}], "tiers[0].dimension"),
+        ([], [{"name": "a", "colour": "red"}], "tiers[0].colour"),
+        ([{"name": "l", "measure": "requests", "amount": 1, "window": "day", "tier": "b"}], [{"name": "a"}], "limits[0].tier"),
+    ],
+)
+def test_a_configuration_of_tiers_that_cannot_be_is_refused_with_its_place(
+    tmp_path: Path, wrong_limits: list[Any], wrong_tiers: list[Any], field: str
+) -> None:
+    of = limits(tmp_path, Clock())
+    with pytest.raises(LimitError) as caught:
+        of.configure(wrong_limits, wrong_tiers)
+    assert caught.value.field == field
+    assert of.admin.tiers() == []

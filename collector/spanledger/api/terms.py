@@ -213,6 +213,7 @@ def _tier(tier: Tier) -> dict[str, Any]:
         "is_default": tier.is_default,
         "members": list(tier.members),
         "description": tier.description,
+        "source": tier.source,
     }
 
 

@@ -21,11 +21,13 @@ def check_config(
     from spanledger.collector.config import ConfigError, load
     from spanledger.limits import LimitError
     from spanledger.limits.rows import configured
+    from spanledger.limits.terms import configured_tiers
 
     if not file.exists():
         fail(f"{file} does not exist", hint="name the file: spanledger check-config FILE", code=2)
     try:
         loaded = load(file, os.environ, data=None, grpc_port=None, http_port=None, api_port=None)
+        configured_tiers(loaded.settings.extensions.tiers)
         for place, fields in enumerate(loaded.settings.extensions.limits):
             configured(place, fields, datetime.now(UTC))
     except ConfigError as error:

@@ -166,7 +166,7 @@ class Collector:
                 metrics=self.registry,
             )
             self._opened.append("limits")
-            self.limits.configure(config.settings.extensions.limits)
+            self.limits.configure(config.settings.extensions.limits, config.settings.extensions.tiers)
             storage = config.settings.extensions.file_storage
             self.journal = Journal(
                 self.data / "journal.sqlite",

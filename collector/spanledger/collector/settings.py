@@ -305,14 +305,16 @@ class Extensions(Block):
     file_storage: FileStorage = FileStorage()
     control: Url = Url()
     counters: Url = Url()
+    tiers: tuple[dict[str, Any], ...] = ()
     limits: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _list(cls, found: Any) -> Any:
-        if isinstance(found, dict) and isinstance(found.get("limits"), list):
-            return {**found, "limits": tuple(found["limits"])}
-        return found
+    def _lists(cls, found: Any) -> Any:
+        if not isinstance(found, dict):
+            return found
+        lists = {name: tuple(found[name]) for name in ("tiers", "limits") if isinstance(found.get(name), list)}
+        return {**found, **lists}
 
 
 class Pipeline(Block):
@@ -326,7 +328,7 @@ class Pipeline(Block):
 class Service(Block):
     """service"""
 
-    extensions: Names = ("api", "file_storage", "control", "counters", "limits")
+    extensions: Names = ("api", "file_storage", "control", "counters", "tiers", "limits")
     shutdown_grace: Seconds = 20.0
     pipelines: dict[Signal, Pipeline] = Field(
         default={signal: Pipeline() for signal in ("traces", "logs", "metrics")}, min_length=1

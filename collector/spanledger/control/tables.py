@@ -56,6 +56,7 @@ tiers = sa.Table(
     sa.Column("is_default", sa.Boolean, nullable=False, comment="takes in every value that no other tier has"),
     sa.Column("members", sa.JSON, nullable=False, comment="values; abc* is a prefix"),
     sa.Column("description", sa.Text),
+    sa.Column("source", sa.String(20), nullable=False, server_default="api", comment="api or config"),
 )
 
 pauses = sa.Table(

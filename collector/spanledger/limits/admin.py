@@ -12,7 +12,7 @@ from spanledger.limits.covering import place_of
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of, units_of
 from spanledger.limits.selector import selectors_of
-from spanledger.limits.terms import Grant, GrantKind, Pause, Tier, tier_from, tier_row
+from spanledger.limits.terms import TIER_FIELDS, Grant, GrantKind, Pause, Tier, tier_from, tier_row
 from spanledger.limits.window import moment
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ class Admin:
             was = next((tier for tier in tiers if tier.id == tier_id), None)
             if tier_id is not None and was is None:
                 raise NotFound(f"there is no tier {tier_id!r}")
-            given = fields if was is None else {**tier_row(was), **fields}
+            if was is not None:
+                _may_change(was)
+            given = (
+                fields
+                if was is None
+                else {name: value for name, value in tier_row(was).items() if name in TIER_FIELDS} | {**fields}
+            )
             tier = tier_from(given, tier_id or f"tier_{secrets.token_hex(8)}", tiers)
             if was is not None and was.name != tier.name and self._of_tier(was.name):
                 raise LimitError("name", f"limits are of tier {was.name!r}; it keeps its name while they are")
@@ -55,6 +61,8 @@ class Admin:
         """Remove a tier that no limit is of. Raises `LimitError`, `NotFound`."""
         with self._limits.in_step():
             tier = next((tier for tier in self._limits.covering.terms.tiers if tier.id == tier_id), None)
+            if tier is not None:
+                _may_change(tier)
             if tier is not None and self._of_tier(tier.name):
                 raise LimitError("id", f"limits are of tier {tier.name!r}; remove them first")
             with self._control.change(who=who, why=why) as change:
@@ -213,6 +221,12 @@ def key_of(limit: Limit, subject: Mapping[str, str | None]) -> Key:
         if name not in subject:
             raise LimitError(f"subject.{name}", f"is required: {limit.name!r} has a bucket for each")
     return tuple(subject[name] for name in limit.per)
+
+
+def _may_change(tier: Tier) -> None:
+    """Raises `LimitError` for a tier of the configuration."""
+    if tier.source == "config":
+        raise LimitError("id", f"tier {tier.name!r} stands in the configuration file; change it there")
 
 
 def _whom(limit: Limit, key: Key) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,17 +13,15 @@ import duckdb
 import polars as pl
 from prometheus_client import CollectorRegistry
 
-from spanledger.control import Control, NotFound
-from spanledger.limits import rows
+from spanledger.control import Control
 from spanledger.limits.admin import Admin
 from spanledger.limits.answer import Asked
 from spanledger.limits.asking import Asking, Prepared
 from spanledger.limits.carried import Carried
 from spanledger.limits.check import LONGEST_LEASE, LONGEST_WAIT_MS, Check, Verdict
 from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Hold, Place, Posting
-from spanledger.limits.counting import postings, recount
+from spanledger.limits.counting import postings
 from spanledger.limits.covering import Covered, Covering, place_of
-from spanledger.limits.errors import LimitError
 from spanledger.limits.hold_log import HoldLog, restored
 from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
@@ -32,9 +29,9 @@ from spanledger.limits.limit import Limit
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.metrics import Metrics
 from spanledger.limits.repair import Repair, shared_counters
+from spanledger.limits.rulebook import Rulebook
 from spanledger.limits.settling import CONFIRM_SECONDS, settled_parts
 from spanledger.limits.size import Pricing
-from spanledger.limits.terms import Terms
 from spanledger.limits.waiting import Waiting
 from spanledger.limits.window import SECOND, micros, moment
 
@@ -79,7 +76,7 @@ class Limits:
         self._learned = Learned()
         self._carried = Carried(self._counters)
         self._asking = Asking(prices, self._learned, self._carried)
-        self._covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
+        self._rules = Rulebook(control, self._counters, self._step, clock, history, self._changed)
         self._keeper = Keeper(self, control, self._counters, self._repair)
         self.admin = Admin(control, self)
         self.metrics = Metrics(self, metrics)
@@ -109,7 +106,7 @@ class Limits:
 
     def post(self, entries: pl.DataFrame) -> None:
         """Count a batch of entries, each in the window of its `occurred_at`, and settle the holds that it names."""
-        covering = self._covering
+        covering = self.covering
         if not covering.enabled and ("hold_id" not in entries.columns or entries["hold_id"].is_null().all()):
             return
         now = self.micros()
@@ -131,7 +128,7 @@ class Limits:
         At the start, and after something else than the collector's loop has posted.
         """
         with self._step:
-            if self._covering.learns:
+            if self.covering.learns:
                 self._learned.rebuild(connection)
             if self._repair is None:
                 self.count_all(connection)
@@ -144,7 +141,7 @@ class Limits:
 
     def count_all(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Count all limits anew from the ledger."""
-        self._recount(connection, self._covering, self._covering.enabled)
+        self._rules.count(connection, self.covering.enabled)
 
     # — checks —
 
@@ -216,7 +213,7 @@ class Limits:
             return False
         parts = settled_parts(
             hold,
-            self._covering.limits,
+            self.covering.limits,
             self._prices,
             cost_usd=cost_usd,
             input_tokens=input_tokens,
@@ -242,80 +239,38 @@ class Limits:
     @property
     def covering(self) -> Covering:
         """All limits as they are now."""
-        return self._covering
+        return self._rules.covering
 
     def all(self) -> list[Limit]:
         """All limits, by name."""
-        return sorted(self._covering.limits.values(), key=lambda limit: limit.name)
+        return sorted(self.covering.limits.values(), key=lambda limit: limit.name)
 
     def get(self, limit_id: str) -> Limit | None:
         """One limit."""
-        return self._covering.limits.get(limit_id)
+        return self.covering.limits.get(limit_id)
 
     def create(self, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
         """Add a limit; what the ledger has in its window counts at once. Raises `LimitError`."""
-        with self._step:
-            limit = Limit.of(self._tiered(fields), limit_id=rows.new_id(), created_at=self._clock())
-            with self._control.change(who=who, why=why) as change:
-                rows.insert(change, limit)
-            self._use([*self._covering.limits.values(), limit], [limit])
-        return limit
+        return self._rules.create(fields, who=who, why=why)
 
     def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
         """Change some fields of a limit; a field given as None gets its default. Raises `LimitError`, `NotFound`."""
-        with self._step:
-            was = self._covering.limits.get(limit_id)
-            if was is None:
-                raise NotFound(f"there is no limit {limit_id!r}")
-            rows.may_change(was)
-            given = self._tiered({**was.fields(), **fields})
-            limit = Limit.of(given, limit_id=limit_id, created_at=was.created_at)
-            with self._control.change(who=who, why=why) as change:
-                rows.update(change, limit)
-            self._use([*(x for x in self._covering.limits.values() if x.id != limit_id), limit], [limit])
-        return limit
+        return self._rules.update(limit_id, fields, who=who, why=why)
 
     def delete(self, limit_id: str, *, who: str, why: str | None = None) -> None:
         """Remove a limit. Raises `NotFound`, and `LimitError` for one of the configuration."""
-        with self._step:
-            if was := self._covering.limits.get(limit_id):
-                rows.may_change(was)
-            with self._control.change(who=who, why=why) as change:
-                rows.delete(change, limit_id)
-            self._use([limit for limit in self._covering.limits.values() if limit.id != limit_id], [])
-            self._counters.forget(limit_id)
+        self._rules.delete(limit_id, who=who, why=why)
 
-    def configure(self, given: Sequence[Mapping[str, Any]]) -> None:
-        """Make the limits of the configuration those in `given`, by name: add, change and remove. Raises `LimitError`."""
-        with self._step:
-            before = {limit.name: limit for limit in self._covering.limits.values() if limit.source == "config"}
-            wanted: dict[str, Limit] = {}
-            for place, fields in enumerate(given):
-                limit = rows.configured(place, fields, self._clock())
-                if limit.name in wanted:
-                    raise LimitError(f"limits[{place}].name", f"{limit.name!r} is the name of two limits")
-                was = before.get(limit.name)
-                wanted[limit.name] = replace(limit, id=was.id, created_at=was.created_at) if was else limit
-            with self._control.change(who="configuration") as change:
-                for name, limit in before.items():
-                    if name not in wanted:
-                        rows.delete(change, limit.id)
-                for name, limit in wanted.items():
-                    (rows.update if name in before else rows.insert)(change, limit)
-            kept = [limit for limit in self._covering.limits.values() if limit.source != "config"]
-            changed = [limit for name, limit in wanted.items() if before.get(name) != limit]
-            self._use([*kept, *wanted.values()], changed)
+    def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Make the limits and tiers of the configuration these, by name: add, change and remove. Raises `LimitError`."""
+        self._rules.configure(limits, tiers)
 
     def reload(self, *, recount: Sequence[str] = (), counted: bool = False) -> None:
         """Take limits and terms from the control database as they are there now, and count some limits anew.
 
         What has changed there is counted too, unless another collector has `counted` it.
         """
-        with self._step:
-            found = [rows.limit_of(row) for row in self._control.rows(rows.TABLE)]
-            known = self._covering.limits
-            changed = [limit for limit in found if limit.id in recount or (not counted and known.get(limit.id) != limit)]
-            self._use(found, changed, again=False)
+        self._rules.reload(recount=recount, counted=counted)
 
     def buckets(self, limit: Limit, count: int = 1_000) -> tuple[list[Asked], int]:
         """The fullest live buckets of a limit now, and how many there are."""
@@ -327,7 +282,7 @@ class Limits:
     def standing(self, limit: Limit, keys: Sequence[tuple[str | None, ...]]) -> list[Asked]:
         """Buckets of a limit by their keys, with what they stop at now."""
         now = self.micros()
-        grants = self._covering.terms.grants.get(limit.id, ())
+        grants = self.covering.terms.grants.get(limit.id, ())
         covered = [Covered(limit, key, now, grants) for key in keys]
         readings = self._counters.read([one.place for one in covered], now)
         if limit.rollover:
@@ -343,7 +298,7 @@ class Limits:
     def counts(self) -> dict[str, int]:
         """Limits, live buckets and holds, and how many holds outlived their lease."""
         buckets, holds = self._counters.count()
-        return {"limits": len(self._covering.limits), "buckets": buckets, "holds": holds, "leaked": self._counters.leaked}
+        return {"limits": len(self.covering.limits), "buckets": buckets, "holds": holds, "leaked": self._counters.leaked}
 
     def forget(self, place: Place, counted: Sequence[tuple[int, int]]) -> None:
         """Take from a bucket what had been counted: (moment, units)."""
@@ -378,7 +333,7 @@ class Limits:
         return again
 
     def _prepared(self, check: Check) -> Prepared:
-        return self._asking.prepare(self._covering, check, self.micros())
+        return self._asking.prepare(self.covering, check, self.micros())
 
     async def _prepared_soon(self, check: Check) -> Prepared:
         prepared = self._prepared(check)
@@ -387,36 +342,10 @@ class Limits:
             prepared = self._prepared(check)
         return prepared
 
+    def _changed(self, counted: Iterable[Limit]) -> None:
+        self._keeper.count_again(limit.id for limit in counted)
+        self._waiting.wake()
+
     def _answered(self, verdict: Verdict) -> Verdict:
         self.metrics.answered(verdict)
         return verdict
-
-    def _tiered(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A limit of a tier counts per value of the tier's dimension, unless it says otherwise."""
-        name = fields.get("tier")
-        if name is None:
-            return fields
-        tier = self._covering.terms.tier(name)
-        if tier is None:
-            raise LimitError("tier", f"there is no tier {name!r}; make it first")
-        return fields if fields.get("per") else {**fields, "per": [tier.dimension]}
-
-    def _use(self, limits: Sequence[Limit], changed: Sequence[Limit], *, again: bool = True) -> None:
-        """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""
-        covering = Covering(limits, Terms.load(self._control))
-        wanted = [limit for limit in changed if limit.enabled]
-        if wanted and self.history is not None:
-            try:
-                with self.history() as connection:
-                    self._recount(connection, covering, wanted)
-            except CountersAway as away:
-                logger.warning("limits are counted once the counters are back: %s", away)
-            if again:
-                self._keeper.count_again(limit.id for limit in wanted)
-        self._covering = covering
-        self._waiting.wake()
-
-    def _recount(self, connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit]) -> None:
-        now = self.micros()
-        for limit, amounts in recount(connection, covering, limits, now):
-            self._counters.replace(limit.id, amounts, now)

@@ -1,5 +1,6 @@
 """What bends limits for some: tiers, pauses, top-ups, overrides and resets. Read from the control database as one value."""
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,7 @@ from spanledger.limits.errors import LimitError
 from spanledger.limits.selector import DIMENSIONS, is_dimension, matches
 
 GrantKind = Literal["top_up", "override"]
+TIER_FIELDS = ("name", "dimension", "is_default", "members", "description")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,7 @@ class Tier:
     is_default: bool = False
     members: tuple[str, ...] = ()
     description: str | None = None
+    source: str = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,11 @@ class Terms:
         return best
 
 
-def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier]) -> Tier:
+def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], source: str = "api") -> Tier:
     """A tier as someone writes it. Raises `LimitError` naming the field."""
+    for given in fields:
+        if given not in TIER_FIELDS:
+            raise LimitError(given, f"is not a field of a tier (known: {', '.join(TIER_FIELDS)})")
     name, members = fields.get("name"), fields.get("members", [])
     if not isinstance(name, str) or not name.strip() or len(name) > 200:
         raise LimitError("name", "must be a text of 1 to 200 characters")
@@ -127,6 +133,7 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier]) -
         is_default=is_default,
         members=tuple(dict.fromkeys(members)),
         description=fields.get("description"),
+        source=source,
     )
     for other in others:
         if other.id == tier.id:
@@ -140,6 +147,20 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier]) -
     return tier
 
 
+def configured_tiers(given: Sequence[Mapping[str, Any]], known: Iterable[Tier] = ()) -> list[Tier]:
+    """The tiers of the configuration; one that was there keeps its id. Raises `LimitError` with the place in the list."""
+    before = {tier.name: tier.id for tier in known if tier.source == "config"}
+    others = [tier for tier in known if tier.source != "config"]
+    wanted: list[Tier] = []
+    for place, fields in enumerate(given):
+        tier_id = before.get(fields.get("name", ""), f"tier_{secrets.token_hex(8)}")
+        try:
+            wanted.append(tier_from(fields, tier_id, (*others, *wanted), "config"))
+        except LimitError as error:
+            raise LimitError(f"tiers[{place}].{error.field}", error.text) from None
+    return wanted
+
+
 def tier_row(tier: Tier) -> dict[str, Any]:
     return {
         "id": tier.id,
@@ -148,6 +169,7 @@ def tier_row(tier: Tier) -> dict[str, Any]:
         "is_default": tier.is_default,
         "members": list(tier.members),
         "description": tier.description,
+        "source": tier.source,
     }
 
 
