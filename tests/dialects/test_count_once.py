@@ -260,27 +260,6 @@ def test_a_reversal_takes_back_the_money_that_was_posted(restart: bool, tmp_path
     assert (reversal["cost_usd"], reversal["cost_state"], reversal["calls"]) == (Decimal("-0.5"), "priced", -1)
 
 
-def test_a_wrapper_that_comes_when_memory_has_let_go_of_its_call_is_found_in_the_ledger(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "entries")
-    counter = CountOnce(Counting(rows=4), older=LedgerEvidence(str(tmp_path / "entries")))
-
-    def take(mark: int, *spans: Span) -> pl.DataFrame:
-        entries = _priced(counter.count(recognise(decode([body_of(*spans)])), now=NOW + timedelta(seconds=mark), mark=mark))
-        if entries.height:
-            ledger.post(conform(entries), mark)
-        counter.posted(mark, entries)
-        return entries
-
-    take(1, chat(id="i", parent="o", start=10, end=90, attributes={"gen_ai.response.id": "resp-inner-0001"}))
-    for mark in range(2, 8):
-        take(mark, *(chat(mark * 100 + n, 7, trace=f"{mark}-{n}", id="x") for n in range(3)))
-    late = take(9, chat(id="o", scope="framework", start=0, end=100, attributes={"spanledger.tenant": "acme"}))
-    assert late["calls"].sum() == 0
-    assert late.filter(pl.col("kind") == "call")["tenant"].to_list() == ["acme"]
-    again = take(10, chat(id="i", parent="o", start=10, end=90, attributes={"gen_ai.response.id": "resp-inner-0001"}))
-    assert again.is_empty()
-
-
 def _log(parent: str) -> Received:
     """A log record about a call, without ids of its own, written inside a span."""
     record = {
