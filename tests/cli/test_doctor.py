@@ -10,6 +10,9 @@ import pytest
 
 from spanledger.collector.journal import Journal
 from spanledger.collector.received import Received
+from spanledger.ledger.connect import connect
+from spanledger.ledger.maintenance import Maintenance
+from spanledger.ledger.opening import note_location
 from spanledger.ledger.table import Ledger
 from tests.cli.command import here
 from tests.cli.running import collector
@@ -103,6 +106,34 @@ def test_what_was_assumed_about_an_emitter_is_told_with_the_line_that_settles_it
     assert found["state"] == "note"
     assert "1 call of home.made 2, provider openai" in found["says"]
     assert "scope: 'home.made'" in found["do"]
+
+
+def test_it_tells_how_the_files_are_kept_and_names_those_that_are_damaged(tmp_path: Path) -> None:
+    data, now = tmp_path / "data", datetime.now(UTC)
+    ledger = Ledger.open(data / "entries")
+    for number in range(9):
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=now)), mark=number + 1)
+    with connect(data):
+        Maintenance(ledger).round()
+        ledger.post(entries(entry("f" * 32, occurred_at=now)), mark=10)
+        says = findings("--data", str(data))["upkeep"]["says"]
+    assert says.startswith("2 files, 9 replaced ones wait for deletion (")
+    assert "log entries at version 11" in says
+    assert "a reader holds version 9" in says
+    Path(ledger.files()[0]).unlink()
+    found = findings("--data", str(data))
+    assert (found["damaged"]["state"], "is missing" in found["damaged"]["says"]) == ("wrong", True)
+    assert "spanledger repair" in found["damaged"]["do"]
+    assert found["ledger"]["state"] == "good"
+
+
+def test_a_ledger_in_another_folder_is_looked_at_there(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    note_location(tmp_path / "data", str(tmp_path / "shared"))
+    Ledger.open(tmp_path / "shared").post(entries(entry("a")), 1)
+    says = findings("--data", str(tmp_path / "data"))["ledger"]["says"]
+    assert "1 entries, 1 calls" in says
+    assert says.endswith(f"at {tmp_path / 'shared'}")
 
 
 def test_a_ledger_that_cannot_be_read_is_wrong(tmp_path: Path) -> None:

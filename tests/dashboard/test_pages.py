@@ -123,6 +123,17 @@ def test_pages_have_names_of_their_own() -> None:
     assert len({known.name for known in PAGES}) == len(PAGES)
 
 
+def test_of_a_damaged_ledger_the_rest_is_shown_below_one_sentence_that_names_the_file(tmp_path: Path) -> None:
+    month(tmp_path)
+    files = sorted((tmp_path / "entries").glob("day=*/*.parquet"))
+    files[0].unlink()
+    test = page("overview", tmp_path)
+    [warning] = test.warning
+    assert files[0].name in warning.value
+    assert "spanledger doctor" in warning.value
+    assert "$" in shown(test)
+
+
 def test_a_ledger_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     log = tmp_path / "entries" / "_delta_log"
     log.mkdir(parents=True)

@@ -68,6 +68,9 @@ class CollectorFigures(Figures):
         yield _gauge(
             "damaged_files", "files of the ledger that are missing or were cut, see `spanledger doctor`", len(keeping.damaged)
         )
+        yield _gauge(
+            "maintenance_elsewhere", "1 while another collector keeps the files of this ledger", int(keeping.kept_elsewhere)
+        )
         yield _gauge("maintenance_failing", "1 while maintenance of the ledger fails", int(bool(keeping.failing)))
         yield _counted("maintenance_seconds", "seconds spent on the ledger's upkeep", "step", dict(keeping.seconds))
         if self._pass_through is not None:

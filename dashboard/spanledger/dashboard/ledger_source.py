@@ -17,13 +17,22 @@ class LedgerUnreadable(Exception):
 
 
 @contextmanager
-def opened(data: Path) -> Generator[duckdb.DuckDBPyConnection]:
-    """A connection for one drawing of a page: what it shows is of one moment. Raises `LedgerUnreadable`."""
+def opened(data: Path) -> Generator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A connection for one drawing of a page, since what it shows is of one moment, and a sentence on what it leaves out, or "".
+
+    Files of the ledger that are missing or were cut are left out. Raises `LedgerUnreadable`.
+    """
+    missing = ""
     try:
-        connection = connect(data)
+        try:
+            connection = connect(data)
+        except LedgerError as error:
+            connection = connect(data, damaged="leave out")
+            missing = str(error)
     except (LedgerError, DeltaError, duckdb.Error, sa.exc.SQLAlchemyError, OSError) as error:
-        raise LedgerUnreadable(f"The ledger in {data} cannot be read: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0]
+        raise LedgerUnreadable(f"The ledger in {data} cannot be read: {said} See `spanledger doctor --data {data}`.") from error
     try:
-        yield connection
+        yield connection, missing
     finally:
         connection.close()

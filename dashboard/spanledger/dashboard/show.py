@@ -49,7 +49,12 @@ def _named(drawn: Callable[[Page], None], page: Page) -> Callable[[], None]:
 def frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
     """Draw one page with its head, and again as often as the visitor wants."""
     try:
-        with opened(data) as connection:
+        with opened(data) as (connection, missing):
+            if missing:
+                st.warning(
+                    f"What is shown leaves something out: {text(missing)}. `spanledger doctor --data {data}` tells all of it.",
+                    icon=":material/warning:",
+                )
             empty = page.needs_calls and extent(connection).entries == 0
             choice, every = _head(page, connection, data, now or datetime.now(UTC), asks=page.asks and not empty)
     except LedgerUnreadable as error:
@@ -59,7 +64,7 @@ def frame(page: Page, data: Path, api: str, now: datetime | None) -> None:
     @st.fragment(run_every=_REFRESH_SECONDS[every])
     def drawn() -> None:
         moment = now or datetime.now(UTC)
-        with opened(data) as connection:
+        with opened(data) as (connection, _):
             if empty and extent(connection).entries == 0:
                 st.html(first_steps(data))
             elif empty:
