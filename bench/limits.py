@@ -247,6 +247,9 @@ def through_redis(seconds: float) -> None:
     import redis.asyncio
 
     async def run(url: str, of: Limits) -> None:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)  # as `spanledger serve` does
         client = redis.asyncio.Redis.from_url(url)
         for name, ask in (("bare SET", lambda n: client.set("x", n)), ("check", lambda n: of.ask(check_of(n)))):
             taken: list[float] = []
