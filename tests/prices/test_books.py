@@ -3,18 +3,21 @@
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from genai_prices import types as genai
 
+from spanledger.collector.pricing import books, desk
 from spanledger.collector.pricing.books import NotAccepted
 from spanledger.prices import Prices
 from spanledger.prices.book_file import NotABook, book_of
 from spanledger.prices.difference import difference
-from spanledger.prices.snapshot import Snapshot
+from spanledger.prices.snapshot import Snapshot, installed
 from tests.prices.desks import At, desk_at
 
 BOOKS = Path(__file__).parent / "books"
@@ -137,9 +140,86 @@ def test_a_loaded_book_is_kept_over_a_restart(at: At) -> None:
         assert again.desk.prices.layers.books[0].version.startswith("0.2.")
 
 
-def test_the_installed_book_leaves_a_row_so_that_its_hash_can_be_looked_up(at: At) -> None:
+def test_the_installed_book_is_kept_so_that_its_hash_can_be_looked_up_and_the_next_one_compared(at: At) -> None:
     book = at.desk.prices.layers.books[0]
-    assert [(row["id"], row["file"]) for row in at.desk.books.rows()] == [(book.sha256, None)]
+    (row,) = at.desk.books.rows()
+    assert (row["id"], row["in_use"], row["version"]) == (book.sha256, True, book.version)
+    assert book_of((at.folder / row["file"]).read_bytes()).sha256 == book.sha256
+
+
+def with_a_rate_of(usd: str) -> Snapshot:
+    """What pip might bring next: the installed book, with another price for GPT-4o's input."""
+    book = book_of(installed().content(), "9.9")
+    assert isinstance(book, Snapshot)
+    model = next(m for p in book.providers if p.id == "openai" for m in p.models if m.id == "gpt-4o")
+    assert isinstance(model.prices, genai.ModelPrice)
+    model.prices.input_mtok = Decimal(usd)  # type: ignore[attr-defined]
+    return Snapshot(book.providers, "9.9")
+
+
+def started_with(folder: Path, book: Snapshot, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[At]:
+    monkeypatch.setattr(books, "installed", lambda: book)
+    monkeypatch.setattr(desk, "installed", lambda: book)
+    return desk_at(folder)
+
+
+def test_a_newer_book_that_pip_brought_is_compared_at_the_start_and_used(
+    at: At, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    at.control.close()
+    caplog.set_level("INFO")
+    with started_with(at.folder, with_a_rate_of("2.4"), monkeypatch) as again:
+        assert again.desk.prices.cost_of("openai", "gpt-4o", AT, 1_000_000, 0).cost_usd == Decimal("2.4")
+        assert again.desk.prices.revision.startswith("genai-prices 9.9 sha256:")
+        newest = again.desk.books.rows()[0]
+        assert (newest["version"], newest["in_use"]) == ("9.9", True)
+    assert "0 models more, 0 fewer, 1 rates moved" in caplog.text
+
+
+@pytest.mark.parametrize("usd", ["25.1", "0"])
+def test_one_that_moves_a_rate_far_waits_to_be_accepted_over_every_start(
+    at: At, usd: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = at.desk.prices.revision
+    at.control.close()
+    newer = with_a_rate_of(usd)
+    for _ in range(2):
+        with started_with(at.folder, newer, monkeypatch) as again:
+            assert again.desk.prices.revision == before
+            assert again.desk.prices.cost_of("openai", "gpt-4o", AT, 1_000_000, 0).cost_usd == Decimal("2.5")
+            waiting = again.desk.books.waiting()
+            assert waiting is not None
+            assert waiting.version == "9.9"
+            assert len(again.desk.compare_book(None).large) == 1
+            with pytest.raises(NotAccepted):
+                again.desk.load_book(None, accept=False, who="me")
+    assert "update --installed --accept" in caplog.text
+    with started_with(at.folder, newer, monkeypatch) as again:
+        again.desk.load_book(None, accept=True, who="me", note="checked with the provider")
+        assert again.desk.prices.cost_of("openai", "gpt-4o", AT, 1_000_000, 0).cost_usd == Decimal(usd)
+    with started_with(at.folder, newer, monkeypatch) as again:
+        assert again.desk.books.waiting() is None
+        assert again.desk.prices.revision.startswith("genai-prices 9.9 sha256:")
+        row = again.desk.books.rows()[0]
+        assert (row["loaded_by"], row["note"]) == ("me", "checked with the provider")
+
+
+def test_a_book_of_yours_stays_in_use_whatever_pip_brings(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    at.desk.load_book(snapshot(input_mtok=3), "three", accept=True, who="me")
+    at.control.close()
+    with started_with(at.folder, with_a_rate_of("0"), monkeypatch) as again:
+        assert again.desk.prices.revision.startswith("genai-prices three sha256:")
+        assert again.desk.books.waiting() is None
+
+
+def test_a_price_of_next_year_that_moves_far_waits_too() -> None:
+    def dated(usd: float) -> bytes:
+        later = [{"prices": {"input_mtok": 2.5}}, {"constraint": {"start_date": "2027-01-01"}, "prices": {"input_mtok": usd}}]
+        model = {"id": "gpt-4o", "match": {"equals": "gpt-4o"}, "prices": later}
+        return json.dumps([{"id": "openai", "name": "OpenAI", "api_pattern": "x", "models": [model]}]).encode()
+
+    found = difference(book_of(dated(2)), book_of(dated(50)), AT)
+    assert [(str(m.was), str(m.now), m.large, str(m.since)[:10]) for m in found.moves] == [("2", "50", True, "2027-01-01")]
 
 
 def test_a_book_from_litellm_stands_behind_the_installed_one(at: At) -> None:

@@ -21,6 +21,7 @@ def all_prices(request: Request) -> Json:
     return {
         "revision": desk.prices.revision,
         "books": desk.books.rows(),
+        "waiting": None if (book := desk.books.waiting()) is None else {"name": book.name, "version": book.version},
         "rules": [shown_rule(row) for row in desk.rules.in_force()],
     }
 
@@ -46,18 +47,21 @@ def create(request: Request, response: Response, body: Json = Body()) -> Json:  
 
 
 @_rules.post("/books/diff", summary="How a file of prices differs from the book in use")
-async def diff(request: Request, version: str = "") -> Json:
-    """The body is the file: genai-prices' data.json, LiteLLM's or models.dev's map, gzipped or not."""
-    content = await request.body()
+async def diff(request: Request, version: str = "", installed: bool = False) -> Json:
+    """The body is the file: genai-prices' data.json, LiteLLM's or models.dev's map, gzipped or not. With `installed` it is the
+    book of the installed genai-prices instead."""
+    content = None if installed else await request.body()
     with errors():
         return shown_difference(await run_in_threadpool(desk_of(request).compare_book, content, version))
 
 
 @_rules.post("/books", status_code=201, summary="Use a file of prices")
-async def load(request: Request, version: str = "", accept: bool = False, reason: str = "") -> Json:
-    """The body is the file. Refused with what moves when a rate moves more than tenfold or to or from zero, unless
-    `accept` is true."""
-    content = await request.body()
+async def load(
+    request: Request, version: str = "", accept: bool = False, reason: str = "", installed: bool = False
+) -> Json:  # fmt: skip
+    """The body is the file; with `installed` it is the book of the installed genai-prices instead. Refused with what moves
+    when a rate moves more than tenfold or to or from zero, unless `accept` is true."""
+    content = None if installed else await request.body()
     desk = desk_of(request)
     with errors():
         found = await run_in_threadpool(desk.load_book, content, version, accept=accept, who=who_asks(request), note=reason)

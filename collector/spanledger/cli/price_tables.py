@@ -16,6 +16,9 @@ def print_rules(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
     note(f"prices: {answer['revision']}")
+    if answer["waiting"]:
+        waits = f"{answer['waiting']['name']} {answer['waiting']['version']}"
+        note(f"{waits} is installed and waits to be accepted: `spanledger prices diff --installed` shows what it moves")
     if not answer["rules"]:
         return note("no rules: every price is the book's; `spanledger prices set --help` says how to make one")
     return _table(

@@ -35,6 +35,7 @@ Layer = Annotated[
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Goes before rules of the same rank with a lower one.")]
 Note = Annotated[str, typer.Option("--note", "-n", metavar="TEXT", help="Why; it stands in the audit.")]
+Installed = Annotated[bool, typer.Option("--installed", help="The book of the genai-prices that is installed.")]
 Since = Annotated[str, typer.Option("--since", metavar="TIME", show_default="30 days ago", help="Calls from this time on.")]
 Until = Annotated[str, typer.Option("--until", metavar="TIME", show_default="now", help="Calls before this time.")]
 
@@ -186,19 +187,25 @@ def export(data: Data = DEFAULT_DATA) -> None:
 
 @app.command()
 def diff(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="genai-prices', LiteLLM's or models.dev's JSON.")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="genai-prices', LiteLLM's or models.dev's JSON.")] = None,
+    installed: Installed = False,
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
     """Say how a price book differs from the one in use, and change nothing."""
     from spanledger.cli.price_tables import print_difference
+    from spanledger.cli.say import fail
 
-    print_difference(_ask(data, "POST", "/books/diff", body=_content(file)), json)
+    if (file is None) != installed:
+        fail("give a FILE, or --installed", code=2)
+    content = None if file is None else _content(file)
+    print_difference(_ask(data, "POST", "/books/diff", body=content, query={"installed": installed}), json)
 
 
 @app.command()
 def update(
     url: Annotated[str, typer.Option("--url", metavar="URL", help="Where to fetch it from instead: a mirror.")] = "",
+    installed: Installed = False,
     accept: Annotated[bool, typer.Option("--accept", help="Take rates that move more than tenfold or to or from zero.")] = False,
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
@@ -208,12 +215,15 @@ def update(
     from spanledger.cli.say import fail
     from spanledger.prices.fetch import NotFetched, fetched
 
+    if installed:
+        query = {"installed": True, "accept": accept, "reason": "installed"}
+        return print_difference(_ask(data, "POST", "/books", query=query), json)
     try:
         content, version = fetched(url)
     except NotFetched as error:
         fail(str(error), hint="download the file elsewhere and use `spanledger prices import FILE`")
     query = {"version": version, "accept": accept, "reason": "fetched"}
-    print_difference(_ask(data, "POST", "/books", body=content, query=query), json)
+    return print_difference(_ask(data, "POST", "/books", body=content, query=query), json)
 
 
 @app.command()

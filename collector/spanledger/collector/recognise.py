@@ -333,6 +333,7 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         "input_audio_tokens": pl.col("input_audio"),
         "output_audio_tokens": pl.col("output_audio"),
         "cache_read_audio_tokens": pl.col("cache_read_audio"),
+        "variant": _variant(frame),
         "input_image_tokens": pl.col("input_image"),
         "output_image_tokens": pl.col("output_image"),
         "input_video_tokens": pl.col("input_video"),
@@ -360,6 +361,17 @@ def _columns(frame: pl.DataFrame) -> pl.DataFrame:
         (pl.lit(value) if isinstance(value, pl.Series) else value).cast(EVIDENCE[name], strict=False).alias(name)
         for name, value in known.items()
     )
+
+
+def _variant(frame: pl.DataFrame) -> pl.Expr:
+    """Quality and size of what was made, as `hd/1024x1024`; what the provider chose by itself is not known."""
+    told = [
+        pl.when(~pl.col(name).str.to_lowercase().is_in(["auto", "default", ""])).then(pl.col(name).str.to_lowercase())
+        for name in ("made_quality", "made_size")
+        if frame[name].null_count() < frame.height
+    ]
+    joined = pl.concat_str(told, separator="/", ignore_nulls=True) if told else pl.lit(None, pl.String)
+    return pl.when(joined != "").then(joined)
 
 
 _LITELLM = next(index for index, dialect in enumerate(DIALECTS) if dialect.name == "litellm")

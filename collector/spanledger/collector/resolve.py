@@ -39,6 +39,7 @@ MERGED = (
     "response_id",
     "request_id",
     "hold_id",
+    "variant",
     "service_tier",
     "region",
     "server_address",

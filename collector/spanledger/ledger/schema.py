@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Kind = Literal["call", "duplicate", "reversal", "adjustment"]
 CostState = Literal["priced", "unpriced", "free", "reported", "estimated"]
@@ -77,6 +77,7 @@ GROUPS: dict[str, tuple[pa.Field, ...]] = {
         _column("requested_model", TEXT, "the model that was asked for"),
         _column("model", TEXT, "the model that answered; the requested one where the answer names none"),
         _column("operation", TEXT, "chat, embeddings, …"),
+        _column("variant", TEXT, "quality and size of the images or video made: hd/1024x1024, 720x1280"),
         _column("service_tier", TEXT, "the tier that served it"),
         _column("region", TEXT, "cloud region or data residency"),
         _column("server_address", TEXT, "host the request went to"),

@@ -40,6 +40,9 @@ class Book(Protocol):
     def listed(self) -> list[tuple[str, str]]:
         """Provider and model of everything in the book, in its order."""
 
+    def says(self, provider: str, model: str) -> object:
+        """All that it says about the prices of a model that it lists, to be compared with another state of the same book."""
+
     def context_window(self, provider: str, model: str) -> int | None:
         """Most input tokens that the model takes; None when the book does not say."""
 

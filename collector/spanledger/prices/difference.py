@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import product
 
 from spanledger.prices.book import Book, Found
-from spanledger.prices.cell import Cell, microseconds
+from spanledger.prices.cell import BEGINNING, Cell, microseconds
+from spanledger.prices.cell import moment as moment_of
 from spanledger.prices.meters import METERS
 from spanledger.prices.rule_form import text_of
 from spanledger.prices.tiers import BATCH, STANDARD
@@ -20,7 +22,8 @@ _SIZES = (0, 150_000, 250_000, 300_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One rate that differs, in USD per unit of its `rate_key`; None where a book has none."""
+    """One rate that differs, in USD per unit of its `rate_key`; None where a book has none. `since` is from when on, where it
+    differs at another time than now."""
 
     provider: str
     model: str
@@ -29,6 +32,7 @@ class Move:
     rate_key: str
     was: Fraction | None
     now: Fraction | None
+    since: datetime | None = None
 
     @property
     def large(self) -> bool:
@@ -44,7 +48,7 @@ class Move:
         return {
             "provider": self.provider, "model": self.model, "tier": self.tier, "over_tokens": self.size, "unit": self.rate_key,
             "was": None if self.was is None else text_of(self.was), "now": None if self.now is None else text_of(self.now),
-            "large": self.large,
+            "large": self.large, **({} if self.since is None else {"since": self.since.isoformat()}),
         }  # fmt: skip
 
 
@@ -60,13 +64,20 @@ class Difference:
     def large(self) -> tuple[Move, ...]:
         return tuple(move for move in self.moves if move.large)
 
+    def __str__(self) -> str:
+        return f"{len(self.added)} models more, {len(self.removed)} fewer, {len(self.moves)} rates moved"
+
 
 def difference(old: Book | None, new: Book, at: datetime | None = None) -> Difference:
-    """How `new` differs from `old` for calls at a moment (now by default), in every tier and at four sizes."""
+    """How `new` differs from `old` for calls at a moment (now by default) and from every later or earlier date of either on, in
+    every tier and at four sizes."""
     moment = microseconds(at or datetime.now(UTC))
     theirs, ours = set(old.listed() if old else ()), set(new.listed())
     both = [key for key in new.listed() if key in theirs]
-    moves = [move for provider, model in both if old for move in _moves(old, new, provider, model, moment)]
+    moves = [
+        move for key in both if old is not None and old.says(*key) != new.says(*key)
+        for move in _moves(old, new, *key, moment)
+    ]  # fmt: skip
     return Difference(added=tuple(sorted(ours - theirs)), removed=tuple(sorted(theirs - ours)), moves=tuple(moves))
 
 
@@ -75,8 +86,9 @@ def _moves(old: Book, new: Book, provider: str, model: str, moment: int) -> Iter
     seen: set[tuple[object, ...]] = set()
     for tier in _TIERS:
         was_cells, now_cells = old.cells(found, tier), new.cells(found, tier)
-        for size in _SIZES:
-            was, now = _rates(was_cells, moment, size), _rates(now_cells, moment, size)
+        dates = sorted({cell.box.starts for cell in (*was_cells, *now_cells)} - {moment})
+        for at, size in product([moment, *dates], _SIZES):
+            was, now = _rates(was_cells, at, size), _rates(now_cells, at, size)
             for meter in METERS:
                 before, after = was.get(meter.counter), now.get(meter.counter)
                 what = (tier, meter.counter, before, after)
@@ -87,6 +99,7 @@ def _moves(old: Book, new: Book, provider: str, model: str, moment: int) -> Iter
                 yield Move(
                     provider=provider, model=model, tier=tier, size=size, rate_key=meter.rate_key,
                     was=None if before is None else before * per, now=None if after is None else after * per,
+                    since=None if at in (moment, BEGINNING) else moment_of(at),
                 )  # fmt: skip
 
 

@@ -6,7 +6,11 @@ from functools import cached_property
 
 from spanledger.prices.book import Found
 from spanledger.prices.cell import Cell, unpriced_everywhere
+from spanledger.prices.names import of_size
 from spanledger.prices.tiers import STANDARD
+
+#: Why a model that is priced by what it makes has no price for this one.
+OF_NO_SIZE = "no rate for images of this quality and size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,8 @@ class Listing:
     max_output_tokens: int | None = None
     #: tools, vision, reasoning, json, audio, pdf, search …; None where the file does not say.
     abilities: frozenset[str] | None = None
+    #: Why it has no price, where it has none.
+    unpriced: str = "the book lists this model without a price"
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,13 @@ class Flat:
         listing = self.models[found.provider, found.model]
         if tier in listing.tiers:
             return listing.tiers[tier]
-        return unpriced_everywhere(f"no rate for tier {tier}" if listing.tiers else "the book lists this model without a price")
+        return unpriced_everywhere(f"no rate for tier {tier}" if listing.tiers else listing.unpriced)
 
     def listed(self) -> list[tuple[str, str]]:
         return list(self.models)
+
+    def says(self, provider: str, model: str) -> object:
+        return self.models[provider, model].tiers
 
     def context_window(self, provider: str, model: str) -> int | None:
         listing = self._listing(provider, model)
@@ -54,6 +63,11 @@ class Flat:
         """What a model can do; None when the file does not say."""
         listing = self._listing(provider, model)
         return listing.abilities if listing else None
+
+    @cached_property
+    def sizes(self) -> bool:
+        """Whether it prices anything by the size of what is made."""
+        return any(of_size(model) for _, model in self.models)
 
     @cached_property
     def tiers(self) -> frozenset[str]:

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from spanledger.prices.book import Book, Found
 from spanledger.prices.cell import Cell, overlay, unpriced_everywhere
-from spanledger.prices.names import provider_id, spellings
+from spanledger.prices.flat import OF_NO_SIZE, Flat
+from spanledger.prices.names import of_size, provider_id, spellings
 from spanledger.prices.rule import ANY, Belongs, Rule, apply
 from spanledger.prices.tiers import BATCH, STANDARD
 
@@ -23,6 +24,8 @@ class Name:
     model: str | None
     tier: str = STANDARD
     region: str | None = None
+    #: Quality and size of what was made, as `hd/1024x1024`.
+    variant: str = ""
     belongs: tuple[Belongs, ...] = ()
     #: At list price: without the contracts.
     listed: bool = False
@@ -57,10 +60,14 @@ class Layers:
     def __init__(self, books: Sequence[Book], rules: Sequence[Rule] = (), before: "Layers | None" = None) -> None:
         """`before` are the layers that these take the place of: what its books said is known already."""
         self.books = tuple(books)
-        self._listed: dict[tuple[str, str, str], _Listed] = before._listed if before and before.books == self.books else {}
+        self._listed: dict[tuple[str, str, str, str], _Listed] = before._listed if before and before.books == self.books else {}
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.rank, rule.rule_id)))
         #: What a row must show of itself for the rules to find it.
         self.regions = frozenset(rule.region for rule in self.rules) - {ANY}
+        #: Models that rules price by the size of what they make.
+        self._sized = frozenset(of_size(rule.model) for rule in self.rules) - {None}
+        #: Whether quality and size of what was made matter anywhere.
+        self.sizes = bool(self._sized) or any(isinstance(book, Flat) and book.sizes for book in self.books)
         self.belongings = frozenset((rule.scope, rule.belongs_to) for rule in self.rules if rule.scope != "all")
         #: Where to look for the rules of a name, so that ten thousand rules cost a name nothing: their places in
         #: `rules` by model where they are for one, and those of the others.
@@ -81,7 +88,7 @@ class Layers:
         return self._priced(provider_id(name.provider), name.model, name)
 
     def _priced(self, provider: str, model: str, name: Name) -> Priced:
-        listed = self._in_books(provider, model, name.tier)
+        listed = self._in_books(provider, model, name.tier, name.variant)
         found, cells, names = listed.found, listed.cells, listed.names
         applied = []
         for rule in self._perhaps(provider, names):
@@ -97,7 +104,7 @@ class Layers:
                 continue
             if rule.same_as:
                 other_provider, _, other = rule.same_as.partition("/")
-                same = self._in_books(provider_id(other_provider), other, name.tier)
+                same = self._in_books(provider_id(other_provider), other, name.tier, name.variant)
                 cells = apply(rule, cells, same.cells)
                 if same.found is not None:
                     found = Found(provider=same.found.provider, model=same.found.model, match="rule")
@@ -105,6 +112,8 @@ class Layers:
             cells = apply(rule, cells)
             if rule.rates:
                 found = found or Found(provider=provider, model=rule.model, match="rule")
+        if found is None and not self._sized.isdisjoint(names):
+            cells = unpriced_everywhere(OF_NO_SIZE)
         return Priced(found=found, cells=cells, rules=tuple(applied))
 
     def _perhaps(self, provider: str, names: Iterable[str]) -> Iterator[Rule]:
@@ -112,23 +121,23 @@ class Layers:
         places.update(place for name in names for place in self._by_model.get(name, ()))
         return (self.rules[place] for place in sorted(places))
 
-    def _in_books(self, provider: str, model: str, tier: str) -> "_Listed":
-        known = self._listed.get((provider, model, tier))
+    def _in_books(self, provider: str, model: str, tier: str, variant: str) -> "_Listed":
+        known = self._listed.get((provider, model, tier, variant))
         if known is None:
             if len(self._listed) >= MOST_LISTED:
                 self._listed.clear()
-            found, cells = self._looked_up(provider, model, tier)
-            names = frozenset(spelled.lower() for spelled, _ in spellings(provider, model))
+            found, cells = self._looked_up(provider, model, tier, variant)
+            names = frozenset(spelled.lower() for spelled, _ in spellings(provider, model, variant))
             known = _Listed(found=found, cells=cells, names=names | {found.model.lower()} if found else names)
-            self._listed[provider, model, tier] = known
+            self._listed[provider, model, tier, variant] = known
         return known
 
-    def _looked_up(self, provider: str, model: str, tier: str) -> tuple[Found | None, tuple[Cell, ...]]:
+    def _looked_up(self, provider: str, model: str, tier: str, variant: str) -> tuple[Found | None, tuple[Cell, ...]]:
         """The first book that knows the model decides what it is; where it has no price, the next one's stands."""
         first: Found | None = None
         cells: tuple[Cell, ...] = unpriced_everywhere("unknown model")
         for book in self.books:
-            for spelled, changed in spellings(provider, model):
+            for spelled, changed in spellings(provider, model, variant):
                 found = book.find(provider, spelled)
                 if found is None:
                     continue

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from spanledger.prices.cell import DAY_MINUTES, UNBOUNDED, Box, Cell, overlay
-from spanledger.prices.flat import Flat, Listing
-from spanledger.prices.names import provider_id
+from spanledger.prices.flat import OF_NO_SIZE, Flat, Listing
+from spanledger.prices.names import of_size, provider_id
 from spanledger.prices.tiers import BATCH, STANDARD
 
 #: LiteLLM's field → (counter, how many of it the price is for).
@@ -38,6 +38,8 @@ _FIELDS: dict[str, tuple[str, int]] = {
     "input_cost_per_text_message": ("text_messages", 1),
 }
 _TIERS = {"batches": BATCH, "flex": "flex", "priority": "priority", "ultrafast": "ultrafast", "balanced": "balanced"}
+#: A size as the map writes it.
+_SIZE = re.compile(r"(\d+)-x-(\d+)")
 _KEY = re.compile(r"^(?P<field>.+?)(?:_above_(?P<over>\d+)k_tokens)?(?:_(?P<tier>batches|flex|priority|ultrafast|balanced))?$")
 
 #: LiteLLM's field → our word for what a model can do.
@@ -55,15 +57,32 @@ def litellm_book(file: Mapping[str, Any], version: str, sha256: str) -> Flat:
         if name == "sample_spec" or not isinstance(entry, Mapping):
             continue
         provider = _provider(str(entry.get("litellm_provider") or ""))
-        listing = _listing(entry)
+        listing = _listing(_by_image(name, entry))
         if not provider or not listing.tiers:
             continue
         # Keys are `azure/eu/gpt-4o` as well as `gpt-4o`: telemetry has either.
-        plain = name.lower()
+        plain = _SIZE.sub(r"\1x\2", name.lower())
         models[provider, plain] = listing
         for prefix in (f"{entry['litellm_provider']}/".lower(), f"{provider}/"):
             models.setdefault((provider, plain.removeprefix(prefix)), listing)
+    for provider, name in list(models):
+        if (whole_model := of_size(name)) is not None:
+            models.setdefault((provider, whole_model), Listing(tiers={}, unpriced=OF_NO_SIZE))
     return Flat("litellm", version, sha256, models)
+
+
+def _by_image(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What makes images, with one price for each: the map also calls it the input's, or gives it by the pixel."""
+    if entry.get("mode") != "image_generation" or entry.get("output_cost_per_image"):
+        return entry
+    if each := entry.get("input_cost_per_image"):
+        return {**entry, "output_cost_per_image": each}
+    size = _SIZE.search(name)
+    pixels = [entry.get(f"{way}_cost_per_pixel") for way in ("input", "output")]
+    if size is None or not any(pixels):
+        return entry
+    by_pixel = sum(Decimal(repr(one)) for one in pixels if isinstance(one, int | float))
+    return {**entry, "output_cost_per_image": float(by_pixel * int(size[1]) * int(size[2]))}
 
 
 def _listing(entry: Mapping[str, Any]) -> Listing:

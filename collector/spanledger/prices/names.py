@@ -53,24 +53,43 @@ _REPEATS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: A model by the quality and size of what it makes: `hd/1024x1024/dall-e-3`, as LiteLLM's map names it.
+_OF_SIZE = re.compile(r"^(?:[a-z_-]+/)?\d+x\d+/(?P<model>.+)$")
+
+
+def of_size(model: str) -> str | None:
+    """The model that a name with a size in front of it speaks of; None where there is none."""
+    found = _OF_SIZE.match(model.lower())
+    return found["model"] if found else None
+
+
+def varied(variant: str, model: str) -> Iterator[str]:
+    """What a model is called by quality and size, the narrowest first. Who is not told a quality makes the standard one."""
+    quality, _, size = variant.rpartition("/")
+    yield f"{variant}/{model}"
+    if size and quality:
+        yield f"{size}/{model}"
+    elif size:
+        yield f"standard/{size}/{model}"
+
+
 def provider_id(provider: str) -> str:
     """The book's id for a provider as telemetry spells it; the spelling itself, lowered, when there is no entry."""
     spelled = provider.strip().lower()
     return PROVIDERS.get(spelled, spelled)
 
 
-def spellings(provider: str, model: str) -> Iterator[tuple[str, bool]]:
-    """The names to try in turn, each with whether it was changed: first as sent, then without path and prefixes.
+def spellings(provider: str, model: str, variant: str = "") -> Iterator[tuple[str, bool]]:
+    """The names to try in turn, each with whether it was changed: first as sent, then without path and prefixes; and before
+    all of these, where quality and size of what was made are known, with them in front.
 
     `provider` is the book's id. A fine-tuned model keeps its `ft:` and never becomes its base.
     """
     name = model.strip()
-    seen = {name}
-    yield name, False
-    for changed in _plainer(provider, name):
-        if changed and changed not in seen:
-            seen.add(changed)
-            yield changed, True
+    names = list(dict.fromkeys([name, *(changed for changed in _plainer(provider, name) if changed)]))
+    if variant:
+        yield from ((of_variant, False) for plain in names for of_variant in varied(variant, plain.lower()))
+    yield from ((spelled, spelled != name) for spelled in names)
 
 
 def _plainer(provider: str, name: str) -> Iterator[str]:

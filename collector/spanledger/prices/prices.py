@@ -27,7 +27,8 @@ from spanledger.prices.usage import usage
 #: What pricing reads of an entry, besides the money columns that are filled already.
 _READ = frozenset(
     {
-        "kind", "provider", "model", "requested_model", "service_tier", "region", "batch", "outcome", "cut_short", "occurred_at",
+        "kind", "provider", "model", "requested_model", "variant", "service_tier", "region", "batch", "outcome", "cut_short",
+        "occurred_at",
         "calls", "tenant", "project", "api_key_id", "tags", "reported_cost_usd", "flags", "other_meters",
         *[meter.counter for meter in METERS if meter.column],
     }

@@ -17,6 +17,8 @@ def asked(rows: pl.DataFrame, layers: Layers) -> pl.DataFrame:
     columns = {"provider": _text(rows, "provider"), "model": _model(rows), "service_tier": _tier(rows)}
     if layers.regions:
         columns["region"] = _among(_text(rows, "region"), layers.regions)
+    if layers.sizes:
+        columns["variant"] = _text(rows, "variant")
     for kind, column in _COLUMNS.items():
         values = {value for scope, value in layers.belongings if scope == kind}
         if values:
@@ -33,7 +35,7 @@ def named(row: dict[str, Any]) -> Name:
     belongs += [("tag", tag) for tag in (row.get("tagged") or "").split(_BETWEEN) if tag]
     return Name(
         provider=row["provider"], model=row["model"], tier=tier_of(row["service_tier"]), region=row.get("region"),
-        belongs=tuple(belongs),
+        variant=row.get("variant") or "", belongs=tuple(belongs),
     )  # fmt: skip
 
 

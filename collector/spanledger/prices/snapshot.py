@@ -3,16 +3,19 @@
 The library's own `get_prices` is asked once in every box of date and hour, so that none of its rules is written twice.
 """
 
+import gzip
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache, cached_property
 from importlib.metadata import version
 from itertools import pairwise
+from typing import Any
 
+import orjson
 from genai_prices import types as genai
 from genai_prices.data_snapshot import find_provider_by_id
 
@@ -65,8 +68,13 @@ class Snapshot:
         """Hash of what the book says, whatever file it came in."""
         digest = hashlib.sha256()
         for (provider, name), model in sorted(self._models.items()):
-            digest.update(f"{provider}\0{name}\0{model.match!r}\0{model.prices!r}\0{model.price_variants!r}\n".encode())
+            says = [provider, name, _plain(model.match), self.says(provider, name)]
+            digest.update(orjson.dumps(says, option=orjson.OPT_SORT_KEYS))
         return digest.hexdigest()
+
+    def content(self) -> bytes:
+        """The book as a file, gzipped, from which `book_file.book_of` makes the same again."""
+        return gzip.compress(orjson.dumps([_plain(provider) for provider in self.providers]), mtime=0)
 
     def find(self, provider: str, model: str) -> Found | None:
         known = self._provider(provider)
@@ -93,6 +101,10 @@ class Snapshot:
 
     def listed(self) -> list[tuple[str, str]]:
         return list(self._models)
+
+    def says(self, provider: str, model: str) -> object:
+        known = self._models[provider, model]
+        return _plain([known.prices, known.price_variants])
 
     def models(self) -> Iterable[tuple[genai.Provider, genai.ModelInfo]]:
         """Every model with its provider, as the library has them."""
@@ -200,3 +212,17 @@ def _merged(cells: Iterable[Cell]) -> list[Cell]:
         else:
             merged.append(cell)
     return merged
+
+
+def _plain(value: Any) -> Any:
+    """The library's objects as its files spell them. How usage is read from answers is left out: it prices nothing."""
+    if isinstance(value, genai.ModelPrice):
+        return {key: _plain(rate) for key, rate in vars(value).items() if rate is not None}
+    if is_dataclass(value):
+        said = {field.name: getattr(value, field.name) for field in fields(value) if field.name != "extractors"}
+        return {name.rstrip("_"): _plain(one) for name, one in said.items() if one is not None}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, time):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value

@@ -25,7 +25,8 @@ AMOUNTS: Mapping[str, float] = {
 
 TEXTS = (
     "provider", "request_model", "response_model", "model_hint", "operation", "class", "subclass", "event",
-    "response_id", "request_id", "event_id", "hold_id", "service_tier", "server_address", "region", "finish_reason",
+    "response_id", "request_id", "event_id", "hold_id", "made_size", "made_quality", "service_tier", "server_address", "region",
+    "finish_reason",
     "error_type", "error_text",
     "streamed", "cache_hit", "batch", "cut_short", "estimated",
     "tenant", "project", "user", "agent", "session",
@@ -126,6 +127,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "requests": ("spanledger.meter.requests",),
     "audio_seconds": ("spanledger.meter.audio_seconds",),
     "video_seconds": ("spanledger.meter.video_seconds",),
+    "made_size": ("openai.response.image.size", "openai.request.image.size", "openai.response.video.size"),
+    "made_quality": ("openai.response.image.quality", "openai.request.image.quality"),
     "batch_calls": ("spanledger.batch.calls",),
     "attempt": ("spanledger.attempt", "attempt"),
     "status": ("http.response.status_code", "status_code"),

@@ -1,18 +1,23 @@
 """Price books: the installed one, and files that were loaded over or beside it; each kept, so that a past revision
-can be explained."""
+can be explained, and the next one compared with it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spanledger.control import Control
+from spanledger.control import Change, Control
 from spanledger.control.tables import price_books
 from spanledger.prices.book import Book
 from spanledger.prices.book_file import NotABook, book_of
 from spanledger.prices.difference import Difference, difference
 from spanledger.prices.snapshot import installed
 
+logger = logging.getLogger(__name__)
+
 FOLDER = "price-books"
+#: How the names of the files begin in which the installed book is kept.
+INSTALLED = "installed-"
 
 #: In the order in which they are asked: the one with dates and hours first.
 ORDER = ("genai-prices", "models.dev", "litellm")
@@ -36,7 +41,7 @@ class PriceBooks:
         self.folder = data / FOLDER
 
     def in_use(self) -> list[Book]:
-        """The books in use, in the order in which they are asked; the installed one unless a file took its place."""
+        """The books in use, in the order in which they are asked; raises `NotABook` when one cannot be read."""
         rows = self.control.rows(price_books, price_books.c.in_use.is_(True))
         books = [self._read(row) for row in sorted(rows, key=lambda row: ORDER.index(row["name"]))]
         if not any(book.name == "genai-prices" for book in books):
@@ -44,58 +49,108 @@ class PriceBooks:
         return books
 
     def rows(self) -> list[dict[str, Any]]:
-        """All books that were ever loaded, newest first."""
+        """All books that were ever in use, newest first."""
         return sorted(self.control.rows(price_books), key=lambda row: row["loaded_at"], reverse=True)
 
-    def compare(self, content: bytes, version: str, books: Sequence[Book]) -> tuple[Book, Difference]:
-        """The book in a file and how it differs from the one of its kind in use. Raises `NotABook`."""
-        new = book_of(content, version)
-        old = next((book for book in books if book.name == new.name), None)
-        return new, difference(old, new)
+    def waiting(self) -> Book | None:
+        """The installed book, where another that was installed before is still in use; a file of yours stays in use."""
+        row = self._row("genai-prices")
+        return installed() if row and _was_installed(row) and row["id"] != installed().sha256 else None
+
+    def compare(self, new: Book, books: Sequence[Book]) -> Difference:
+        """How a book differs from the one of its kind in use."""
+        return difference(next((book for book in books if book.name == new.name), None), new)
 
     def load(self, content: bytes, version: str, books: Sequence[Book], *, accept: bool, who: str, note: str = "") -> Difference:
         """Use the book in a file from now on, in place of the one of its kind. Raises `NotABook`, `NotAccepted`."""
-        new, found = self.compare(content, version, books)
-        if found.large and not accept:
-            raise NotAccepted(found)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{new.name}-{new.sha256[:16]}.json" + (".gz" if content[:2] == b"\x1f\x8b" else "")
-        written = self.folder / f"{name}.new"
-        written.write_bytes(content)
-        written.replace(self.folder / name)
-        with self.control.change(who=who, why=note or None) as change:
-            for row in self.control.rows(price_books, price_books.c.name == new.name, price_books.c.in_use.is_(True)):
-                change.update(price_books, row["id"], {"in_use": False})
-            row = {
-                "id": new.sha256, "name": new.name, "version": new.version, "file": f"{FOLDER}/{name}",
-                "models": len(new.listed()), "loaded_at": change.now, "loaded_by": who, "note": note, "in_use": True,
-            }  # fmt: skip
-            if self.control.rows(price_books, price_books.c.id == new.sha256):
-                change.update(price_books, new.sha256, row)
-            else:
-                change.insert(price_books, row)
+        new = book_of(content, version)
+        found = self._accepted(new, books, accept)
+        suffix = ".json.gz" if content[:2] == b"\x1f\x8b" else ".json"
+        self._use(new, content, f"{new.name}-{new.sha256[:16]}{suffix}", who=who, note=note)
         return found
+
+    def load_installed(self, books: Sequence[Book], *, accept: bool, who: str, note: str = "") -> Difference:
+        """Use the installed book from now on. Raises `NotAccepted`."""
+        found = self._accepted(installed(), books, accept)
+        self._use_installed(who=who, note=note)
+        return found
+
+    def meet_installed(self) -> None:
+        """At a start: use the installed book where no file took its place. One that pip has brought since the last start is
+        compared with the one before, and waits to be accepted when a rate moves far."""
+        row = self._row("genai-prices")
+        new = installed()
+        if row is not None and (not _was_installed(row) or row["id"] == new.sha256):
+            return
+        if row is None or self._may_follow(row, new):
+            self._use_installed(who="spanledger", note="installed")
+
+    def _may_follow(self, row: dict[str, Any], new: Book) -> bool:
+        try:
+            found = difference(self._read(row), new)
+        except NotABook as error:
+            logger.warning("the installed price book cannot be compared with the one before: %s", error)
+            return True
+        if not found.large:
+            logger.info("prices are those of genai-prices %s now, before %s: %s", new.version, row["version"], found)
+            return True
+        logger.warning(
+            "genai-prices %s is installed and moves %d rates more than tenfold or to or from zero: prices stay those of %s. "
+            "Look at `spanledger prices diff --installed`, then say `spanledger prices update --installed --accept`",
+            new.version, len(found.large), row["version"],
+        )  # fmt: skip
+        return False
 
     def drop(self, name: str, *, who: str, note: str = "") -> None:
         """Stop using the loaded book of a kind; the installed one stands in again where it is genai-prices."""
+        if name == "genai-prices":
+            return self._use_installed(who=who, note=note)
         with self.control.change(who=who, why=note or None) as change:
-            for row in self.control.rows(price_books, price_books.c.name == name, price_books.c.in_use.is_(True)):
-                change.update(price_books, row["id"], {"in_use": False})
+            self._retire(change, name)
+        return None
 
-    def note_installed(self, book: Book, who: str = "spanledger") -> None:
-        """Leave a row about the installed book, so that the revision of an entry can be looked up."""
-        if self.control.rows(price_books, price_books.c.id == book.sha256):
-            return
-        with self.control.change(who=who, why="met at start") as change:
-            change.insert(
-                price_books,
-                {"id": book.sha256, "name": book.name, "version": book.version, "file": None, "models": len(book.listed()),
-                 "loaded_at": change.now, "loaded_by": who, "note": "installed", "in_use": False},
-            )  # fmt: skip
+    def _accepted(self, new: Book, books: Sequence[Book], accept: bool) -> Difference:
+        found = self.compare(new, books)
+        if found.large and not accept:
+            raise NotAccepted(found)
+        return found
+
+    def _use_installed(self, *, who: str, note: str) -> None:
+        book = installed()
+        self._use(book, book.content(), f"{INSTALLED}{book.sha256[:16]}.json.gz", who=who, note=note)
+
+    def _use(self, book: Book, content: bytes, file: str, *, who: str, note: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = self.folder / f"{file}.new"
+        written.write_bytes(content)
+        written.replace(self.folder / file)
+        with self.control.change(who=who, why=note or None) as change:
+            self._retire(change, book.name)
+            row = {
+                "id": book.sha256, "name": book.name, "version": book.version, "file": f"{FOLDER}/{file}",
+                "models": len(book.listed()), "loaded_at": change.now, "loaded_by": who, "note": note, "in_use": True,
+            }  # fmt: skip
+            if self.control.rows(price_books, price_books.c.id == book.sha256):
+                change.update(price_books, book.sha256, row)
+            else:
+                change.insert(price_books, row)
+
+    def _retire(self, change: Change, name: str) -> None:
+        for row in self.control.rows(price_books, price_books.c.name == name, price_books.c.in_use.is_(True)):
+            change.update(price_books, row["id"], {"in_use": False})
+
+    def _row(self, name: str) -> dict[str, Any] | None:
+        return next(iter(self.control.rows(price_books, price_books.c.name == name, price_books.c.in_use.is_(True))), None)
 
     def _read(self, row: dict[str, Any]) -> Book:
+        if _was_installed(row) and row["id"] == installed().sha256:
+            return installed()
         path = self.folder.parent / row["file"]
         try:
             return book_of(path.read_bytes(), row["version"])
         except OSError as error:
             raise NotABook(f"the price book {path} cannot be read: {error}") from error
+
+
+def _was_installed(row: dict[str, Any]) -> bool:
+    return str(row["file"] or "").startswith(f"{FOLDER}/{INSTALLED}")

@@ -18,16 +18,17 @@ from spanledger.collector.pricing.rules import PriceRules, Row
 from spanledger.control import Control
 from spanledger.ledger.frame import conform
 from spanledger.prices import Prices
+from spanledger.prices.book_file import book_of
 from spanledger.prices.difference import Difference
 from spanledger.prices.settings import Settings
+from spanledger.prices.snapshot import installed
 
 
 def open_prices(control: Control, data: Path, settings: Settings | None = None) -> Prices:
     """The prices that the control database and the data folder hold; raises `NotABook` when a stored book is damaged."""
     books = PriceBooks(control, data)
-    prices = Prices(books.in_use(), PriceRules(control).rules(), settings)
-    books.note_installed(prices.layers.books[0])
-    return prices
+    books.meet_installed()
+    return Prices(books.in_use(), PriceRules(control).rules(), settings)
 
 
 class PriceDesk:
@@ -60,13 +61,18 @@ class PriceDesk:
         self._use()
         return row
 
-    def compare_book(self, content: bytes, version: str = "") -> Difference:
-        """How the book in a file differs from the one of its kind in use."""
-        return self.books.compare(content, version, self.prices.layers.books)[1]
+    def compare_book(self, content: bytes | None, version: str = "") -> Difference:
+        """How the book in a file, or the installed one, differs from the one of its kind in use. Raises `NotABook`."""
+        new = installed() if content is None else book_of(content, version)
+        return self.books.compare(new, self.prices.layers.books)
 
-    def load_book(self, content: bytes, version: str = "", *, accept: bool, who: str, note: str = "") -> Difference:
-        """`PriceBooks.load`, and use it."""
-        found = self.books.load(content, version, self.prices.layers.books, accept=accept, who=who, note=note)
+    def load_book(self, content: bytes | None, version: str = "", *, accept: bool, who: str, note: str = "") -> Difference:
+        """Use the book in a file, or the installed one. Raises `NotABook`, `NotAccepted`."""
+        old = self.prices.layers.books
+        if content is None:
+            found = self.books.load_installed(old, accept=accept, who=who, note=note)
+        else:
+            found = self.books.load(content, version, old, accept=accept, who=who, note=note)
         self._use(reread=True)
         return found
 

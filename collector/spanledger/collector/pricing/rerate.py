@@ -23,7 +23,7 @@ from spanledger.prices.stated import AMOUNT_COLUMNS, MONEY, WORD_COLUMNS
 #: What an adjustment repeats of the call, so that it falls into the same groups.
 _REPEATED = (
     "trace_id", "occurred_at", "day", "tenant", "project", "user", "agent", "session", "environment", "service", "api_key_id",
-    "tags", "provider", "requested_model", "model", "operation", "service_tier", "region", "batch", "outcome",
+    "tags", "provider", "requested_model", "model", "operation", "variant", "service_tier", "region", "batch", "outcome",
 )  # fmt: skip
 #: What moves with a call from one state to another, beside its amounts.
 _MOVED = tuple(name for name in MEASURES if name not in AMOUNT_COLUMNS and not name.startswith("claimed"))

@@ -18,6 +18,7 @@ select
     any_value(a.requested_model)                        as requested_model,
     any_value(a.model)                                  as model,
     any_value(a.operation)                              as operation,
+    any_value(a.variant)                                as variant,
     any_value(a.service_tier)                           as service_tier,
     any_value(a.region)                                 as region,
     any_value(a.batch)                                  as batch,

@@ -4,7 +4,7 @@
 select
     c.entry_id, c.kind, c.trace_id, c.occurred_at, c.day,
     c.tenant, c.project, c.user, c.agent, c.session, c.environment, c.service, c.api_key_id, c.tags,
-    c.provider, c.requested_model, c.model, c.operation, c.service_tier, c.region, c.batch, c.outcome, c.cut_short,
+    c.provider, c.requested_model, c.model, c.operation, c.variant, c.service_tier, c.region, c.batch, c.outcome, c.cut_short,
     c.calls, c.input_tokens, c.cache_read_tokens, c.cache_write_tokens, c.cache_write_5m_tokens, c.cache_write_1h_tokens,
     c.output_tokens, c.reasoning_tokens, c.input_audio_tokens, c.output_audio_tokens, c.cache_read_audio_tokens,
     c.input_image_tokens, c.output_image_tokens, c.input_video_tokens, c.images, c.audio_seconds, c.video_seconds,
