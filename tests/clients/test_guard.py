@@ -1,6 +1,7 @@
 """The guard stands before every client: a refused call sends nothing, an allowed one carries its hold."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -143,3 +144,41 @@ def test_a_refused_call_sends_nothing(
         assert caught.value.limit == "acme a day"
         assert len(provider.seen) == before
         assert spans.all() == []
+
+
+@each_call
+def test_another_model_may_be_named_for_a_refused_call(
+    call: Callable[[str], Any], url: str, provider: StandIn, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(refused=("a-model",)) as api:
+        _guard(monkeypatch, api)
+        instrument(on_limit=lambda refusal, model: "another-model")
+        call(url)
+        assert [question["model"] for question in api.asked] == ["a-model", "another-model"]
+    span = said(spans.one())
+    assert (span["gen_ai.request.model"], span["spanledger.model.instead_of"]) == ("another-model", "a-model")
+    assert span["spanledger.hold.id"] == "hold-2"
+    sent = provider.seen[-1]
+    assert "another-model" in sent.path + sent.content.decode()
+    assert "a-model" not in sent.path + sent.content.decode()
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call is not _voyage], ids=lambda call: call.__name__.strip("_"))
+def test_what_was_said_is_recorded_only_when_asked_for_and_as_the_hook_decides(
+    call: Callable[[str], Any], url: str, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("gen_ai.input.messages", "gen_ai.output.messages")
+    call(url)
+    assert not said(spans.one()).keys() & set(names)
+    spans.clear()
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    instrument()
+    call(url)
+    span = said(spans.one())
+    assert [part["content"] for message in json.loads(span[names[0]]) for part in message["parts"]] == [PROMPT]
+    [answered] = json.loads(span[names[1]])
+    assert answered["parts"][0]["content"].startswith("Every call is counted once")
+    spans.clear()
+    instrument(redact=lambda messages: [{"role": message["role"], "parts": []} for message in messages])
+    call(url)
+    assert {name: json.loads(said(spans.one())[name])[0]["parts"] for name in names} == {name: [] for name in names}

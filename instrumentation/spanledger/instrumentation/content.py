@@ -13,6 +13,10 @@ Messages = list[dict[str, Any]]
 Redact = Callable[[Messages], Messages | None]
 """Gets messages in the conventions' form (`role`, `parts`) and gives what may be recorded; None records nothing of them."""
 
+#: Where the clients keep what stands before the conversation, the conversation, and a text that is none.
+_INSTRUCTIONS = ("system", "instructions", "systemInstruction", "preamble")
+_CONVERSATIONS = ("messages", "input", "contents", "prompt", "inputs", "texts", "documents")
+
 
 def put(asked: Asked, answer: Answer, attributes: dict[str, Any], redact: Redact | None) -> None:
     """Add the messages of a call to the attributes of its span."""
@@ -33,12 +37,15 @@ def put(asked: Asked, answer: Answer, attributes: dict[str, Any], redact: Redact
 
 
 def _instructions(body: Mapping[str, Any]) -> Messages:
-    said = body.get("system") or body.get("instructions")
+    said = next((body[name] for name in _INSTRUCTIONS if body.get(name)), None)
     return [{"role": "system", "parts": _parts(said)}] if said else []
 
 
 def _inputs(body: Mapping[str, Any]) -> Messages:
-    said = next((body[name] for name in ("messages", "input", "prompt") if name in body), None)
+    said = next((body[name] for name in _CONVERSATIONS if body.get(name) is not None), None)
+    if said is None and isinstance(body.get("message"), str):
+        # Cohere's first version: what was said before, and what is said now.
+        said = [*(body.get("chat_history") or ()), {"role": "user", "content": body["message"]}]
     if isinstance(said, str):
         return [{"role": "user", "parts": _parts(said)}]
     if not isinstance(said, list | tuple):
@@ -47,9 +54,10 @@ def _inputs(body: Mapping[str, Any]) -> Messages:
     messages = []
     for message in said:
         if isinstance(message, Mapping):
-            parts = _parts(message.get("content", message))
+            content = next((message[name] for name in ("content", "parts", "message") if name in message), message)
+            parts = _parts(content)
             parts += [_call(call) for call in message.get("tool_calls") or ()]
-            messages.append({"role": str(message.get("role", "user")), "parts": parts})
+            messages.append({"role": str(message.get("role", "user")).lower(), "parts": parts})
         else:
             messages.append({"role": "user", "parts": _parts(message)})
     return messages
@@ -63,18 +71,30 @@ def _parts(content: Any) -> list[dict[str, Any]]:
     if isinstance(content, list | tuple):
         return [part for piece in content for part in _parts(piece)]
     if isinstance(content, Mapping):
-        kind = content.get("type")
         if isinstance(text := content.get("text"), str):
             return [{"type": "text", "content": text}]
-        if kind == "tool_use":
-            return [
-                {"type": "tool_call", "id": content.get("id"), "name": content.get("name"), "arguments": content.get("input")}
-            ]
-        if kind == "tool_result":
-            return [{"type": "tool_call_response", "id": content.get("tool_use_id"), "response": content.get("content")}]
-        # Images, files and sound are told of, not recorded.
-        return [{"type": str(kind or "other")}]
+        if isinstance(content.get("parts"), list):
+            return _parts(content["parts"])
+        return [_other(content)]
     return [{"type": type(content).__name__}]
+
+
+def _other(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool called, or its answer, as each provider spells it; images, files and sound are told of, not recorded."""
+    kind = part.get("type")
+    if kind == "tool_use":
+        return {"type": "tool_call", "id": part.get("id"), "name": part.get("name"), "arguments": part.get("input")}
+    if kind == "tool_result":
+        return {"type": "tool_call_response", "id": part.get("tool_use_id"), "response": part.get("content")}
+    if isinstance(used := part.get("toolUse"), Mapping):
+        return {"type": "tool_call", "id": used.get("toolUseId"), "name": used.get("name"), "arguments": used.get("input")}
+    if isinstance(told := part.get("toolResult"), Mapping):
+        return {"type": "tool_call_response", "id": told.get("toolUseId"), "response": told.get("content")}
+    if isinstance(called := part.get("functionCall"), Mapping):
+        return {"type": "tool_call", "id": called.get("id"), "name": called.get("name"), "arguments": called.get("args")}
+    if isinstance(given := part.get("functionResponse"), Mapping):
+        return {"type": "tool_call_response", "id": given.get("id"), "response": given.get("response")}
+    return {"type": str(kind or next(iter(part), "other"))}
 
 
 def _call(call: Any) -> dict[str, Any]:

@@ -92,6 +92,7 @@ _TEXT = frozenset(
     {
         "messages", "system", "tools", "functions", "response_format", "input", "instructions", "prompt", "contents",
         "text", "texts", "query", "documents", "message", "chat_history", "preamble", "inputText", "toolConfig", "config",
+        "inputs", "systemInstruction", "instances",
     }
 )  # fmt: skip
 _NOT_TEXT_TYPES = frozenset({"image_url", "image", "input_image", "input_audio", "document", "file", "input_file", "video_url"})

@@ -28,7 +28,7 @@ def _asking(operation: Operation) -> Ask:
         model = body.get("model") or getattr(client, "_model", None)
         limit = body.get("max_tokens") or getattr(client, "_max_tokens", None)
         address, port = address_of("/".join(client._config.endpoint.split("/", 3)[:3]))
-        return Asked(
+        asked = Asked(
             operation=operation,
             provider=provider_of(address, port, "azure.ai.inference", settings.hosts),
             model=model if isinstance(model, str) else None,
@@ -39,6 +39,16 @@ def _asking(operation: Operation) -> Ask:
             max_output_tokens=limit if type(limit) is int else None,
             attributes=attributes,
         )
+
+        def swap(other: str) -> None:
+            if args or "body" in kwargs:
+                changed = {**body, "model": other}
+                asked.sent = (client, (changed, *args[1:]), kwargs) if args else (client, args, {**kwargs, "body": changed})
+            else:
+                asked.sent = client, args, {**kwargs, "model": other}
+
+        asked.swap = swap
+        return asked
 
     return ask
 

@@ -34,18 +34,18 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     operation = OPERATIONS.get(args[0])
     if operation is None or client.meta.service_model.service_name != "bedrock-runtime":
         return None
-    asked: Mapping[str, Any] = args[1]
-    model = asked.get("modelId")
+    parameters: Mapping[str, Any] = args[1]
+    model = parameters.get("modelId")
     model = model if isinstance(model, str) else None
     attributes: dict[str, Any] = {"cloud.region": client.meta.region_name}
-    body: Any = asked
+    body: Any = parameters
     if args[0] == "InvokeModel" and model is not None:
         if "embed" in model:
             operation = _EMBEDDINGS
         elif any(name in model for name in ("image", "stable-diffusion", "stability.", "canvas")):
             operation = _IMAGES
     if args[0].startswith("Invoke"):
-        body = _document(asked.get("body")) if settings.guard else {}
+        body = _document(parameters.get("body")) if settings.guard or settings.captures else {}
     limits: Any = body.get("inferenceConfig") or body
     limits = limits if isinstance(limits, Mapping) else {}
     for name, attribute in _PARAMETERS:
@@ -53,7 +53,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
             attributes[attribute] = limits[name]
     limit = limits.get("maxTokens", limits.get("max_tokens"))
     address, port = address_of(client.meta.endpoint_url)
-    return Asked(
+    asked = Asked(
         operation=operation,
         provider="aws.bedrock",
         model=model,
@@ -64,6 +64,14 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+
+    def swap(other: str) -> None:
+        asked.sent = client, (args[0], {**parameters, "modelId": other}, *args[2:]), kwargs
+
+    if not args[0].startswith("Invoke"):
+        # What InvokeModel sends is in the format of its model.
+        asked.swap = swap
+    return asked
 
 
 def _document(body: Any) -> Mapping[str, Any]:

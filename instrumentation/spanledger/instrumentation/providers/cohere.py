@@ -47,7 +47,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     sampling(body, attributes)
     model, limit = body.get("model"), body.get("max_tokens")
     address, port = address_of(base)
-    return Asked(
+    asked = Asked(
         operation=operation,
         provider=provider_of(address, port, "cohere", settings.hosts),
         model=model if isinstance(model, str) else None,
@@ -58,6 +58,12 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+
+    def swap(other: str) -> None:
+        asked.sent = client, args, {**kwargs, "json": {**body, "model": other}}
+
+    asked.swap = swap
+    return asked
 
 
 def watch(call: Call, response: Any) -> None:

@@ -1,5 +1,6 @@
 """Google GenAI: content (also in chats and by automatic function calls), embeddings, images; Gemini API and Vertex AI."""
 
+import copy
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
@@ -65,7 +66,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     if vertex and isinstance(region, str):
         attributes["cloud.region"] = region
     address, port = address_of("/".join(request.url.split("/", 3)[:3]))
-    return Asked(
+    asked = Asked(
         operation=operation,
         provider="gcp.vertex_ai" if vertex else "gcp.gemini",
         model=model,
@@ -76,6 +77,17 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+    if operation is _CONTENT:
+        asked.swap = lambda other: _swap(asked, client, request, args[1:], kwargs, other)
+    return asked
+
+
+def _swap(asked: Asked, client: Any, request: Any, rest: tuple[Any, ...], kwargs: dict[str, Any], model: str) -> None:
+    """The model stands in the path."""
+    path, colon, method = request.url.rpartition(":")
+    other = copy.copy(request)
+    other.url = f"{path.rpartition('/')[0]}/{model}{colon}{method}"
+    asked.sent = client, (other, *rest), {name: value for name, value in kwargs.items() if name != "http_request"}
 
 
 class _Watched:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from spanledger.instrumentation.answer import Answer, Asked, Operation
@@ -21,10 +22,13 @@ def _read_text(answered: Any, answer: Answer) -> None:
     details = field(first, "details") if isinstance(first, dict) else None
     if details is not None:
         _use_details(details, answer)
+    if answer.heard is not None:
+        answer.hear(field(first, "generated_text") or "")
     answer.finished = True
 
 
 def _read_text_event(event: Any, answer: Answer) -> None:
+    answer.hear(field(field(event, "token") or {}, "text") or "")
     details = field(event, "details")
     if details is not None:
         _use_details(details, answer)
@@ -83,7 +87,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     model = body.get("model") or request.model
     model = None if isinstance(model, str) and model.startswith("http") else model
     limit = (parameters or {}).get("max_new_tokens") if isinstance(parameters, Mapping) else body.get("max_tokens")
-    return Asked(
+    asked = Asked(
         operation=operation,
         # The router charges for whom it routes to; a provider that is asked directly charges itself.
         provider=provider_of(address, port, "huggingface", settings.hosts),
@@ -95,6 +99,18 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+
+    def swap(other: str) -> None:
+        changed = replace(request, model=other, json={**body, "model": other})
+        if args:
+            asked.sent = client, (changed, *args[1:]), kwargs
+        else:
+            asked.sent = client, args, {**kwargs, "request_parameters": changed}
+
+    if "model" in body:
+        # Elsewhere it is a part of the address.
+        asked.swap = swap
+    return asked
 
 
 def watch(call: Call, result: Any) -> Any:

@@ -90,7 +90,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     attributes: dict[str, Any] = {}
     sampling(body, attributes)
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
-    return Asked(
+    asked = Asked(
         operation=operation,
         provider=provider_of(address, port, NAMES.get(named, named), settings.hosts),
         model=model if isinstance(model, str) else None,
@@ -101,6 +101,16 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+
+    def swap(other: str) -> None:
+        changed = {**body, "model": other}
+        place = "json" if kwargs.get("json") else "data"
+        asked.sent = client, args, {**kwargs, place: changed if place == "json" else json.dumps(changed)}
+
+    signed = "AWS4" in str((kwargs.get("headers") or {}).get("Authorization"))
+    if "model" in body and not signed and (kwargs.get("json") or isinstance(kwargs.get("data"), str)):
+        asked.swap = swap
+    return asked
 
 
 def watch(call: Call, response: Any) -> None:

@@ -57,7 +57,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     sampling(body, attributes)
     model = body.get("model") or body.get("agent_id")
     limit = body.get("max_tokens")
-    return Asked(
+    asked = Asked(
         operation=operation,
         provider=provider_of(url.host, url.port, "mistral_ai", settings.hosts),
         model=model if isinstance(model, str) else None,
@@ -68,6 +68,20 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         max_output_tokens=limit if type(limit) is int else None,
         attributes=attributes,
     )
+    if isinstance(body.get("model"), str):
+        asked.swap = lambda other: _swap(asked, client, args, kwargs, request, {**body, "model": other})
+    return asked
+
+
+def _swap(asked: Asked, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], request: Any, body: dict[str, Any]) -> None:
+    headers = {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
+    other = type(request)(
+        request.method, request.url, headers=headers, content=json.dumps(body).encode(), extensions=request.extensions
+    )
+    if "request" in kwargs:
+        asked.sent = client, args, {**kwargs, "request": other}
+    else:
+        asked.sent = client, (args[0], other, *args[2:]), kwargs
 
 
 def _layers(module: str) -> tuple[RequestLayer, ...]:

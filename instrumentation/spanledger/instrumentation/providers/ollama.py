@@ -34,7 +34,7 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         limit = options.get("num_predict")
     model = body.get("model")
     streamed = bool(kwargs.get("stream"))
-    return Asked(
+    asked = Asked(
         operation=operation,
         provider=provider_of(url.host, url.port, "ollama", settings.hosts),
         model=model if isinstance(model, str) else None,
@@ -47,6 +47,12 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
         attributes=attributes,
         lazy=streamed,
     )
+
+    def swap(other: str) -> None:
+        asked.sent = client, args, {**kwargs, "json": {**body, "model": other}}
+
+    asked.swap = swap
+    return asked
 
 
 PROVIDER = Provider(

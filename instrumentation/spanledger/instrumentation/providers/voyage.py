@@ -34,7 +34,7 @@ def _asking(operation: Operation, place: int) -> Ask:
         base = getattr(client, "_params", {}).get("base_url") or URL
         address, port = address_of("/".join(str(base).split("/", 3)[:3]))
         texts = args[0] if args else kwargs.get("texts", kwargs.get("inputs", kwargs.get("documents")))
-        return Asked(
+        asked = Asked(
             operation=operation,
             provider=provider_of(address, port, "voyageai", settings.hosts),
             model=model if isinstance(model, str) else None,
@@ -42,6 +42,15 @@ def _asking(operation: Operation, place: int) -> Ask:
             port=port,
             body={"texts": texts, "query": kwargs.get("query")},
         )
+
+        def swap(other: str) -> None:
+            if len(args) > place:
+                asked.sent = client, (*args[:place], other, *args[place + 1 :]), kwargs
+            else:
+                asked.sent = client, args, {**kwargs, "model": other}
+
+        asked.swap = swap
+        return asked
 
     return ask
 

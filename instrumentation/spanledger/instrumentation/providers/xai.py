@@ -1,5 +1,6 @@
 """xAI, through its own SDK over gRPC: answers, streams, parsed, deferred and several at once."""
 
+import copy
 from typing import Any
 
 from spanledger.instrumentation.answer import Asked, Operation
@@ -34,15 +35,25 @@ def _asking(streamed: bool) -> Ask:
                 for message in request.messages
             ]
         }
-        return Asked(
+        asked = Asked(
             operation=_CHAT,
             provider="x_ai",
             model=request.model or None,
-            body=body if settings.guard else {},
+            body=body if settings.guard or settings.captures else {},
             streamed=streamed,
             max_output_tokens=request.max_tokens if request.HasField("max_tokens") else None,
             attributes=attributes,
         )
+
+        def swap(other: str) -> None:
+            changed = copy.copy(client)
+            changed._proto = type(request)()
+            changed._proto.CopyFrom(request)
+            changed._proto.model = other
+            asked.sent = changed, args, kwargs
+
+        asked.swap = swap
+        return asked
 
     return ask
 

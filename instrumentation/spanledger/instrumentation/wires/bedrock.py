@@ -27,6 +27,10 @@ def converse_usage(usage: dict[str, Any]) -> Usage:
 
 def read_converse(answered: dict[str, Any], answer: Answer) -> None:
     _metadata(answered, answer)
+    if answer.heard is not None:
+        for part in ((answered.get("output") or {}).get("message") or {}).get("content") or ():
+            if text := part.get("text"):
+                answer.hear(text)
     reason = answered.get("stopReason")
     if reason:
         answer.finish(reason)
@@ -41,7 +45,7 @@ def read_converse_event(event: dict[str, Any], answer: Answer) -> None:
         _metadata(event["metadata"], answer)
         answer.finished = True
     elif "contentBlockDelta" in event:
-        answer.pieces += 1
+        answer.hear((event["contentBlockDelta"].get("delta") or {}).get("text") or "")
     elif "error" in event:
         answer.error = event["error"]
 
@@ -76,8 +80,9 @@ def read_invoke_event(event: dict[str, Any], answer: Answer) -> None:
     if "error" in event:
         answer.error = event["error"]
         return
-    answer.pieces += 1
-    metrics = (event.get("chunk") or {}).get("amazon-bedrock-invocationMetrics")
+    chunk = event.get("chunk") or {}
+    answer.hear(_text(chunk))
+    metrics = chunk.get("amazon-bedrock-invocationMetrics")
     if metrics:
         read, write = count(metrics, "cacheReadInputTokenCount"), count(metrics, "cacheWriteInputTokenCount")
         answer.usage = Usage(
@@ -87,3 +92,12 @@ def read_invoke_event(event: dict[str, Any], answer: Answer) -> None:
             cache_write=write,
         )
         answer.finished = True
+
+
+def _text(chunk: dict[str, Any]) -> str:
+    """What a chunk says, in the formats of the models that are called so: Anthropic's, Nova's, Llama's, Titan's, Mistral's."""
+    delta = chunk.get("delta") or (chunk.get("contentBlockDelta") or {}).get("delta") or {}
+    for text in (delta.get("text"), chunk.get("generation"), chunk.get("outputText")):
+        if isinstance(text, str):
+            return text
+    return "".join(str(one.get("text") or "") for one in chunk.get("outputs") or ())

@@ -34,6 +34,9 @@ def _use(meter: Any, answer: Answer) -> None:
 
 def read_v2(answered: Any, answer: Answer) -> None:
     answer.id = field(answered, "id")
+    if answer.heard is not None:
+        for part in field(field(answered, "message") or {}, "content") or ():
+            answer.hear(field(part, "text") or "")
     usage = field(answered, "usage") or field(answered, "meta")
     if usage is not None:
         _use(usage, answer)
@@ -43,10 +46,15 @@ def read_v2(answered: Any, answer: Answer) -> None:
     answer.finished = True
 
 
+def _text(event: Any) -> str:
+    said = field(field(event, "delta") or {}, "message") or {}
+    return field(field(said, "content") or {}, "text") or ""
+
+
 def read_v2_event(event: Any, answer: Answer) -> None:
     kind = field(event, "type")
     if kind == "content-delta":
-        answer.pieces += 1
+        answer.hear(_text(event))
     elif kind == "message-start":
         answer.id = field(event, "id")
     elif kind == "message-end":
@@ -62,6 +70,10 @@ def read_v2_event(event: Any, answer: Answer) -> None:
 
 
 def read_v1(answered: Any, answer: Answer) -> None:
+    if answer.heard == {}:
+        for said in (answered, *(field(answered, "generations") or ())):
+            if isinstance(text := field(said, "text"), str):
+                answer.hear(text)
     answer.id = field(answered, "response_id") or field(answered, "generation_id") or field(answered, "id")
     meta = field(answered, "meta")
     if meta is not None:
@@ -75,7 +87,7 @@ def read_v1(answered: Any, answer: Answer) -> None:
 def read_v1_event(event: Any, answer: Answer) -> None:
     kind = field(event, "event_type")
     if kind == "text-generation":
-        answer.pieces += 1
+        answer.hear(field(event, "text") or "")
     elif kind == "stream-start":
         answer.id = field(event, "generation_id")
     elif kind == "stream-end" or field(event, "is_finished"):

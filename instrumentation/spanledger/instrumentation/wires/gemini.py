@@ -59,8 +59,7 @@ def read_content_event(chunk: dict[str, Any], answer: Answer) -> None:
     for candidate in chunk.get("candidates") or ():
         for part in (candidate.get("content") or {}).get("parts") or ():
             if text := part.get("text"):
-                answer.pieces += 1
-                answer.characters += len(text)
+                answer.hear(text, candidate.get("index") or 0)
         reason = candidate.get("finishReason")
         if reason:
             answer.finish(reason, candidate.get("index") or 0)

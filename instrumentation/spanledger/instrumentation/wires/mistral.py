@@ -18,6 +18,8 @@ def read_conversation(answered: Any, answer: Answer) -> None:
     for output in field(answered, "outputs") or ():
         if (model := field(output, "model")) is not None:
             answer.model = model
+        if answer.heard is not None:
+            answer.hear(_text(field(output, "content")))
     answer.finished = True
 
 
@@ -27,13 +29,21 @@ def read_conversation_event(event: Any, answer: Answer) -> None:
         answer.id = field(event, "conversation_id")
     elif kind == "message.output.delta":
         answer.model = answer.model or field(event, "model")
-        answer.pieces += 1
+        answer.hear(_text(field(event, "content")))
     elif kind == "conversation.response.done":
         identity = answer.id
         read_conversation(event, answer)
         answer.id = identity
     elif kind == "conversation.response.error":
         answer.error = str(field(event, "code") or "error")
+
+
+def _text(content: Any) -> str:
+    """A text, or pieces of one."""
+    if isinstance(content, str):
+        return content
+    pieces = content if isinstance(content, list) else [content]
+    return "".join(field(piece, "text") or "" for piece in pieces)
 
 
 def read_pages(answered: Any, answer: Answer) -> None:

@@ -15,10 +15,13 @@ def read_event(event: Any, answer: Answer) -> None:
     """Counts are on the last one; a prompt that was kept from the turn before may be left out of them."""
     if answer.model is None:
         answer.model = field(event, "model")
+    text = field(event, "response") or field(field(event, "message") or {}, "content")
     if not field(event, "done"):
         # A piece is a token.
-        answer.pieces += 1
+        answer.hear(text or "")
         return
+    if text and answer.heard is not None:
+        answer.hear(text)
     prompt, made = count(event, "prompt_eval_count"), count(event, "eval_count")
     if prompt is not None or made is not None:
         answer.usage = Usage(input=prompt, output=made)

@@ -33,6 +33,9 @@ def read_message(message: Any, answer: Answer) -> None:
         if ticks:
             answer.say("gen_ai.usage.cost", ticks * TICK_USD)
     for output in message.outputs:
+        if answer.heard is not None:
+            said = output.message if message.DESCRIPTOR.name == "GetChatCompletionResponse" else output.delta
+            answer.hear(said.content, output.index)
         if output.finish_reason:
             kind = output.DESCRIPTOR.fields_by_name["finish_reason"].enum_type
             answer.finish(kind.values_by_number[output.finish_reason].name, output.index)
