@@ -2,6 +2,8 @@
 cache and 100 written to it, 200 output of which 128 reasoning) must come out of each as what its emitter can tell."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from spanledger.collector.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
-from tests.dialects.bodies import received
+from tests.dialects.bodies import NOW, received
 from tests.dialects.counting import entries_of, standing
 from tests.dialects.described import CASES, CLAUDE, of, usage
-from tests.dialects.spans import Span, body_of, chat
+from tests.dialects.spans import Log, Span, body_of, chat, logs_of
+
+_DETAILS = "gen_ai.client.inference.operation.details"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -120,3 +124,41 @@ def test_what_is_taken_to_stand_apart_is_listed_so(tmp_path: Path) -> None:
         (found,) = assumed(connection)
     assert (found.taken, found.seen) == ("outside", None)
     assert found.line.endswith("where: outside}  # or inside")
+
+
+def test_content_as_maps_is_no_more_kept_than_content_as_text() -> None:
+    secret = "the answer is forty-two"
+    messages = [{"role": "user", "parts": [{"type": "text", "content": secret}]}]
+    told = {"gen_ai.input.messages": messages, "gen_ai.output.messages": messages, "gen_ai.system_instructions": messages[0],
+            "my.own": {"note": secret}, "harmless.list": ["a", "b"]}  # fmt: skip
+    for body in (body_of(chat(attributes=told)), logs_of(Log(event=_DETAILS, attributes={**chat().attributes, **told}))):
+        (call,) = standing(entries_of([[body]]))
+        assert json.loads(call["attributes"]) == {"harmless.list": '["a", "b"]'}
+        assert secret not in json.dumps(call, default=str)
+
+
+@pytest.mark.parametrize("sent", ["0", None])
+def test_a_log_record_without_a_time_has_that_of_its_observation(sent: str | None) -> None:
+    request = json.loads(logs_of(Log(event=_DETAILS, attributes=chat().attributes)).body)
+    record = request["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]
+    record["observedTimeUnixNano"], record["timeUnixNano"] = record["timeUnixNano"], sent
+    (call,) = standing(entries_of([[received(request, "logs")]]))
+    assert (call["occurred_at"], "time_implausible" in call["flags"]) == (
+        NOW - timedelta(hours=1) + timedelta(milliseconds=100),
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        Log(event="api_request", attributes={}),
+        Log(event="core/src/otel.rs:120", attributes={"event.name": "api_request"}),
+        Log(text="claude_code.api_request", attributes={}),
+    ],
+    ids=["its field", "an attribute, which a source line does not hide", "its body"],
+)
+def test_an_event_is_known_by_its_name_wherever_that_stands(log: Log) -> None:
+    told = {"model": CLAUDE, "input_tokens": 300, "output_tokens": 9, **log.attributes}
+    (call,) = standing(entries_of([[logs_of(replace(log, scope="com.anthropic.claude_code.events", attributes=told))]]))
+    assert call["input_tokens"] == 300

@@ -2,23 +2,19 @@
 
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spanledger.collector.received import Received
-from tests.dialects.bodies import INDEX, signal_of, singles
+from tests.dialects.bodies import INDEX, singles
 from tests.dialects.counting import entries_of, sums
 
-_NAMES = [
-    sample["file"]
-    for sample in INDEX
-    if signal_of(sample["file"]) != "metrics"
-    and sample["file"].startswith(
-        ("dup_", "gemini", "cursor", "ag2", "spring", "claude", "codex", "logfire", "vercel_ai_v7.", "openlit.", "litellm_cache")
-    )
-]
+_NAMES = [sample["file"] for sample in INDEX]
 
 
 @cache
@@ -43,12 +39,25 @@ def _deliveries(draw: st.DrawFn) -> tuple[tuple[str, ...], list[list[Received]]]
     return names, [sent[begin:end] for begin, end in pairwise(bounds)]
 
 
-@given(_deliveries())
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_sums_depend_neither_on_order_nor_on_split_nor_on_how_often_a_record_comes(
-    given_deliveries: tuple[tuple[str, ...], list[list[Received]]],
-) -> None:
-    names, batches = given_deliveries
-    entries = entries_of(batches)
+def _same_sums(names: tuple[str, ...], batches: list[list[Received]], *, restarts: bool) -> None:
+    with TemporaryDirectory() as folder:
+        entries = entries_of(batches, folder=Path(folder) if restarts else None)
     assert sums(entries).equals(_whole(names))
     assert entries["entry_id"].n_unique() == entries.height
+
+
+@given(_deliveries(), st.booleans())
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_sums_depend_neither_on_order_nor_on_split_nor_on_how_often_a_record_comes(
+    given_deliveries: tuple[tuple[str, ...], list[list[Received]]], restarts: bool
+) -> None:
+    _same_sums(*given_deliveries, restarts=restarts)
+
+
+@pytest.mark.soak
+@given(_deliveries(), st.booleans())
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_sums_depend_on_no_order_in_four_hundred_mixes(
+    given_deliveries: tuple[tuple[str, ...], list[list[Received]]], restarts: bool
+) -> None:
+    _same_sums(*given_deliveries, restarts=restarts)
