@@ -19,7 +19,7 @@ _PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "azure.ai.inference": ("azure.ai.inference", "az.ai.inference", "azure_ai"),
     "mistral_ai": ("mistral_ai", "mistral", "mistralai"),
     "x_ai": ("x_ai", "xai"),
-    "moonshot_ai": ("moonshot_ai", "moonshot"),
+    "moonshot_ai": ("moonshot_ai", "moonshot", "moonshotai"),
     "ibm.watsonx.ai": ("ibm.watsonx.ai", "watsonx", "ibm"),
     **{name: (name,) for name in ("cohere", "perplexity", "deepseek", "groq", "together", "fireworks", "cerebras", "openrouter")},
 }
