@@ -2,13 +2,16 @@
 
 import datetime
 import gc
+import json
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
 import pytest
 
+from spanledger.instrumentation import LimitExceeded, instrument
 from tests.clients.styles import PROMPT, REASONED, Spans, Style, check, gathered, raised, said, waited
+from tests.instrumentation.check_api import CheckApi
 
 xai_sdk = pytest.importorskip("xai_sdk")
 
@@ -165,3 +168,43 @@ def test_a_stream_that_is_never_read_sends_nothing_and_is_no_call(server: XaiSta
     del unread
     gc.collect()
     assert spans.all() == []
+
+
+@pytest.mark.parametrize("call", [lambda chat: chat.sample(), lambda chat: list(chat.stream())], ids=["sample", "stream"])
+def test_the_guard_stands_before_it_and_another_model_may_be_named(
+    call: Callable[[Any], Any], server: XaiStandIn, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(refused=(MODEL,)) as api:
+        monkeypatch.setenv("SPANLEDGER_GUARD", "1")
+        monkeypatch.setenv("SPANLEDGER_API", api.url)
+        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+        instrument()
+        with pytest.raises(LimitExceeded):
+            use(lambda client: call(_chat(client)))(server.address)
+        instrument(on_limit=lambda refusal, model: "grok-4-mini")
+        chats: list[Any] = []
+
+        def ask(client: Any) -> None:
+            chats.append(_chat(client))
+            call(chats[0])
+
+        use(ask)(server.address)
+        assert [question["model"] for question in api.asked] == [MODEL, MODEL, "grok-4-mini"]
+        assert api.asked[0]["input_tokens"] >= 20
+    span = said(spans.one())
+    assert (span["gen_ai.request.model"], span["spanledger.model.instead_of"]) == ("grok-4-mini", MODEL)
+    # The application's own object still asks for what it was made for.
+    assert chats[0].proto.model == MODEL
+
+
+@pytest.mark.parametrize("call", [lambda chat: chat.sample(), lambda chat: list(chat.stream())], ids=["sample", "stream"])
+def test_what_was_said_is_recorded_when_asked_for(
+    call: Callable[[Any], Any], server: XaiStandIn, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "true")
+    instrument()
+    use(lambda client: call(_chat(client)))(server.address)
+    span = said(spans.one())
+    assert json.loads(span["gen_ai.input.messages"])[0]["parts"] == [{"type": "text", "content": PROMPT}]
+    [answered] = json.loads(span["gen_ai.output.messages"])
+    assert answered["parts"][0]["content"].startswith("Every call is counted once")
