@@ -127,3 +127,26 @@ def test_a_new_limit_counts_what_the_ledger_has_already(collector: Running) -> N
     assert made.json()["used"] == "0.75"
     assert collector.get("/api/summary", tenant="earlier", since="2020-01-01T00:00:00Z")["totals"]["cost_usd"] == "0.750000000000"
     assert Decimal(made.json()["remaining"]) == Decimal("4.25")
+
+
+@pytest.mark.parametrize(
+    ("fields", "amount", "rests_on", "not_on"),
+    [
+        ({"measure": "requests"}, "0", ["every call is checked", "lease", "clock"], ["tokens", "price"]),
+        ({}, "0", ["no more tokens than its check said", "images", "without a price", "counters can be reached"], []),
+        ({"unpriced": "refuse", "on_failure": "closed", "window": "lifetime"}, "0", ["tokens"], ["price", "counters", "clock"]),
+        ({"hold": "learned", "amount": 40}, "4", ["no more tokens"], []),
+        ({"hold": "fixed", "hold_amount": 1, "overshoot": "2.5"}, "2.5", ["no more tokens"], []),
+        ({"hard": False}, "unbounded", [], ["every call is checked"]),
+    ],
+)
+def test_a_limit_states_how_far_it_can_be_passed_and_what_that_rests_on(
+    collector: Running, fields: dict[str, Any], amount: str, rests_on: list[str], not_on: list[str]
+) -> None:
+    made = collector.client.post("/api/limits", json={**GOOD, "name": "bound", **fields}).json()
+    bound = collector.get(f"/api/limits/{made['id']}")["overshoot_bound"]
+    assert bound["amount"] == amount
+    said = "; ".join(bound["rests_on"])
+    assert [words for words in rests_on if words not in said] == []
+    assert [words for words in not_on if words in said] == []
+    collector.client.delete(f"/api/limits/{made['id']}")

@@ -17,7 +17,7 @@ from spanledger.ledger.schema import DIMENSIONS
 router = APIRouter(prefix="/api", tags=["costs"])
 
 #: Query parameters that are not filters on a dimension.
-OTHERS = frozenset({"since", "until", "group_by", "step", "top", "count", "outcome"})
+OTHERS = frozenset({"since", "until", "group_by", "step", "top", "count", "outcome", "as_known_on"})
 
 
 @router.get("/summary", summary="Sums over a range of time, in groups if wanted")
@@ -28,14 +28,18 @@ def summary(
     group_by: str | None = None,
     step: Literal["hour", "day", "week", "month"] | None = None,
     top: int = Query(50, ge=1, le=10_000),
+    as_known_on: datetime | None = None,
 ) -> dict[str, Any]:
     """`since` and `until` default to this month up to now (UTC). Further parameters filter: `?tenant=acme&tag.team=x`.
 
     `cost_usd` leaves out calls without a price; `unpriced` counts them, and `coverage` is the share that has one.
+    `as_known_on` asks for what the ledger said at a moment: without what came late, was corrected or re-rated since.
     """
     selection = _selection(request, since, until)
-    with _ledger(request) as connection:
+    with _ledger(request, as_known_on) as connection:
         answer = {"since": selection.since, "until": selection.until, "totals": _totals(totals(connection, selection))}
+        if as_known_on is not None:
+            answer["as_known_on"] = as_known_on
         try:
             if step is not None:
                 answer["steps"] = _rows(spend_over_time(connection, selection, step=step, dimension=group_by, top=top))
@@ -65,11 +69,13 @@ def calls(
     until: datetime | None = None,
     outcome: Literal["ok", "error"] | None = None,
     count: int = Query(100, ge=1, le=10_000),
+    as_known_on: datetime | None = None,
 ) -> dict[str, Any]:
-    """Newest first. `since` defaults to 30 days ago; further parameters filter as in /api/summary."""
+    """Newest first. `since` defaults to 30 days ago; further parameters filter, and `as_known_on` asks for what was known, as in
+    /api/summary."""
     now = datetime.now(UTC)
     selection = _selection(request, since or now - timedelta(days=30), until or now + timedelta(days=1))
-    with _ledger(request) as connection:
+    with _ledger(request, as_known_on) as connection:
         return {"calls": _rows(latest_calls(connection, selection, count=count, outcome=outcome))}
 
 
@@ -114,17 +120,22 @@ def _selection(request: Request, since: datetime | None, until: datetime | None)
     now = datetime.now(UTC)
     since = since or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     for name, at in (("since", since), ("until", until)):
-        if at is not None and at.tzinfo is None:
-            raise wrong_field(name, "needs an offset or Z, such as 2026-11-01T00:00:00Z")
+        _check_aware(name, at)
     try:
         return Selection(since=since, until=until or now, filters=_filters(request))
     except ValueError as error:
         raise wrong_field("until", str(error)) from None
 
 
+def _check_aware(field: str, at: datetime | None) -> None:
+    if at is not None and at.tzinfo is None:
+        raise wrong_field(field, "needs an offset or Z, such as 2026-11-01T00:00:00Z")
+
+
 @contextmanager
-def _ledger(request: Request) -> Generator[duckdb.DuckDBPyConnection]:
-    connection = connect(request.app.state.collector.data)
+def _ledger(request: Request, as_known_on: datetime | None = None) -> Generator[duckdb.DuckDBPyConnection]:
+    _check_aware("as_known_on", as_known_on)
+    connection = connect(request.app.state.collector.data, as_known_on=as_known_on)
     try:
         yield connection
     finally:

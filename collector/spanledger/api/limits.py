@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from spanledger.api.access import Caller
+from spanledger.api.bound import overshoot_bound
 from spanledger.api.costs import plain
 from spanledger.api.etags import IfMatch, etag_of, unchanged
 from spanledger.api.models import LimitBody
@@ -159,26 +160,6 @@ def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
         "bucket_count": count,
         "buckets": shown_buckets,
     }
-
-
-def overshoot_bound(limit: Limit) -> dict[str, str]:
-    """By how much calls that were checked can pass the limit at most, and on what that stands."""
-    bound = format(limit.overshoot_bound.normalize() + 0, "f")
-    if not limit.refuses:
-        return {"amount": "unbounded", "says": "a soft limit warns; it stops nothing"}
-    says = {
-        "worst_case": "every call is held at the most it can come to",
-        "learned": "calls are held at what such calls have used; the most that all calls in flight can come to stays within this",
-        "fixed": "calls are held at a fixed size; the most that all calls in flight can come to stays within this",
-    }[limit.hold]
-    says += "; a call that outlives its lease is held no more"
-    if limit.measure != "requests":
-        says += "; a call that gives no size is held at its model's most, or at an assumed size where no book knows the model"
-    if limit.unpriced == "allow" and limit.measure == "cost_usd":
-        says += "; calls without a known price are let through and count nothing"
-    if limit.on_failure == "open":
-        says += "; while shared counters are away, calls are let through"
-    return {"amount": bound, "says": says}
 
 
 def subject_of(pairs: list[str], field: str) -> dict[str, str | None]:

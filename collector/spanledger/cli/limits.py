@@ -37,15 +37,15 @@ Set = Annotated[
 @app.command("list")
 def list_(data: Data = DEFAULT_DATA, json: Json = False) -> None:
     """All limits and how full they are."""
-    found = _client(data).call("GET", "/api/limits", count=1000)[1]
+    found = _all(_client(data))
     if json:
-        typer.echo(as_text.dumps(found["limits"], indent=2))
+        typer.echo(as_text.dumps(found, indent=2))
         return
     from spanledger.cli.table import show
 
     rows = [
         [x["name"], x["scope"], _amount(x, "used"), _amount(x, "held"), _amount(x, "amount"), _share(x), _window(x), _kind(x)]
-        for x in found["limits"]
+        for x in found
     ]
     show(["limit", "scope", "used", "held", "amount", "full", "window", "kind"], rows, right={2, 3, 4, 5}, empty="no limits yet")
 
@@ -63,7 +63,9 @@ def show(limit: Name, data: Data = DEFAULT_DATA, json: Json = False) -> None:
         f"{found['name']}  {_amount(found, 'amount')} {found['measure']}, {_window(found)}, {found['scope']} ({_kind(found)})"
     )
     bound = found["overshoot_bound"]
-    typer.echo(f"it can be passed by {bound['amount']} at most: {bound['says']}")
+    typer.echo(f"calls that were checked can pass it by {bound['amount']} at most: {bound['says']}")
+    for condition in bound["rests_on"]:
+        typer.echo(f"  as long as {condition}")
     rows = [
         [b["scope"], _in(found, b["used"]), _in(found, b["held"]), _in(found, b["remaining"]), _share(b)]
         for b in found["buckets"]
@@ -220,12 +222,29 @@ def _client(data: Any) -> Any:
     return ApiClient(data)
 
 
+def _all(client: Any, name: str | None = None) -> list[dict[str, Any]]:
+    """All limits, or those whose names begin so, page by page."""
+    found: list[dict[str, Any]] = []
+    after: str | None = None
+    while True:
+        page = client.call("GET", "/api/limits", name=name, count=1000, after=after)[1]
+        found += page["limits"]
+        after = page["next"]
+        if after is None:
+            return found
+
+
 def _find(data: Any, limit: str) -> dict[str, Any]:
+    from urllib.parse import quote
+
     from spanledger.cli.say import fail
 
     client = _client(data)
-    found = client.call("GET", "/api/limits", count=1000)[1]["limits"]
-    named = next((one for one in found if limit in (one["id"], one["name"])), None)
+    if limit.startswith("lim_"):
+        status, found = client.call("GET", f"/api/limits/{quote(limit, safe='')}", takes=(404,))
+        if status == 200:
+            return dict(found)
+    named = next((one for one in _all(client, limit) if one["name"] == limit), None)
     if named is None:
         fail(f"there is no limit {limit!r}", hint="`spanledger limits list` shows them", code=2)
     return dict(client.call("GET", f"/api/limits/{named['id']}")[1])
