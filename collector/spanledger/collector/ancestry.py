@@ -34,6 +34,18 @@ class Ancestry:
         parent[parent == np.arange(rows)] = -1
         return cls(parent.astype(np.int64), named & ~known)
 
+    @classmethod
+    def none(cls, rows: int) -> "Ancestry":
+        """Nobody stands above anybody."""
+        return cls(np.full(rows, -1, dtype=np.int64), np.zeros(rows, dtype=bool))
+
+    def spread(self, place: Ints, rows: int) -> "Ancestry":
+        """The same among more rows, of which these are at those places."""
+        wide = Ancestry.none(rows)
+        wide.parent[place] = np.where(self.parent >= 0, place[self.parent], -1)
+        wide.dangling[place] = self.dangling
+        return wide
+
     def up(self, at: Ints) -> Ints:
         """One step up from each; -1 stays -1."""
         return np.where(at >= 0, self.parent[at], -1)
@@ -42,13 +54,16 @@ class Ancestry:
         """For each row, the nearest row above it that is wanted, before any at which to stop; -1 if there is none."""
         found = np.full(len(start), -1, dtype=np.int64)
         at = self.up(start)
+        live = np.flatnonzero(at >= 0)
+        at = at[live]
         for _ in range(DEEPEST):
-            live = at >= 0
-            if not live.any():
+            if not len(live):
                 break
-            hit = live & wanted[at]
-            found = np.where(hit, at, found)
-            at = np.where(live & ~hit & ~stop[at], self.up(at), -1)
+            hit = wanted[at]
+            found[live[hit]] = at[hit]
+            above = self.parent[at]
+            on = ~hit & ~stop[at] & (above >= 0)
+            live, at = live[on], above[on]
         return found
 
     def mark_above(self, start: Ints, rows: int) -> Flags:
@@ -67,23 +82,25 @@ class Ancestry:
     def dangles(self, start: Ints) -> Flags:
         """Whether the walk from each row ends at a parent that is named but not known."""
         end = start.copy()
+        live = np.arange(len(start))
         for _ in range(DEEPEST):
-            above = self.up(end)
-            if not (above >= 0).any():
+            above = self.parent[end[live]]
+            live, above = live[above >= 0], above[above >= 0]
+            if not len(live):
                 break
-            end = np.where(above >= 0, above, end)
+            end[live] = above
         return self.dangling[end]
 
     def depth(self, start: Ints) -> Ints:
         """How many rows stand above each."""
         depth = np.zeros(len(start), dtype=np.int64)
-        at = self.up(start)
+        live, at = np.arange(len(start)), start
         for _ in range(DEEPEST):
-            live = at >= 0
-            if not live.any():
+            above = self.parent[at]
+            live, at = live[above >= 0], above[above >= 0]
+            if not len(live):
                 break
-            depth += live
-            at = self.up(at)
+            depth[live] += 1
         return depth
 
     def inherited(self, start: Ints, has: Flags) -> Ints:

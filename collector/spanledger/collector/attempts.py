@@ -4,13 +4,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from spanledger.collector.evidence import Evidence
+
 Ints = npt.NDArray[np.int64]
 
 #: What begins later than this after a failure is a call of its own.
 LONGEST_PAUSE_MICROS = 60_000_000
 
 
-def with_attempts(calls: pl.DataFrame, outer: Ints, began: Ints) -> pl.DataFrame:
+def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: Ints) -> pl.DataFrame:
     """The calls with `attempt` and `first_attempt`.
 
     `outer[row]` is the record inside which a row was made, -1 for none; `began[row]` is when its innermost record began.
@@ -19,23 +21,28 @@ def with_attempts(calls: pl.DataFrame, outer: Ints, began: Ints) -> pl.DataFrame
     failed, and the later one began within a minute of its end. An emitter's own count stands where none is seen.
     """
     rows = calls["row"].to_numpy()
+    failed = (calls["outcome"] == "error").fill_null(False).to_numpy()
+    if not failed.any():
+        return calls
     # An outer record that speaks for the one call inside it was made for itself.
     made_for = np.where((outer[rows] < 0) & np.isin(rows, outer), rows, outer[rows])
+    trace = evidence.narrow["trace"][rows]
+    like = np.where(made_for >= 0, made_for.view(np.uint64), trace)
+    at = np.flatnonzero((made_for >= 0) | (trace != 0))
+    at = at[np.isin(like[at], like[at][failed[at]])]
     alike = [pl.col("scope_name").fill_null(""), pl.coalesce("requested_model", "model")]
     below = pl.concat_str(pl.lit("span"), "trace_id", "parent_span_id", *alike, separator="/")
-    within = pl.concat_str(pl.lit("call"), pl.Series(made_for).cast(pl.String), separator="/")
-    place = pl.when(pl.Series(made_for >= 0)).then(within).otherwise(below)
-    if not (calls["outcome"] == "error").any():
-        return calls
+    within = pl.concat_str(pl.lit("call"), "made_for", separator="/")
+    columns = ["trace_id", "parent_span_id", "scope_name", "requested_model", "model", "ended", "entry_id"]
     ordered = (
-        calls.select(
-            pl.int_range(pl.len()).alias("at"),
-            place.alias("place"),
-            pl.Series("began", began[rows]),
-            "ended",
-            "entry_id",
-            (pl.col("outcome") == "error").alias("failed"),
+        calls[columns][pl.Series(at)]
+        .with_columns(
+            pl.Series("at", at),
+            pl.Series("made_for", made_for[at]),
+            pl.Series("began", began[rows[at]]),
+            pl.Series("failed", failed[at]),
         )
+        .with_columns(pl.when(pl.col("made_for") >= 0).then(within).otherwise(below).alias("place"))
         .drop_nulls("place")
         .sort("place", "began", "ended", "entry_id")
     )
@@ -54,11 +61,10 @@ def with_attempts(calls: pl.DataFrame, outer: Ints, began: Ints) -> pl.DataFrame
     )
     if not chained.height:
         return calls
-    joined = (
-        calls.with_row_index("at")
-        .with_columns(pl.col("at").cast(pl.Int64))
-        .join(chained, on="at", how="left", maintain_order="left")
+    nth = np.full(calls.height, -1, dtype=np.int64)
+    nth[chained["at"].to_numpy()] = np.arange(chained.height)
+    linked, place = pl.Series(nth >= 0), pl.Series(np.maximum(nth, 0))
+    return calls.with_columns(
+        chained["nth"].gather(place).zip_with(linked, calls["attempt"].cast(pl.Int32)).alias("attempt"),
+        pl.when(linked).then(chained["head"].gather(place)).alias("first_attempt"),
     )
-    return joined.with_columns(
-        pl.coalesce("nth", pl.col("attempt").cast(pl.Int32)).alias("attempt"), pl.col("head").alias("first_attempt")
-    ).drop("at", "nth", "head")

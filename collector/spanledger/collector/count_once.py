@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from spanledger.collector.chunks import in_columns
+from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence
 from spanledger.collector.evidence_files import EvidenceFiles
-from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, as_kept, moment
+from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, moment
 from spanledger.collector.older import recalled
 from spanledger.collector.postings import POSTING, postings
 from spanledger.collector.resolve import resolve
@@ -70,26 +72,27 @@ class CountOnce:
         if self._files is not None:
             self._files.read(self._memory, mark)
             self._memory.let_go(0)
-        self._waiting = _sums(self._memory.evidence)
+        self._waiting = self._sums(np.arange(self._memory.evidence.height))
         self._unwritten = pl.DataFrame()
 
     def count(self, evidence: pl.DataFrame, *, now: datetime, mark: int = 0) -> pl.DataFrame:
         """Entries without money for this evidence: calls, duplicates and reversals; `now` is when they are recorded."""
         arrived = moment(now)
-        kept = as_kept(evidence, KEPT).with_columns(pl.lit(arrived).alias("arrived"))
+        kept = in_columns(evidence.with_columns(pl.lit(arrived, dtype=pl.Int64).alias("arrived")), KEPT)
         # First of all, so that what is delivered again is known from the ledger as what became of it.
         self._recall(kept, now, arriving=True)
         new = self._memory.add(kept)
         if not len(new):
             return pl.DataFrame(schema=COLUMNS)
-        came = self._memory.evidence[new]
-        self._waiting = pl.concat([self._waiting, _sums(came)])
+        self._waiting = pl.concat([self._waiting, self._sums(new)])
         entries = self._entries(new, now)
-        if self._files is not None:
-            self._files.write(mark, came, self._written(entries))
         self._memory.remember(entries)
+        if self._files is not None:
+            plain = self._memory.arrays["plain"]
+            told = entries.filter(pl.Series(~plain[entries["row"].to_numpy()]))
+            self._files.write(mark, self._memory.evidence.take(new), self._written(told), plain[new])
         self._memory.let_go(arrived)
-        return entries.select(list(COLUMNS))
+        return entries[list(COLUMNS)]
 
     def due(self, *, now: datetime) -> pl.DataFrame:
         """Entries that only the passing of time decides: an aggregate below which nothing was counted, a metric alone."""
@@ -100,7 +103,7 @@ class CountOnce:
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
         rows = self._memory.rows_of(ids)
         rows = rows[rows >= 0]
-        self._recall(self._memory.evidence[rows], now, arriving=False)
+        self._recall(self._memory.evidence.take(rows), now, arriving=False)
         entries = self._entries(rows, now)
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
@@ -109,7 +112,7 @@ class CountOnce:
             entries = entries.join(known, on="entry_id", how="anti", maintain_order="left")
         self._unwritten = self._written(entries)
         self._memory.remember(entries)
-        return entries.select(list(COLUMNS))
+        return entries[list(COLUMNS)]
 
     def posted(self, mark: int, entries: pl.DataFrame | None = None) -> None:
         """The ledger has committed everything up to this mark, `entries` as priced among it."""
@@ -117,7 +120,7 @@ class CountOnce:
             self._memory.priced(entries)
         if self._files is not None:
             if self._unwritten.height:
-                self._files.write(mark, self._memory.evidence.clear(), self._unwritten)
+                self._files.write(mark, pl.DataFrame(schema=KEPT), self._unwritten, np.zeros(0, dtype=bool))
             self._files.merge(self._memory, mark)
         self._unwritten = pl.DataFrame()
 
@@ -125,39 +128,47 @@ class CountOnce:
         """Postings with `row`, the record they are posted for."""
         if not len(new):
             return pl.DataFrame(schema={**POSTING, "row": pl.Int64})
-        rows = self._memory.touched(new, fingerprint=self._counting.fingerprint)
         memory = self._memory
-        evidence = self._with_heard(memory.evidence[rows])
+        rows = memory.touched(new, fingerprint=self._counting.fingerprint)
+        evidence = self._with_heard(memory.seen(rows))
         quiet = int(self._counting.quiet.total_seconds() * 1e6)
-        settled = evidence["arrived"].fill_null(0).to_numpy() <= moment(now) - quiet
+        settled = evidence.narrow["arrived"] <= moment(now) - quiet
         verdicts = resolve(evidence, settled=settled, fingerprint=self._counting.fingerprint)
         standing = memory.standing[rows]
         at = np.flatnonzero(standing >= 0)
-        known = evidence[at].select(FROM_EVIDENCE).get_columns()
-        posted = memory.posted[standing[at]].with_columns(pl.Series("at", at), *known)
+        known = evidence.take(at, FROM_EVIDENCE).get_columns()
+        posted = memory.posted.take(standing[at]).with_columns(pl.Series("at", at), *known)
         version = np.concatenate([memory.version[rows], np.zeros(evidence.height - len(rows), dtype=np.int64)])
         entries = self._with_money(postings(verdicts, posted, version, now))
+        memory.arrays["plain"][rows] = np.isin(rows, new) & verdicts.plain[: len(rows)] & (memory.version[rows] == 0)
         return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))
 
     def _written(self, entries: pl.DataFrame) -> pl.DataFrame:
-        return entries.with_columns(self._memory.evidence["entry_id"].gather(entries["row"]).alias("base_id"))
+        return entries.with_columns(self._memory.evidence.column("entry_id", entries["row"].to_numpy()).alias("base_id"))
 
-    def _with_heard(self, evidence: pl.DataFrame) -> pl.DataFrame:
+    def _sums(self, rows: Rows) -> pl.DataFrame:
+        """Of these records, those that wait for what they sum up."""
+        role, said = self._memory.arrays["role"][rows], self._memory.arrays["said"][rows]
+        waiting = rows[(role == METRIC) | (((role == AGENT) | (role == SPAN)) & said)]
+        return self._memory.evidence.take(waiting, ["entry_id", "arrived"])
+
+    def _with_heard(self, evidence: Evidence) -> Evidence:
         """Points of metrics must know of calls that their emitter sent earlier than memory reaches."""
-        points = evidence["role"] == "metric"
-        if not points.any():
+        points = np.flatnonzero(evidence.narrow["role"] == METRIC)
+        if not len(points):
             return evidence
-        metered = evidence["emitter"].filter(points).unique().drop_nulls().to_list()
+        metered = evidence.take(points, ["emitter"])["emitter"].unique().drop_nulls().to_list()
         heard = [emitter for emitter in metered if emitter in self._memory.heard]
         if not heard:
             return evidence
         # The call that ended last stands for what the points say, where memory still has one.
-        here = np.flatnonzero((self._memory.evidence["emitter"].is_in(heard) & pl.Series(self._memory.standing >= 0)).to_numpy())
-        posted = self._memory.posted["entry_id"].gather(pl.Series(self._memory.standing[here]))
-        spoken = self._memory.evidence[here].select("emitter", "ended").with_columns(posted)
+        memory = self._memory
+        here = np.flatnonzero(np.isin(memory.arrays["emitter"], pl.Series(heard).hash(7).to_numpy()) & (memory.standing >= 0))
+        spoken = memory.evidence.take(here, ["emitter", "ended"])
+        spoken = spoken.with_columns(memory.posted.take(memory.standing[here], ["entry_id"])["entry_id"])
         last = spoken.sort("ended", "entry_id").unique("emitter", keep="last").select("emitter", "entry_id")
         known = pl.DataFrame({"emitter": heard, "role": "heard", "signal": "metrics"}).join(last, on="emitter", how="left")
-        return pl.concat([evidence, known], how="diagonal").with_columns(pl.col(pl.UInt64).fill_null(0))
+        return evidence.beside(in_columns(known, KEPT))
 
     def _with_money(self, entries: pl.DataFrame) -> pl.DataFrame:
         """Reversals take back the money that was posted, which the ledger knows where memory does not."""
@@ -201,8 +212,3 @@ class CountOnce:
             # Records that were here already are known with what was posted for them.
             rows = self._memory.rows_of(entries["base_id"])
             self._memory.remember(entries.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= before)))
-
-
-def _sums(evidence: pl.DataFrame) -> pl.DataFrame:
-    waits = (pl.col("role") == "metric") | (pl.col("role").is_in(["agent", "span"]) & pl.col("said").fill_null(False))
-    return evidence.filter(waits).select("entry_id", "arrived")

@@ -15,12 +15,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from spanledger.collector.memory import KEPT, KEYS, POSTED, Memory, as_kept
+from spanledger.collector.chunks import Flags, in_columns
+from spanledger.collector.evidence import HEARD
+from spanledger.collector.memory import KEPT, POSTED, Memory, as_kept
+from spanledger.collector.merging import as_told
 
 logger = logging.getLogger(__name__)
 
 #: A posting as it is written: the columns by which it can be taken back, and the record it was posted for.
 WRITTEN = {**POSTED, "kind": pl.String, "stands_for": pl.String, "base_id": pl.String}
+
+#: Of a record: whether its call was posted just as the record says it, so that nothing else has to be written of that.
+_PLAIN = "plain"
 
 _NAME = re.compile(r"(\d{20})-(\d{8})\.(evidence|postings)\.arrow")
 #: The file that says before when (microseconds since 1970) evidence may be in the ledger alone.
@@ -49,7 +55,7 @@ class EvidenceFiles:
             try:
                 frame = pl.read_ipc(path.read_bytes())
                 if kind == "evidence":
-                    memory.add(as_kept(frame, KEPT))
+                    self._add(memory, as_kept(frame, {**KEPT, _PLAIN: pl.Boolean}))
                 else:
                     self._remember(memory, as_kept(frame, WRITTEN))
             except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
@@ -57,7 +63,7 @@ class EvidenceFiles:
                 memory.forgot(int(path.stat().st_mtime * 1e6) if path.exists() else time.time_ns() // 1000)
                 path.unlink(missing_ok=True)
         self._read_horizon(memory)
-        if mark and memory.evidence.is_empty():
+        if mark and not memory.evidence.height:
             # The ledger holds calls, and nothing of their evidence is left.
             memory.forgot(time.time_ns() // 1000)
 
@@ -76,18 +82,27 @@ class EvidenceFiles:
                 except (pl.exceptions.PolarsError, OSError, ValueError, TypeError):
                     continue  # merged away, or not yet whole
 
+    def _add(self, memory: Memory, written: pl.DataFrame) -> None:
+        memory.add(written)
+        posted = memory.rows_of(written.filter(_PLAIN)["entry_id"])
+        if len(posted):
+            calls = in_columns(as_told(memory.evidence.take(posted)), POSTED)
+            memory.remember(calls.with_columns(pl.Series("row", posted), pl.lit("call").alias("kind")))
+            memory.arrays["plain"][posted] = True
+
     def _remember(self, memory: Memory, written: pl.DataFrame) -> None:
         """Reversals name the call they take back, which need not be the record's first."""
         rows = memory.rows_of(written["base_id"])
         memory.remember(written.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= 0)))
 
-    def write(self, mark: int, evidence: pl.DataFrame, postings: pl.DataFrame) -> None:
-        """Write down what a batch brought; `postings` by `WRITTEN`."""
+    def write(self, mark: int, evidence: pl.DataFrame, postings: pl.DataFrame, plain: Flags) -> None:
+        """Write down what a batch brought: records (`KEPT`), of which of these the call was posted just as they are, and all
+        other postings (`WRITTEN`)."""
         self._number += 1
         if evidence.height:
-            self._file(mark, "evidence", evidence.select(list(KEPT)))
+            self._file(mark, "evidence", evidence.with_columns(pl.Series(_PLAIN, plain)))
         if postings.height:
-            self._file(mark, "postings", postings.select(list(WRITTEN)))
+            self._file(mark, "postings", in_columns(postings, WRITTEN))
 
     def merge(self, memory: Memory, mark: int) -> None:
         """Replace many files by what memory still holds, once everything up to `mark` is in the ledger."""
@@ -100,19 +115,21 @@ class EvidenceFiles:
             schema={"emitter": pl.String, "role": pl.String, "name": pl.String, "arrived": pl.Int64, "entry_id": pl.String},
             orient="row",
         )  # fmt: skip
-        said = memory.evidence.drop(list(KEYS)).filter(pl.col("role").ne_missing("heard"))
-        here = np.flatnonzero(memory.standing >= 0)
-        calls = memory.posted[memory.standing[here]].with_columns(
-            memory.evidence["entry_id"].gather(pl.Series(here)).alias("base_id"), pl.lit("call").alias("kind")
+        role, standing, version = (memory.arrays[name] for name in ("role", "standing", "version"))
+        plain = memory.arrays["plain"] & (standing >= 0) & (version == 1)
+        said = np.flatnonzero(role != HEARD)
+        here = np.flatnonzero((standing >= 0) & ~plain)
+        calls = memory.posted.take(standing[here]).with_columns(
+            memory.evidence.column("entry_id", here).alias("base_id"), pl.lit("call").alias("kind")
         )
-        calls = as_kept(calls, WRITTEN)
         # Postings that no longer stand only have to be counted.
-        past = np.repeat(np.arange(len(memory.version)), memory.version - (memory.standing >= 0))
-        gone = as_kept(pl.DataFrame({"base_id": memory.evidence["entry_id"].gather(pl.Series(past))}), WRITTEN)
+        past = np.repeat(np.arange(len(version)), version - (standing >= 0))
+        gone = pl.DataFrame({"base_id": memory.evidence.column("entry_id", past)}).with_columns(pl.lit("duplicate").alias("kind"))
         self.write(
             mark,
-            pl.concat([as_kept(heard, KEPT), said]),
-            pl.concat([gone.with_columns(pl.lit("duplicate").alias("kind")), calls]),
+            pl.concat([as_kept(heard, KEPT), memory.evidence.take(said)]),
+            pl.concat([in_columns(gone, WRITTEN), in_columns(calls, WRITTEN)]),
+            np.concatenate([np.zeros(heard.height, dtype=bool), plain[said]]),
         )
         if memory.horizon is not None:
             partial = (self.folder / _HORIZON).with_suffix(".partial")

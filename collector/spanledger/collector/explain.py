@@ -13,9 +13,10 @@ from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import decode
+from spanledger.collector.evidence import Evidence
 from spanledger.collector.evidence_files import EvidenceFiles
 from spanledger.collector.grouping import RULES
-from spanledger.collector.memory import KEPT, Memory, as_kept, keyed
+from spanledger.collector.memory import KEPT, Memory, as_kept
 from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
 from spanledger.collector.resolve import resolve
@@ -96,8 +97,8 @@ def explain_trace(data: Path, trace_id: str) -> Explained:
     memory = Memory()
     if (data / "evidence").is_dir():
         EvidenceFiles(data / "evidence").peek(memory)
-    rows = np.flatnonzero((memory.evidence["trace_id"] == trace_id).fill_null(False).to_numpy())
-    evidence = memory.evidence[memory.touched(rows, fingerprint=True)] if len(rows) else memory.evidence.clear()
+    rows = np.flatnonzero(memory.arrays["trace"] == pl.Series([trace_id]).hash(7).to_numpy())
+    evidence = memory.evidence.take(memory.touched(rows, fingerprint=True) if len(rows) else rows)
     with connect(data) as connection:
         connection.register("wanted", pl.DataFrame({"entry_id": evidence["entry_id"]}).to_arrow())
         found = connection.sql(
@@ -105,14 +106,14 @@ def explain_trace(data: Path, trace_id: str) -> Explained:
             " or stands_for in (select entry_id from wanted) order by recorded_at, kind",
             params={"trace": trace_id},
         ).to_arrow_table()
-    return Explained(_told(evidence.select(list(KEPT))), frame_of(found), evidence.height)
+    return Explained(_told(evidence), frame_of(found), evidence.height)
 
 
 def _told(evidence: pl.DataFrame, *, fingerprint: bool = True) -> pl.DataFrame:
     if evidence.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(RECORDS, pl.String))
-    evidence = keyed(evidence).unique("entry_key", keep="first", maintain_order=True)
-    verdicts = resolve(evidence, settled=np.ones(evidence.height, dtype=bool), fingerprint=fingerprint)
+    evidence = evidence.unique("entry_id", keep="first", maintain_order=True)
+    verdicts = resolve(Evidence.of(evidence), settled=np.ones(evidence.height, dtype=bool), fingerprint=fingerprint)
     stands = pl.Series(verdicts.stands)
     by = (
         evidence["entry_id"]

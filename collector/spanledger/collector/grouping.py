@@ -8,6 +8,7 @@ import polars as pl
 
 from spanledger.collector import names
 from spanledger.collector.ancestry import Ancestry
+from spanledger.collector.evidence import LEAF, Evidence, mixed, repeated
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -70,35 +71,28 @@ class Groups:
             self.label = into[self.label]
 
 
-def by_ids(evidence: pl.DataFrame, leaves: Flags, groups: Groups) -> None:
+def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
     """Records with one provider's response id or request id."""
     for kind, key, rule in (
-        ("response_id", "response_key", "same_response_id"),
-        ("request_id", "request_key", "same_request_id"),
+        ("response_id", "response", "same_response_id"),
+        ("request_id", "request", "same_request_id"),
     ):
-        keys = evidence[key].to_numpy()
-        rows = np.flatnonzero(leaves & (keys != 0))
-        _, inverse, counts = np.unique(keys[rows], return_inverse=True, return_counts=True)
-        rows = rows[counts[inverse] > 1]
+        rows = np.flatnonzero(leaves & (evidence.narrow[key] != 0))
+        rows = rows[repeated(evidence.narrow[key][rows])]
         if not len(rows):
             continue
-        shared = evidence[rows].select(
-            pl.Series("row", rows),
-            pl.col(kind).alias("id"),
-            pl.when(pl.col(kind).str.contains(_WEAK_ID))
-            .then(pl.coalesce("trace_id", pl.Series("row", rows).cast(pl.String)))
-            .otherwise(pl.lit(""))
-            .alias("within"),
-        )
-        firsts = shared.with_columns(pl.col("row").min().over("id", "within").alias("first")).filter(
-            pl.col("first") != pl.col("row")
-        )
-        groups.join(firsts["first"].to_numpy(), firsts["row"].to_numpy(), rule)
+        weak = evidence.take(rows, [kind])[kind].str.contains(_WEAK_ID).to_numpy()
+        trace = evidence.narrow["trace"][rows]
+        apart = np.where(trace != 0, trace, mixed(rows.view(np.uint64) + np.uint64(1)))
+        said = mixed(evidence.narrow[key][rows], np.where(weak, apart, np.uint64(0)))
+        _, first, inverse = np.unique(said, return_index=True, return_inverse=True)
+        firsts = rows[first[inverse]]
+        groups.join(firsts[firsts != rows], rows[firsts != rows], rule)
 
 
-def by_span(evidence: pl.DataFrame, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:
+def by_span(evidence: Evidence, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:
     """A log record that was written inside the very span that describes its call."""
-    logs = np.flatnonzero(leaves & (evidence["signal"] == "logs").fill_null(False).to_numpy())
+    logs = np.flatnonzero(leaves & evidence.narrow["logs"])
     above = ancestry.up(logs)
     hit = (above >= 0) & leaves[above]
     groups.join(above[hit], logs[hit], "same_span")
@@ -113,7 +107,7 @@ class Nesting:
     by: Ints
 
 
-def by_nesting(evidence: pl.DataFrame, leaves: Flags, barrier: Flags, ancestry: Ancestry, groups: Groups) -> Nesting:
+def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ancestry, groups: Groups) -> Nesting:
     """A leaf inside a leaf: the inner one is the call, unless it says nothing; several inner ones are attempts, each a call."""
     rows = evidence.height
     at = np.flatnonzero(leaves)
@@ -124,11 +118,9 @@ def by_nesting(evidence: pl.DataFrame, leaves: Flags, barrier: Flags, ancestry: 
     inner = inner[groups.label[inner] != groups.label[outer[inner]]]
     if not len(inner):
         return nesting
-    said = evidence["said"].fill_null(False).to_numpy()
-    failed = (evidence["outcome"] == "error").fill_null(False).to_numpy()
-    started = evidence["started"].fill_null(0).to_numpy()
+    said, started = evidence.narrow["said"], evidence.narrow["started"]
     # What stands deeper than one level speaks for its outer leaves as well.
-    speaks, errs = said.copy(), failed & ~said
+    speaks, errs = said.copy(), evidence.narrow["failed"] & ~said
     for _ in range(8):
         before = speaks.sum()
         np.logical_or.at(speaks, outer[inner], speaks[inner])
@@ -159,29 +151,28 @@ def by_nesting(evidence: pl.DataFrame, leaves: Flags, barrier: Flags, ancestry: 
     return nesting
 
 
-def fingerprints(evidence: pl.DataFrame) -> pl.DataFrame:
-    """(row, bucket) for every bucket of time that each row's interval touches; long ones only at their ends."""
-    slack = SLACK_MICROS
-    frame = evidence.select(
-        "row",
-        ((pl.col("started") - slack) // BUCKET_MICROS).alias("first"),
-        ((pl.col("ended") + slack) // BUCKET_MICROS).alias("last"),
-    )
-    short = (
-        frame.filter(pl.col("last") - pl.col("first") < _MOST_BUCKETS)
-        .with_columns(pl.int_ranges("first", pl.col("last") + 1).alias("bucket"))
-        .explode("bucket")
-        .select("row", "bucket")
-    )
-    long = frame.filter(pl.col("last") - pl.col("first") >= _MOST_BUCKETS)
-    ends = [long.select("row", pl.col(end).alias("bucket")) for end in ("first", "last")]
-    return pl.concat([short, *ends])
+def buckets(started: Ints, ended: Ints) -> tuple[Ints, Ints]:
+    """(place, bucket) for every bucket of time that each interval touches; long ones only at their ends."""
+    first = (started - SLACK_MICROS) // BUCKET_MICROS
+    last = (ended + SLACK_MICROS) // BUCKET_MICROS
+    count = last - first + 1
+    long = count > _MOST_BUCKETS
+    count = np.where(long, 2, np.maximum(count, 0))
+    place = np.repeat(np.arange(len(started)), count)
+    nth = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
+    return place, np.where(long[place] & (nth == 1), last[place], first[place] + nth)
 
 
-def by_fingerprint(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> None:
+def by_fingerprint(evidence: Evidence, standing: Flags, groups: Groups) -> None:
     """Equal usage, compatible model, one interval inside the other, same emitter, another scope or signal, one to one."""
+    narrow = evidence.narrow
+    rows = np.flatnonzero(
+        standing & (narrow["emitter"] != 0) & ((narrow["input"] >= 0) | (narrow["output"] >= 0) | narrow["failed"])
+    )
+    prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
+    rows = rows[_differing(prints, narrow["voice"][rows], groups.label[rows])]
     for _ in range(3):
-        pairs = _pairs(evidence, standing, groups)
+        pairs = _pairs(evidence, rows, groups)
         if not pairs.height:
             return
         # The closest pair of both its calls is taken; what is left is looked at again.
@@ -198,90 +189,103 @@ def by_fingerprint(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> N
         groups.join(taken["left"].to_numpy(), taken["right"].to_numpy(), "fingerprint")
 
 
-def voice() -> pl.Expr:
-    """Who speaks: one instrumentation in one signal says a call once; log events of different names may say it twice."""
-    said = pl.when(pl.col("signal") == "logs").then(pl.col("name").fill_null("")).otherwise(pl.lit(""))
-    return pl.concat_str([pl.col("signal"), pl.col("scope_name").fill_null(""), said], separator="/").alias("voice")
+def _differing(keys: npt.NDArray[np.uint64], voices: npt.NDArray[np.uint64], labels: Ints) -> Flags:
+    """Which rows share their key with a row of another voice and another label, at least as far as the whole key goes."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(keys) else order
+    differ = np.zeros(len(keys), dtype=bool)
+    if len(begins):
+        several = np.ones(len(begins), dtype=bool)
+        for values in (voices[order], labels[order]):
+            several &= np.minimum.reduceat(values, begins) != np.maximum.reduceat(values, begins)
+        differ[order] = np.repeat(several, np.diff(np.append(begins, len(keys))))
+    return differ
 
 
-def _pairs(evidence: pl.DataFrame, standing: Flags, groups: Groups) -> pl.DataFrame:
-    nothing = pl.DataFrame(schema={"left": pl.Int64})
-    if evidence.select(voice().filter(pl.Series(standing)).n_unique()).item() < 2:
-        return nothing
-    candidates = (
-        evidence.select(
-            pl.int_range(pl.len()).alias("row"),
-            pl.Series("label", groups.label),
-            "emitter", "scope_name", "signal", "started", "ended", "response_id", "model",
-            pl.col("input_tokens").fill_null(-1).alias("input"),
-            pl.col("output_tokens").fill_null(-1).alias("output"),
-            (pl.col("outcome") == "error").alias("failed"),
-            (pl.col("output_tokens") - pl.col("reasoning_tokens").fill_null(0)).fill_null(-1).alias("bare"),
-            pl.col("flags").list.contains("reasoning_lost").fill_null(False).alias("lost"),
-            voice(),
-        )
-        .filter(pl.Series(standing))
-        .filter((pl.col("input") >= 0) | (pl.col("output") >= 0) | pl.col("failed"))
+_NOTHING = pl.DataFrame(schema={"left": pl.Int64})
+
+
+def _pairs(evidence: Evidence, rows: Ints, groups: Groups) -> pl.DataFrame:
+    narrow = evidence.narrow
+    started, ended = narrow["started"][rows], narrow["ended"][rows]
+    at, bucket = buckets(started, ended)
+    prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
+    keys = mixed(prints[at], bucket.view(np.uint64))
+    shared = _differing(keys, narrow["voice"][rows[at]], groups.label[rows[at]])
+    at, keys = at[shared], keys[shared]
+    if not len(at):
+        return _NOTHING
+    left, right = _of_one_key(at, keys)
+    left, right = rows[left], rows[right]
+    label, voice = groups.label, narrow["voice"]
+    start, end = narrow["started"], narrow["ended"]
+    inside = (start[left] >= start[right] - SLACK_MICROS) & (end[left] <= end[right] + SLACK_MICROS)
+    around = (start[right] >= start[left] - SLACK_MICROS) & (end[right] <= end[left] + SLACK_MICROS)
+    response = narrow["response"]
+    fit = (label[left] != label[right]) & (voice[left] != voice[right]) & (inside | around)
+    fit &= narrow["failed"][left] == narrow["failed"][right]
+    fit &= (response[left] == response[right]) | (response[left] == 0) | (response[right] == 0)
+    fit &= (narrow["input"][left] == narrow["input"][right]) & (narrow["emitter"][left] == narrow["emitter"][right])
+    left, right = left[fit], right[fit]
+    if not len(left):
+        return _NOTHING
+    fit = _alike(evidence, left, right)
+    left, right = left[fit], right[fit]
+    pairs = pl.DataFrame(
+        {
+            "left": left, "right": right, "left_label": label[left], "right_label": label[right],
+            "apart": np.abs(start[left] - start[right]) + np.abs(end[left] - end[right]),
+        }
     )  # fmt: skip
-    by = ["emitter", "input"]
-    candidates = candidates.filter(pl.col("voice").n_unique().over(by) > 1)
-    if candidates.height < 2:
-        return nothing
-    candidates = candidates.with_columns(names.mapped(candidates["model"], names.bare_model).alias("model"))
-    buckets = fingerprints(candidates)
-    spread = candidates.join(buckets, on="row", how="inner")
-    right = spread.rename({name: f"right_{name}" for name in spread.columns if name not in (*by, "bucket")})
-    pairs = spread.join(right, on=[*by, "bucket"], how="inner").filter(
-        (pl.col("row") < pl.col("right_row"))
-        & (pl.col("label") != pl.col("right_label"))
-        & (pl.col("voice") != pl.col("right_voice"))
-    )
-    inside = (pl.col("started") >= pl.col("right_started") - SLACK_MICROS) & (
-        pl.col("ended") <= pl.col("right_ended") + SLACK_MICROS
-    )
-    around = (pl.col("right_started") >= pl.col("started") - SLACK_MICROS) & (
-        pl.col("right_ended") <= pl.col("ended") + SLACK_MICROS
-    )
-    one, other = pl.col("model").fill_null(""), pl.col("right_model").fill_null("")
-    pairs = pairs.filter(
-        inside | around,
-        _equal("output", "right_output")
-        | (pl.col("lost") & _equal("output", "right_bare"))
-        | (pl.col("right_lost") & _equal("bare", "right_output")),
-        pl.col("failed") == pl.col("right_failed"),
-        one.str.starts_with(other) | other.str.starts_with(one),
-        (pl.col("response_id") == pl.col("right_response_id")).fill_null(True),
-    ).unique(["row", "right_row"])
-    if not pairs.height:
-        return nothing
-    apart = (pl.col("started") - pl.col("right_started")).abs() + (pl.col("ended") - pl.col("right_ended")).abs()
-    pairs = pairs.select(
-        pl.col("row").alias("left"),
-        pl.col("right_row").alias("right"),
-        pl.col("label").alias("left_label"),
-        "right_label",
-        apart.alias("apart"),
-    )
-    return _of_other_voices(pairs, evidence, groups)
+    return _of_other_voices(pairs, evidence, groups) if pairs.height else _NOTHING
 
 
-def _equal(left: str, right: str) -> pl.Expr:
-    return (pl.col(left) - pl.col(right)).abs() <= OUTPUT_TOLERANCE
+def _of_one_key(at: Ints, keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """All pairs of places that share a key, each once, the lower one first."""
+    spread = pl.DataFrame({"at": at, "key": keys})
+    pairs = spread.join(spread, on="key", how="inner").filter(pl.col("at") < pl.col("at_right"))
+    pairs = pairs[["at", "at_right"]].unique()
+    return pairs["at"].to_numpy(), pairs["at_right"].to_numpy()
 
 
-def _of_other_voices(pairs: pl.DataFrame, evidence: pl.DataFrame, groups: Groups) -> pl.DataFrame:
+def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
+    """Which pairs agree in output, with or without the reasoning that one of them loses, and in model."""
+    rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
+    said = evidence.take(rows, ["model", "output_tokens", "reasoning_tokens", "flags"])
+    model = names.mapped(said["model"], names.bare_model).fill_null("")
+    output = said["output_tokens"].fill_null(-1).to_numpy()
+    bare = said.select((pl.col("output_tokens") - pl.col("reasoning_tokens").fill_null(0)).fill_null(-1)).to_series().to_numpy()
+    lost = said["flags"].list.contains("reasoning_lost").fill_null(False).to_numpy()
+    one, other = inverse[: len(left)], inverse[len(left) :]
+    counts = (
+        _equal(output[one], output[other])
+        | (lost[one] & _equal(output[one], bare[other]))
+        | (lost[other] & _equal(bare[one], output[other]))
+    )
+    named = pl.DataFrame({"one": model.gather(pl.Series(one)), "other": model.gather(pl.Series(other))})
+    begins = pl.col("one").str.starts_with(pl.col("other")) | pl.col("other").str.starts_with(pl.col("one"))
+    alike: Flags = counts & named.select(begins).to_series().to_numpy()
+    return alike
+
+
+def _equal(left: Ints, right: Ints) -> Flags:
+    near: Flags = np.abs(left - right) <= OUTPUT_TOLERANCE
+    return near
+
+
+def _of_other_voices(pairs: pl.DataFrame, evidence: Evidence, groups: Groups) -> pl.DataFrame:
     """Pairs of calls that no scope and signal describes both, and that do not contradict each other's response ids."""
-    members = evidence.select(
-        pl.Series("label", groups.label),
-        voice(),
-        "response_id",
-        "role",
-    ).filter(pl.col("role") == "leaf")
-    voices = members.group_by("label").agg(pl.col("voice").unique(), pl.col("response_id").drop_nulls().unique())
+    narrow = evidence.narrow
+    concerned = np.zeros(evidence.height, dtype=bool)
+    for side in ("left_label", "right_label"):
+        concerned[pairs[side].to_numpy()] = True
+    rows = np.flatnonzero(concerned[groups.label] & (narrow["role"] == LEAF))
+    members = pl.DataFrame({"label": groups.label[rows], "voice": narrow["voice"][rows], "response": narrow["response"][rows]})
+    voices = members.group_by("label").agg(pl.col("voice").unique(), (pl.col("response") != 0).any().alias("named"))
     both = pairs.join(voices, left_on="left_label", right_on="label").join(
         voices, left_on="right_label", right_on="label", suffix="_right"
     )
     return both.filter(
-        pl.col("voice").list.set_intersection("voice_right").list.len() == 0,
-        (pl.col("response_id").list.len() == 0) | (pl.col("response_id_right").list.len() == 0),
+        pl.col("voice").list.set_intersection("voice_right").list.len() == 0, ~pl.col("named") | ~pl.col("named_right")
     ).select("left", "right", "left_label", "right_label", "apart")

@@ -1,8 +1,7 @@
 """Recent evidence, kept so that what comes later can be told to belong to it; bounded.
 
-Bound: `rows` records (60,000 by default) of about 1 kB, what was posted for them included. At 200 calls a second of one
-record each that is the last five minutes, at 5,000 the last twelve seconds; older evidence is looked up in the ledger
-(`older.py`).
+Bound: `rows` records (60,000 by default), what was posted for them included. At 200 calls a second of one record each
+that is the last five minutes, at 5,000 the last twelve seconds; older evidence is looked up in the ledger (`older.py`).
 """
 
 from dataclasses import dataclass, field
@@ -13,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.grouping import SLACK_MICROS, fingerprints, voice
+from spanledger.collector.chunks import Chunks, Flags, Rows
+from spanledger.collector.evidence import HEARD, LEAF, METRIC, NARROW, Evidence, Keys, mixed, narrowed, repeated, voice
+from spanledger.collector.grouping import SLACK_MICROS, buckets
 from spanledger.collector.recognise import EVIDENCE
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS
-
-Rows = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 #: Columns that only an entry has, not its evidence.
 _OF_ENTRIES = {
@@ -27,10 +25,8 @@ _OF_ENTRIES = {
     *(c.name for c in GROUPS["claimed"]), *(c.name for c in GROUPS["money"] if c.name not in ("flags", "reported_cost_usd")),
 }  # fmt: skip
 
-#: A record of evidence, with when it came in microseconds and keys by which its like are found: hashes, 0 for none.
-#: They are made anew when evidence is read from disk.
+#: A record of evidence, with when it came in microseconds.
 KEPT: dict[str, Any] = {**{name: kind for name, kind in EVIDENCE.items() if name not in _OF_ENTRIES}, "arrived": pl.Int64}
-KEYS = ("entry_key", "trace_key", "span_key", "parent_key", "response_key", "request_key", "emitter_key")
 
 #: Columns of a posting that its record of evidence has as well, or that only a new entry needs.
 FROM_EVIDENCE = (
@@ -45,185 +41,256 @@ _NOT_POSTED = {
 
 #: What was posted for a record as a call that still stands; with its evidence, enough to take it back.
 POSTED: dict[str, Any] = {name: kind for name, kind in COLUMNS.items() if name not in _NOT_POSTED}
+_MONEY = tuple(c.name for c in GROUPS["money"] if c.name in POSTED and c.name != "reported_cost_usd")
+
+#: Arrays beside the narrow ones: how often a record was posted, the row of its call in `posted`, or -1, and whether that call
+#: says just what the record says.
+_OF_POSTINGS = {"version": np.int64, "standing": np.int64, "plain": np.bool_}
+
+#: How far what belongs together is followed from record to record.
+_FARTHEST = 6
+#: Slots of the table by which keys are looked for: 90,000 keys are passed over in 0.2 ms, a few of them in vain.
+_SLOTS = 1 << 20
 
 
 @dataclass(slots=True)
 class Memory:
-    """Rows of `evidence`, `version` (how often each was posted) and `standing` (its row in `posted`, or -1) go together."""
+    """Rows of `evidence` and of the `arrays` go together."""
 
     rows: int = 60_000
     kept_for: timedelta = timedelta(hours=24)
-    evidence: pl.DataFrame = field(default_factory=lambda: keyed(pl.DataFrame(schema=KEPT)))
-    version: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    standing: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    posted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=POSTED))
+    evidence: Chunks = field(default_factory=lambda: Chunks(KEPT))
+    arrays: "Arrays" = field(default_factory=lambda: Arrays({**NARROW, **_OF_POSTINGS}))
+    posted: Chunks = field(default_factory=lambda: Chunks(POSTED))
     #: emitters that sent calls, with when last
     heard: dict[str, int] = field(default_factory=dict)
     #: emitter → the voices in which it sent calls
     voices: dict[str, set[str]] = field(default_factory=dict)
     #: evidence that came before this is no longer here; None while nothing was ever let go
     horizon: int | None = None
+    _table: Flags = field(default_factory=lambda: np.zeros(_SLOTS, dtype=bool))
+
+    @property
+    def version(self) -> Rows:
+        """How often each record was posted."""
+        return self.arrays["version"]
+
+    @property
+    def standing(self) -> Rows:
+        """For each record the row of its call in `posted`, -1 if none stands."""
+        return self.arrays["standing"]
 
     def add(self, evidence: pl.DataFrame) -> Rows:
-        """Keep records that are not here yet; gives their rows."""
-        new = keyed(evidence).unique("entry_key", keep="first", maintain_order=True)
-        known = new["entry_key"].is_in(self.evidence["entry_key"].implode())
-        if known.any():
-            new = new.filter(~known)
-        begin = self.evidence.height
-        if not new.height:
-            return np.empty(0, dtype=np.int64)
-        self.evidence = pl.concat([self.evidence, new])
-        if self.evidence.n_chunks() > 16:
-            self.evidence = self.evidence.rechunk()
-        nothing = np.zeros(new.height, dtype=np.int64)
-        self.version, self.standing = np.concatenate([self.version, nothing]), np.concatenate([self.standing, nothing - 1])
-        self._hear(new)
-        return np.arange(begin, begin + new.height)
+        """Keep records (`KEPT`) that are not here yet; gives their rows."""
+        narrow = narrowed(evidence)
+        again = np.flatnonzero(repeated(narrow["entry"]))
+        new = np.ones(evidence.height, dtype=bool)
+        new[again] = False
+        new[again[np.unique(narrow["entry"][again], return_index=True)[1]]] = True
+        known = self._having("entry", narrow["entry"])
+        if len(known):
+            new &= ~np.isin(narrow["entry"], self.arrays["entry"][known])
+        if not new.all():
+            evidence = evidence.filter(pl.Series(new))
+            narrow = {name: array[new] for name, array in narrow.items()}
+        count, begin = evidence.height, self.evidence.height
+        if count:
+            self.evidence.append(evidence)
+            nothing = {"version": np.zeros(count), "standing": np.full(count, -1), "plain": np.zeros(count)}
+            self.arrays.extend({**narrow, **nothing}, count)
+            self._hear(evidence, narrow)
+        return np.arange(begin, begin + count)
 
-    def _hear(self, new: pl.DataFrame) -> None:
+    def seen(self, rows: Rows) -> Evidence:
+        """These records side by side."""
+        return Evidence(self.evidence, rows, {name: self.arrays[name][rows] for name in NARROW})
+
+    def _hear(self, new: pl.DataFrame, narrow: dict[str, npt.NDArray[Any]]) -> None:
+        speakers = np.flatnonzero(((narrow["role"] == LEAF) | (narrow["role"] == HEARD)) & (narrow["emitter"] != 0))
+        # The name of a record that only says who was heard is the voice.
+        spoken = mixed(narrow["emitter"][speakers], narrow["voice"][speakers], narrow["role"][speakers].astype(np.uint64))
+        heard = speakers[narrow["role"][speakers] == HEARD]
+        _, first = np.unique(spoken, return_index=True)
+        rows = pl.Series(np.union1d(speakers[first], heard))
         speaking = pl.when(pl.col("role") == "heard").then("name").otherwise(voice()).alias("voice")
-        narrow = new.select("role", "name", "signal", "scope_name", "emitter", "arrived")
-        leaves = narrow.filter(pl.col("role").is_in(["leaf", "heard"]))
-        for emitter, spoken, arrived in leaves.select("emitter", speaking, "arrived").unique(["emitter", "voice"]).iter_rows():
-            if emitter is not None:
-                self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))
-                self.voices.setdefault(emitter, set()).add(spoken or "")
+        narrow_frame = new[["role", "name", "signal", "scope_name", "emitter", "arrived"]][rows]
+        for emitter, said, arrived in narrow_frame.select("emitter", speaking, "arrived").iter_rows():
+            self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))
+            self.voices.setdefault(emitter, set()).add(said or "")
 
     def touched(self, new: Rows, *, fingerprint: bool) -> Rows:
         """The rows of all kept records that may belong to one call with any of these."""
-        keys = {name: self.evidence[name] for name in KEYS}
-        role = self.evidence["role"]
-        metered = (role == "metric").fill_null(False).to_numpy()
-        leaf = (role == "leaf").fill_null(False).to_numpy()
-        talkative = [emitter for emitter, voices in self.voices.items() if len(voices) > 1] if fingerprint else []
-        talking = (self.evidence["emitter"].is_in(talkative).fill_null(False).to_numpy() & leaf) if talkative else None
+        arrays = self.arrays
+        metered = arrays["role"] == METRIC
+        any_metered = bool(metered.any())
+        talking = self._talking() if fingerprint else None
         inside = np.zeros(self.evidence.height, dtype=bool)
         inside[new] = True
         frontier = new
-        for _ in range(6):
-            for name in ("trace_key", "response_key", "request_key"):
-                values = keys[name].gather(pl.Series(frontier)).unique()
-                values = values.filter(values != 0)
-                if values.len():
-                    inside |= keys[name].is_in(values.implode()).to_numpy()
-            if talking is not None and talking[frontier].any():
-                self._same_print(frontier[talking[frontier]], talking, inside)
-            if metered.any():
-                concerned = frontier[leaf[frontier] | metered[frontier]]
-                emitters = keys["emitter_key"].gather(pl.Series(concerned)).unique()
-                inside |= metered & keys["emitter_key"].is_in(emitters.implode()).to_numpy()
-            reached = np.flatnonzero(inside)
-            if len(reached) == len(frontier):
+        for _ in range(_FARTHEST):
+            before = inside.copy()
+            for name in ("trace", "response", "request"):
+                inside[self._having(name, arrays[name][frontier], ~inside)] = True
+            if talking is not None:
+                inside[self._same_print(frontier[talking[frontier]], talking & ~inside)] = True
+            if any_metered:
+                role = arrays["role"][frontier]
+                emitters = arrays["emitter"][frontier[(role == LEAF) | (role == METRIC)]]
+                inside |= metered & np.isin(arrays["emitter"], emitters)
+            frontier = np.flatnonzero(inside & ~before)
+            if not len(frontier):
                 break
-            frontier = reached
         return np.flatnonzero(inside)
 
-    def _same_print(self, wanted: Rows, talking: Flags, inside: Flags) -> None:
-        """Mark calls of emitters with several voices, of the same input and at about the same time as one of these."""
-        narrow = self.evidence.select("emitter_key", "input_tokens", "started", "ended")
-        ours = narrow[wanted]
-        first, last = ours["started"].to_numpy().min() - SLACK_MICROS, ours["ended"].to_numpy().max() + SLACK_MICROS
-        around = ((narrow["started"] <= last) & (narrow["ended"] >= first)).fill_null(False).to_numpy()
-        candidates = np.flatnonzero(talking & around)
-        hits = _prints(narrow[candidates], candidates).join(
-            _prints(ours, wanted).select("emitter_key", "input", "bucket").unique(),
-            on=["emitter_key", "input", "bucket"],
-            how="semi",
-        )
-        inside[hits["row"].to_numpy()] = True
+    def _having(self, name: str, wanted: Keys, among: Flags | None = None) -> Rows:
+        """The rows, among some, whose key is one of these."""
+        keys = self.arrays[name]
+        wanted = wanted[wanted != 0]
+        if not len(wanted) or not len(keys):
+            return np.zeros(0, dtype=np.int64)
+        maybe = self._in_table(keys, wanted)
+        rows = np.flatnonzero(maybe if among is None else maybe & among)
+        return rows[np.isin(keys[rows], wanted)] if len(rows) else rows
+
+    def _in_table(self, keys: Keys, wanted: Keys) -> Flags:
+        """Which keys are among those wanted; of the others a few as well."""
+        slots = (wanted & np.uint64(_SLOTS - 1)).view(np.int64)
+        self._table[slots] = True
+        maybe = self._table[(keys & np.uint64(_SLOTS - 1)).view(np.int64)]
+        self._table[slots] = False
+        return maybe
+
+    def _talking(self) -> Flags | None:
+        """Calls of emitters that speak in several voices; None if there are no such emitters."""
+        talkative = [emitter for emitter, voices in self.voices.items() if len(voices) > 1]
+        if not talkative:
+            return None
+        calls: Flags = self.arrays["role"] == LEAF
+        return calls & self._in_table(self.arrays["emitter"], pl.Series(talkative).hash(7).to_numpy())
+
+    def _same_print(self, wanted: Rows, among: Flags) -> Rows:
+        """Calls, among some, of the same emitter and input and at about the same time as one of these."""
+        arrays = self.arrays
+        if not len(wanted):
+            return wanted
+        first, last = arrays["started"][wanted].min() - SLACK_MICROS, arrays["ended"][wanted].max() + SLACK_MICROS
+        among = among & (arrays["started"] <= last) & (arrays["ended"] >= first)
+        rows = np.flatnonzero(among)
+        prints = mixed(arrays["emitter"][rows], arrays["input"][rows].view(np.uint64))
+        ours = mixed(arrays["emitter"][wanted], arrays["input"][wanted].view(np.uint64))
+        like = self._in_table(prints, ours)
+        rows, prints = rows[like], prints[like]
+        if not len(rows):
+            return rows
+        at, bucket = buckets(arrays["started"][rows], arrays["ended"][rows])
+        at_ours, bucket_ours = buckets(arrays["started"][wanted], arrays["ended"][wanted])
+        hit = np.isin(mixed(prints[at], bucket.view(np.uint64)), mixed(ours[at_ours], bucket_ours.view(np.uint64)))
+        return rows[np.unique(at[hit])]
 
     def remember(self, entries: pl.DataFrame) -> None:
         """Take over what is about to be posted; its column `row` says for which record."""
         if not entries.height:
             return
-        undone = entries.filter(pl.col("kind") == "reversal")["row"].to_numpy()
-        self.standing[undone] = -1
-        calls = entries.filter(pl.col("kind") == "call")
-        self.standing[calls["row"].to_numpy()] = self.posted.height + np.arange(calls.height)
-        np.add.at(self.version, entries.filter(pl.col("kind") != "reversal")["row"].to_numpy(), 1)
-        self.posted = pl.concat([self.posted, calls.select(list(POSTED))])
-        if self.posted.n_chunks() > 16:
-            self.posted = self.posted.rechunk()
+        kind, rows = entries["kind"], entries["row"].to_numpy()
+        undone, called = (kind == "reversal").to_numpy(), (kind == "call").to_numpy()
+        self.standing[rows[undone]] = -1
+        self.standing[rows[called]] = self.posted.height + np.arange(called.sum())
+        np.add.at(self.version, rows[~undone], 1)
+        self.posted.append(entries if called.all() else entries[list(POSTED)].filter(pl.Series(called)))
 
     def rows_of(self, entry_ids: pl.Series) -> Rows:
         """The rows of these records; -1 for those that are not here."""
-        places = pl.DataFrame({"entry_id": self.evidence["entry_id"], "row": np.arange(self.evidence.height)})
-        found = pl.DataFrame({"entry_id": entry_ids}).join(places, on="entry_id", how="left", maintain_order="left")
-        return found["row"].fill_null(-1).to_numpy()
+        wanted = entry_ids.hash(7).to_numpy()
+        rows = self._having("entry", wanted)
+        keys = self.arrays["entry"][rows]
+        order = np.argsort(keys)
+        if not len(rows):
+            return np.full(len(wanted), -1, dtype=np.int64)
+        place = np.minimum(np.searchsorted(keys[order], wanted), len(rows) - 1)
+        found = rows[order[place]]
+        return np.where((self.arrays["entry"][found] == wanted) & entry_ids.is_not_null().to_numpy(), found, -1)
 
     def priced(self, entries: pl.DataFrame) -> None:
         """The money of calls that were posted just now."""
-        money = [
-            c.name for c in GROUPS["money"] if c.name in entries.columns and c.name in POSTED and c.name != "reported_cost_usd"
-        ]
-        calls = entries.filter(pl.col("kind") == "call").select("entry_id", *money)
-        # What was posted just now stands at the end.
-        begin = max(0, self.posted.height - calls.height)
-        recent = self.posted[begin:]
-        if not calls.height or not recent.height:
+        money = [name for name in _MONEY if name in entries.columns]
+        calls = entries[["kind", "entry_id", *money]].filter(pl.col("kind") == "call")
+        if not calls.height or not self.posted.height:
             return
-        given = recent.select("entry_id").join(calls, on="entry_id", how="left", maintain_order="left")
-        known = given.select(pl.col("entry_id").is_in(calls["entry_id"].implode())).to_series()
-        updated = recent.with_columns(given[name].cast(POSTED[name]).zip_with(known, recent[name]).alias(name) for name in money)
-        self.posted = pl.concat([self.posted[:begin], updated])
+        recent = self.posted.last()
+        if recent.height != calls.height or not (recent["entry_id"] == calls["entry_id"]).all():
+            given = recent[["entry_id"]].join(calls, on="entry_id", how="left", maintain_order="left")
+            known = recent["entry_id"].is_in(calls["entry_id"].implode())
+            calls = given.with_columns(given[name].cast(POSTED[name]).zip_with(known, recent[name]) for name in money)
+        self.posted.replace_last(recent.with_columns(calls[name].cast(POSTED[name]) for name in money))
 
     def let_go(self, now: int) -> None:
         """Drop what is beyond the bounds: the oldest records, and with them what was posted for them."""
         over = self.evidence.height - self.rows
         old = now - int(self.kept_for.total_seconds() * 1e6)
-        if self.evidence.is_empty() or (over < self.rows // 2 and int(self.evidence["arrived"][0]) > old - 3_600_000_000):
+        arrived = self.arrays["arrived"]
+        if not len(arrived) or (over < self.rows // 2 and int(arrived[0]) > old - 3_600_000_000):
             return
-        # The last point of each series is what the next one is measured from.
-        last_point = (pl.col("role") == "metric") & (pl.col("ended") == pl.col("ended").max().over("series", "name"))
-        keep = (pl.int_range(pl.len()) >= max(over, 0)) & (pl.col("arrived") >= old) | last_point.fill_null(False)
-        kept = self.evidence.select(keep.alias("k"))["k"].to_numpy()
+        kept = arrived >= old
+        kept[: max(over, 0)] = False
+        kept[self._last_points()] = True
         if kept.all():
             return
-        gone = self.evidence["arrived"].to_numpy()[~kept].max()
-        self.forgot(int(gone))
-        self.evidence = self.evidence.filter(pl.Series(kept)).rechunk()
-        self.version, self.standing = self.version[kept], self.standing[kept]
+        self.forgot(int(arrived[~kept].max()))
+        self.evidence.keep(kept)
+        self.arrays.keep(kept)
         here = np.flatnonzero(self.standing >= 0)
-        self.posted = self.posted[self.standing[here]].rechunk()
-        self.standing[here] = np.arange(len(here))
+        stands = np.zeros(self.posted.height, dtype=bool)
+        stands[self.standing[here]] = True
+        self.posted.keep(stands)
+        self.standing[here] = (np.cumsum(stands) - 1)[self.standing[here]]
         self.heard = dict(sorted(self.heard.items(), key=lambda each: each[1])[-100_000:])
         self.voices = {emitter: voices for emitter, voices in self.voices.items() if emitter in self.heard}
+
+    def _last_points(self) -> Rows:
+        """The last point of each series is what the next one is measured from."""
+        points = np.flatnonzero(self.arrays["role"] == METRIC)
+        if not len(points):
+            return points
+        series = self.evidence.take(points, ["series", "name", "ended"])
+        last = (pl.col("ended") == pl.col("ended").max().over("series", "name")).fill_null(False)
+        found: Rows = points[series.select(last).to_series().to_numpy()]
+        return found
 
     def forgot(self, before: int) -> None:
         """Evidence that came up to this moment (microseconds since 1970) may no longer be here."""
         self.horizon = max(before, self.horizon or 0)
 
 
-def _prints(calls: pl.DataFrame, rows: Rows) -> pl.DataFrame:
-    named = calls.with_columns(pl.Series("row", rows))
-    return named.select("row", "emitter_key", pl.col("input_tokens").fill_null(-1).alias("input")).join(
-        fingerprints(named), on="row"
-    )
+class Arrays:
+    """Arrays of one length that grow at their end."""
 
+    __slots__ = ("_arrays", "_room", "height")
 
-def keyed(evidence: pl.DataFrame) -> pl.DataFrame:
-    """The evidence with its `KEYS`."""
-    above = pl.when(pl.col("signal") == "logs").then("span_id").otherwise("parent_span_id")
-    own = pl.when(pl.col("signal") == "traces").then("span_id")
+    def __init__(self, kinds: dict[str, Any]) -> None:
+        self._room, self.height = 1024, 0
+        self._arrays = {name: np.empty(self._room, dtype=kind) for name, kind in kinds.items()}
 
-    def key(name: str, *parts: str | pl.Expr) -> pl.Expr:
-        columns = [pl.col(part) if isinstance(part, str) else part for part in parts]
-        there = pl.all_horizontal(column.is_not_null() for column in columns)
-        hashed = (
-            columns[0].hash(7) if len(columns) == 1 else pl.struct(*(c.alias(str(at)) for at, c in enumerate(columns))).hash(7)
-        )
-        return pl.when(there).then(hashed).otherwise(pl.lit(0, dtype=pl.UInt64)).alias(name)
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._arrays[name][: self.height]
 
-    return evidence.with_columns(
-        key("entry_key", "entry_id"),
-        key("trace_key", "trace_id"),
-        key("span_key", "trace_id", own),
-        key("parent_key", "trace_id", above),
-        key("response_key", "response_id"),
-        key("request_key", "request_id"),
-        key("emitter_key", "emitter"),
-    )
+    def extend(self, more: dict[str, npt.NDArray[Any]], count: int) -> None:
+        """Add so many rows."""
+        end = self.height + count
+        if end > self._room:
+            self._room = end + end // 2
+            for name, array in self._arrays.items():
+                self._arrays[name] = np.empty(self._room, dtype=array.dtype)
+                self._arrays[name][: self.height] = array[: self.height]
+        for name, array in self._arrays.items():
+            array[self.height : end] = more[name]
+        self.height = end
+
+    def keep(self, kept: Flags) -> None:
+        """Let go of all rows but these."""
+        left = int(kept.sum())
+        for name, array in self._arrays.items():
+            array[:left] = self[name][kept]
+        self.height = left
 
 
 def as_kept(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector import identity
+from spanledger.collector.chunks import in_columns
+from spanledger.collector.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, SPAN, Evidence
 from spanledger.collector.grouping import RULE, RULES
 from spanledger.collector.resolve import CONTENT, Verdicts
 from spanledger.ledger.frame import COLUMNS
@@ -18,7 +20,7 @@ Rows = npt.NDArray[np.int64]
 #: An entry without money, with `at`: the row of the evidence it is posted for.
 POSTING: dict[str, Any] = {**COLUMNS, "at": pl.Int64}
 
-_ROLES_TOLD = ("leaf", "repeat", "never", "agent", "span", "metric")
+_ROLES_TOLD = (LEAF, REPEAT, NEVER, AGENT, SPAN, METRIC)
 _RULE_NAMES = pl.Series("rule", list(RULES), dtype=pl.String)
 
 
@@ -30,61 +32,103 @@ def postings(verdicts: Verdicts, posted: pl.DataFrame, version: Rows, now: datet
     says how often row i was posted.
     """
     evidence = verdicts.evidence
-    label, rule = pl.Series("label", verdicts.label), pl.Series("rule_code", verdicts.rule)
-    standing = posted.with_columns(label[posted["at"]], rule[posted["at"]])
-    wanted = verdicts.calls.rename({"row": "at"}).with_columns(label[verdicts.calls["row"]])
-    kept = _unchanged(standing, wanted)
-    fresh = wanted if not kept.height else wanted.join(kept.select("label"), on="label", how="anti")
-    fresh = _versioned(fresh, version)
-    undone = standing if not kept.height else standing.join(kept.select("entry_id"), on="entry_id", how="anti")
-    heard = evidence.select(label, "role", "entry_id").filter(pl.col("role") == "heard").select("label", "entry_id")
-    stand_for = pl.concat([each.select("label", "entry_id") for each in (kept, fresh, heard)]).unique("label", keep="first")
+    label = verdicts.label
+    fresh, undone, stand_for = verdicts.calls, posted, _Standing(evidence.height)
+    heard = np.flatnonzero(evidence.narrow["role"] == HEARD)
+    if len(heard):
+        stand_for.put(label[heard], evidence.take(heard, ["entry_id"])["entry_id"])
+    row = fresh["row"].to_numpy()
+    if posted.height:
+        kept = _unchanged(posted, fresh, label)
+        undone = posted.filter(pl.Series(kept < 0))
+        new = np.ones(len(row), dtype=bool)
+        new[kept[kept >= 0]] = False
+        stand_for.put(label[posted["at"].to_numpy()[kept >= 0]], posted["entry_id"].filter(pl.Series(kept >= 0)))
+        fresh, row = fresh.filter(pl.Series(new)), row[new]
+    fresh = _versioned(fresh, version[row])
     # Of the metrics that say the same of one moment, one is told.
-    metered = (evidence["role"] == "metric").fill_null(False).to_numpy()
+    metered = evidence.narrow["role"] == METRIC
     again = metered & (verdicts.by >= 0) & metered[np.maximum(verdicts.by, 0)]
     quiet = (verdicts.rule == RULE["waits"]) | again
-    unposted = np.flatnonzero(~verdicts.stands & ~quiet & (version == 0))
+    told = np.isin(evidence.narrow["role"], _ROLES_TOLD) & (evidence.narrow["said"] | (evidence.narrow["role"] == LEAF))
+    repeated = np.flatnonzero(~verdicts.stands & ~quiet & (version == 0) & told)
+    if undone.height or len(repeated):
+        stand_for.put(label[row], fresh["entry_id"])
     frames = [
-        _reversals(undone, stand_for),
-        fresh.with_columns(pl.lit("call").alias("kind")),
-        _duplicates(evidence, unposted, label, rule, stand_for),
+        _reversals(undone, verdicts, stand_for),
+        fresh.rename({"row": "at"}).with_columns(pl.lit("call").alias("kind")),
+        _duplicates(evidence, repeated, verdicts, stand_for),
     ]
     shaped = [_shaped(frame, now) for frame in frames if frame.height]
-    return pl.concat(shaped) if shaped else pl.DataFrame(schema=POSTING)
+    if len(shaped) == 1:
+        return shaped[0]
+    return pl.concat(shaped, rechunk=True) if shaped else pl.DataFrame(schema=POSTING)
 
 
-def _unchanged(standing: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
-    """Posted calls that say what is to be said; one for each call."""
-    if not standing.height or not wanted.height:
-        return standing.clear()
-    pairs = standing.join(
-        wanted.select("label", *(pl.col(name).alias(f"{name}_now") for name in CONTENT)), on="label", how="inner"
-    )
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_now")) for name in CONTENT)
-    return pairs.filter(same).sort("entry_id").unique("label", keep="first", maintain_order=True).select(standing.columns)
+class _Standing:
+    """The ids of the entries that stand for calls, by label. What is put last stands."""
+
+    def __init__(self, labels: int) -> None:
+        self._place = np.full(labels, -1, dtype=np.int64)
+        self._ids: list[pl.Series] = []
+        self._held = 0
+
+    def put(self, label: Rows, entry_ids: pl.Series) -> None:
+        self._place[label] = self._held + np.arange(len(label))
+        self._ids.append(entry_ids)
+        self._held += len(label)
+
+    def ids(self, label: Rows) -> pl.Series:
+        """The ids for these labels; null where nothing stands."""
+        place = self._place[label]
+        if not self._held:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, len(label))
+        found = pl.concat(self._ids).gather(pl.Series(np.maximum(place, 0)))
+        return pl.select(pl.when(pl.Series(place >= 0)).then(found)).to_series()
 
 
-def _versioned(fresh: pl.DataFrame, version: Rows) -> pl.DataFrame:
+def _unchanged(posted: pl.DataFrame, wanted: pl.DataFrame, label: Rows) -> Rows:
+    """For each posted call, the place among what is wanted that says the same; -1 if none. One for each call."""
+    place = np.full(len(label), -1, dtype=np.int64)
+    place[label[wanted["row"].to_numpy()]] = np.arange(wanted.height)
+    said = label[posted["at"].to_numpy()]
+    now = place[said]
+    known = np.flatnonzero(now >= 0)
+    before, after = posted[pl.Series(known)], wanted[list(CONTENT)][pl.Series(now[known])]
+    same = np.ones(len(known), dtype=bool)
+    for name in CONTENT:
+        same &= before[name].eq_missing(after[name]).to_numpy()
+    same_rows = known[same]
+    kept = np.full(posted.height, -1, dtype=np.int64)
+    if len(same_rows):
+        # Of several that say the same of one call, that of the lowest id stands.
+        ids = posted["entry_id"].gather(pl.Series(same_rows))
+        first = pl.DataFrame({"label": said[same_rows], "id": ids, "row": same_rows}).sort("id").unique("label", keep="first")
+        stays = first["row"].to_numpy()
+        kept[stays] = now[stays]
+    return kept
+
+
+def _versioned(fresh: pl.DataFrame, times: Rows) -> pl.DataFrame:
     """Entry ids: the record's own the first time it is posted, then one derived from it."""
-    times = version[fresh["at"].to_numpy()]
     if not times.any():
         return fresh
     again = identity.derived(fresh["entry_id"], "call", pl.Series(times))
     return fresh.with_columns(pl.when(pl.Series(times) > 0).then(again).otherwise("entry_id").alias("entry_id"))
 
 
-def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
+def _reversals(undone: pl.DataFrame, verdicts: Verdicts, stand_for: _Standing) -> pl.DataFrame:
     """The negative of what was posted, money included."""
     if not undone.height:
         return undone
-    undone = undone.join(stand_for.rename({"entry_id": "now_stands"}), on="label", how="left", maintain_order="left")
-    rule = _RULE_NAMES[undone["rule_code"]]
+    at = undone["at"].to_numpy()
+    rule = _RULE_NAMES.gather(pl.Series(verdicts.rule[at]))
     negated = [(-pl.col(name)).alias(name) for name in MEASURES]
     meters = pl.col("other_meters").list.eval(
         pl.struct(pl.element().struct.field("key"), (-pl.element().struct.field("value")).alias("value"))
     )
     anew = pl.col("now_stands").is_not_null()
-    return undone.with_columns(
+    return undone.with_columns(stand_for.ids(verdicts.label[at]).alias("now_stands")).with_columns(
         *negated,
         meters.alias("other_meters"),
         pl.lit("reversal").alias("kind"),
@@ -98,32 +142,35 @@ def _reversals(undone: pl.DataFrame, stand_for: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _duplicates(evidence: pl.DataFrame, rows: Rows, label: pl.Series, rule: pl.Series, stand_for: pl.DataFrame) -> pl.DataFrame:
+#: Columns of a duplicate that its record has too; its measures are claims.
+_OF_DUPLICATES = [name for name in COLUMNS if name not in MEASURES and name != "other_meters"]
+_CLAIMS = {
+    "claimed_input_tokens": "input_tokens",
+    "claimed_output_tokens": "output_tokens",
+    "claimed_cost_usd": "reported_cost_usd",
+}
+
+
+def _duplicates(evidence: Evidence, rows: Rows, verdicts: Verdicts, stand_for: _Standing) -> pl.DataFrame:
     """What claimed to be a call and is none: no measures, its claims beside."""
-    role = evidence["role"]
-    told = role.is_in(list(_ROLES_TOLD)) & (evidence["said"].fill_null(False) | (role == "leaf"))
-    rows = rows[told.fill_null(False).to_numpy()[rows]]
     if not len(rows):
-        return evidence.clear()
-    at = pl.Series("at", rows)
-    repeated = evidence[rows].with_columns(at, label[at], _RULE_NAMES[rule[at]].alias("rule"))
-    repeated = repeated.join(stand_for.rename({"entry_id": "stands_for"}), on="label", how="left", maintain_order="left")
-    claims = repeated.with_columns(
-        pl.col("input_tokens").alias("claimed_input_tokens"),
-        pl.col("output_tokens").alias("claimed_output_tokens"),
-        pl.col("reported_cost_usd").alias("claimed_cost_usd"),
+        return pl.DataFrame()
+    there = set(evidence.columns)
+    repeated = evidence.take(rows, [name for name in (*_OF_DUPLICATES, *_CLAIMS.values()) if name in there])
+    return repeated.rename({name: claim for claim, name in _CLAIMS.items()}).with_columns(
+        pl.Series("at", rows),
+        _RULE_NAMES.gather(pl.Series(verdicts.rule[rows])),
+        stand_for.ids(verdicts.label[rows]).alias("stands_for"),
         pl.lit("duplicate").alias("kind"),
-    )
-    nothing = [pl.lit(None, dtype=COLUMNS[name]).alias(name) for name in MEASURES if name != "calls"]
-    return claims.with_columns(
-        *nothing, pl.lit([], dtype=COLUMNS["other_meters"]).alias("other_meters"), pl.lit(0, dtype=pl.Int64).alias("calls")
+        pl.lit([], dtype=COLUMNS["other_meters"]).alias("other_meters"),
+        pl.lit(0, dtype=pl.Int64).alias("calls"),
     )
 
 
 def _shaped(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    frame = frame.with_columns(
-        pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
-    )
-    return frame.select(
-        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name) for name, kind in POSTING.items()
+    return in_columns(
+        frame.with_columns(
+            pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
+        ),
+        POSTING,
     )

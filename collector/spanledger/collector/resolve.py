@@ -13,47 +13,28 @@ import polars as pl
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.attempts import with_attempts
 from spanledger.collector.dialects.fields import WHO
+from spanledger.collector.evidence import (
+    AGENT,
+    LEAF,
+    LINK,
+    METRIC,
+    NEVER,
+    REPEAT,
+    SPAN,
+    TOOL,
+    Evidence,
+    mixed,
+    repeated,
+)  # fmt: skip
 from spanledger.collector.grouping import RULE, Groups, by_fingerprint, by_ids, by_nesting, by_span
-from spanledger.collector.sums import aggregates, metrics, of_one_moment, told_apart
+from spanledger.collector.merging import merged
+from spanledger.collector.sums import aggregates, metrics, told_apart
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 #: Flags that make one reading of a call worth less than another.
 _DOUBTS = ("cache_unknown", "reasoning_lost", "detail_lost", "semantics_assumed", "usage_unknown", "tokens_invalid")
-
-#: What a standing call takes over from the records that repeat it, where it does not know better itself.
-MERGED = (
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "reasoning_tokens",
-    "input_audio_tokens",
-    "output_audio_tokens",
-    "input_image_tokens",
-    "output_image_tokens",
-    "model",
-    "requested_model",
-    "provider",
-    "response_id",
-    "request_id",
-    "hold_id",
-    "variant",
-    "service_tier",
-    "region",
-    "server_address",
-    "finish_reason",
-    "reported_cost_usd",
-    "time_to_first_token_seconds",
-    "streamed",
-    "batch",
-    "duration_seconds",
-    *WHO,
-    "environment",
-    "service",
-    "attributes",
-)
 
 #: If one of these changes after a call was posted, it is reversed and posted anew; the rest is not worth two entries.
 CONTENT = (
@@ -66,26 +47,83 @@ CONTENT = (
 @dataclass(slots=True)
 class Verdicts:
     """For each row of the evidence: its call (`label`), whether it `stands` for it, the `rule` by which it does not, and which
-    row stands for it (`by`, -1 for none). `calls` are the standing rows with all that is known of their call; `evidence` is
-    what was given, with running totals told apart."""
+    row stands for it (`by`, -1 for none). `calls` are the standing rows with all that is known of their call, of which
+    `plain[row]` says that it is no more than what the record itself says; `evidence` is what was given, with running totals
+    told apart."""
 
     label: Ints
     stands: Flags
     rule: Ints
     by: Ints
+    plain: Flags
     calls: pl.DataFrame
-    evidence: pl.DataFrame
+    evidence: Evidence
 
 
-def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True) -> Verdicts:
+def resolve(evidence: Evidence, *, settled: Flags, fingerprint: bool = True) -> Verdicts:
     """`settled` says of each row whether it has waited long enough to be taken as all there is about its call."""
-    rows = evidence.height
     evidence = told_apart(evidence)
-    role = evidence["role"].fill_null("span").to_numpy()
-    leaves = role == "leaf"
-    barrier = (role == "agent") | (role == "tool")
-    said = evidence["said"].fill_null(False).to_numpy()
-    ancestry = Ancestry.of(evidence["span_key"].to_numpy(), evidence["parent_key"].to_numpy())
+    rows = evidence.height
+    leaves = evidence.narrow["role"] == LEAF
+    # A call with which nothing shares a trace, an id or a voice stands for itself; the rules are for the rest.
+    place = np.flatnonzero(_joined(evidence, leaves, fingerprint=fingerprint))
+    label, began = np.arange(rows), evidence.narrow["started"]
+    stands, rule, by = leaves.copy(), np.zeros(rows, dtype=np.int64), np.full(rows, -1, dtype=np.int64)
+    ancestry, outer, call = Ancestry.none(rows), np.full(rows, -1, dtype=np.int64), label
+    if len(place):
+        part = _decided(evidence.part(place), settled[place], fingerprint=fingerprint)
+        label, began, call = label.copy(), began.copy(), label.copy()
+        label[place], call[place] = place[part.label], place[part.call]
+        stands[place], rule[place], began[place] = part.stands, part.rule, part.began
+        by[place] = np.where(part.by >= 0, place[part.by], -1)
+        outer[place] = np.where(part.outer >= 0, place[part.outer], -1)
+        ancestry = part.ancestry.spread(place, rows)
+    calls, plain = merged(evidence, leaves, stands, call, ancestry)
+    return Verdicts(label, stands, rule, by, plain, with_attempts(calls, evidence, outer, began), evidence)
+
+
+def _joined(evidence: Evidence, leaves: Flags, *, fingerprint: bool) -> Flags:
+    """Which records may have to do with another of these; of the others only leaves mean anything."""
+    narrow = evidence.narrow
+    role = narrow["role"]
+    structure = (role == SPAN) | (role == AGENT) | (role == TOOL) | (role == LINK)
+    joined = ~leaves & ~(structure & ~narrow["said"])
+    for key in ("trace", "response", "request"):
+        joined |= repeated(narrow[key])
+    emitter = narrow["emitter"]
+    at = np.flatnonzero(leaves & (emitter != 0))
+    if fingerprint and len(at):
+        _, first = np.unique(mixed(emitter[at], narrow["voice"][at]), return_index=True)
+        speakers = emitter[at[first]]
+        talkative = speakers[repeated(speakers)]
+        if len(talkative):
+            joined |= leaves & np.isin(emitter, talkative)
+    if (role == METRIC).any():
+        joined |= leaves & np.isin(emitter, emitter[role == METRIC])
+    found: Flags = joined
+    return found
+
+
+@dataclass(slots=True)
+class _Decided:
+    label: Ints
+    stands: Flags
+    rule: Ints
+    by: Ints
+    #: for each row the call that its own record was put with, aggregates and repeats left where they are
+    call: Ints
+    #: for each row when the record of its call that began last began
+    began: Ints
+    outer: Ints
+    ancestry: Ancestry
+
+
+def _decided(evidence: Evidence, settled: Flags, *, fingerprint: bool) -> _Decided:
+    narrow = evidence.narrow
+    rows, role = evidence.height, narrow["role"]
+    leaves = role == LEAF
+    barrier = (role == AGENT) | (role == TOOL)
+    ancestry = Ancestry.of(narrow["span"], narrow["parent"])
     groups = Groups.of(rows)
     by_ids(evidence, leaves, groups)
     by_span(evidence, leaves, ancestry, groups)
@@ -107,209 +145,91 @@ def resolve(evidence: pl.DataFrame, *, settled: Flags, fingerprint: bool = True)
     rule = np.where(leaves, groups.rule, 0)
     rule[leaves & apart[label]] = RULE["leaf_in_leaf"]
 
-    _repeats(evidence, role, label, best, by, rule)
-    summed = said & ((role == "agent") | (role == "span")) & (evidence["signal"] != "metrics").fill_null(False).to_numpy()
+    _repeats(evidence, label, best, by, rule)
+    summed = narrow["said"] & ((role == AGENT) | (role == SPAN)) & ~_of_metrics(evidence)
     aggregates(evidence, summed, leaves, settled, ancestry, stands, by, rule)
-    metrics(evidence, role, leaves, settled, stands, by, rule)
-    label = np.where(by >= 0, label[np.maximum(by, 0)], label)
+    metrics(evidence, leaves, settled, stands, by, rule)
     began = np.zeros(rows, dtype=np.int64)
-    np.maximum.at(began, groups.label[leaves], evidence["started"].fill_null(0).to_numpy()[leaves])
-    calls = _merged(evidence, leaves, stands, groups.label, ancestry)
-    return Verdicts(label, stands, rule, by, with_attempts(calls, nesting.outer, began[groups.label]), evidence)
+    np.maximum.at(began, label[leaves], narrow["started"][leaves])
+    return _Decided(
+        np.where(by >= 0, label[np.maximum(by, 0)], label), stands, rule, by, label, began[label], nesting.outer, ancestry
+    )
 
 
-def _representatives(evidence: pl.DataFrame, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:
+def _of_metrics(evidence: Evidence) -> Flags:
+    """Points of metrics that were told apart into nothing are spans by their role."""
+    if not evidence.narrow["cumulative"].any():
+        return np.zeros(evidence.height, dtype=bool)
+    found: Flags = (evidence["signal"] == "metrics").fill_null(False).to_numpy()
+    return found
+
+
+def _representatives(evidence: Evidence, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:
     """For each label, the row that stands for it; -1 where none can."""
     best = np.full(evidence.height, -1, dtype=np.int64)
     rows = np.flatnonzero(candidates)
-    if not len(rows):
-        return best
     counts = np.bincount(label[rows], minlength=evidence.height)
     alone = rows[counts[label[rows]] == 1]
     best[label[alone]] = alone
     rows = rows[counts[label[rows]] > 1]
     if not len(rows):
         return best
+    said = evidence.take(rows, ["rank", "flags", "detail", "entry_id"])
+    doubts = pl.sum_horizontal(pl.col("flags").list.contains(doubt).fill_null(False).cast(pl.Int64) for doubt in _DOUBTS)
     ranked = (
-        evidence[rows]
-        .select(
+        said.select(
             pl.Series("row", rows),
             pl.Series("label", label[rows]),
-            pl.col("said").fill_null(False),
-            (pl.col("outcome") == "error").alias("failed"),
+            pl.Series("said", evidence.narrow["said"][rows]),
             pl.col("rank").fill_null(9),
-            pl.col("flags").list.eval(pl.element().is_in(list(_DOUBTS))).list.sum().fill_null(0).alias("doubts"),
+            doubts.alias("doubts"),
             pl.col("detail").fill_null(0),
             pl.Series("depth", ancestry.depth(rows)),
-            "started", "entry_id",
+            pl.Series("started", evidence.narrow["started"][rows]),
+            "entry_id",
         )
         .sort(
             ["label", "said", "rank", "doubts", "detail", "depth", "started", "entry_id"],
             descending=[False, True, False, False, True, True, False, False],
         )
         .unique("label", keep="first", maintain_order=True)
-    )  # fmt: skip
+    )
     best[ranked["label"].to_numpy()] = ranked["row"].to_numpy()
     return best
 
 
-def _repeats(evidence: pl.DataFrame, role: npt.NDArray[np.object_], label: Ints, best: Ints, by: Ints, rule: Ints) -> None:
+def _repeats(evidence: Evidence, label: Ints, best: Ints, by: Ints, rule: Ints) -> None:
     """Records that say again what a call's own record says, or that tell of an answer nobody paid for."""
-    others = np.flatnonzero((role == "repeat") | (role == "never"))
+    narrow = evidence.narrow
+    role = narrow["role"]
+    others = np.flatnonzero((role == REPEAT) | (role == NEVER))
     if not len(others):
         return
-    frame = evidence.select(
-        pl.int_range(pl.len()).alias("row"),
-        "trace_id",
-        "parent_span_id",
-        "response_id",
-        "request_id",
-        "input_tokens",
-        "output_tokens",
-        "started",
-        pl.Series("leaf", role == "leaf"),
-    )
-    leaves = frame.filter("leaf").drop("leaf")
-    repeats = frame[others].drop("leaf")
+    near = np.zeros(evidence.height, dtype=bool)
+    for key in ("trace", "response", "request"):
+        near |= np.isin(narrow[key], narrow[key][others]) & (narrow[key] != 0)
+    columns = ["trace", "response", "request", "started", "input", "output"]
+    narrowly = pl.DataFrame({"row": np.arange(evidence.height), **{name: narrow[name] for name in columns}})
+    frame = narrowly.with_columns(evidence["parent_span_id"])
+    leaves, repeats = frame.filter(pl.Series(near & (role == LEAF))), frame[pl.Series(others)]
+    apart = (pl.col("started") - pl.col("started_of")).abs().alias("apart")
+    alike = (pl.col("input") >= 0) & (pl.col("output") >= 0)
+    at_once = pl.lit(0, dtype=pl.Int64).alias("apart")
     found = pl.concat(
         [
-            repeats.drop_nulls(on).join(leaves, on=on, suffix="_of").select("row", "row_of", pl.lit(trust).alias("trust"), apart)
-            for trust, (on, apart) in enumerate(
+            repeats.filter(there)
+            .join(leaves, on=on, suffix="_of")
+            .select("row", "row_of", pl.lit(trust).alias("trust"), distance)
+            for trust, (there, on, distance) in enumerate(
                 (
-                    (["response_id"], pl.lit(0, dtype=pl.Int64).alias("apart")),
-                    (["request_id"], pl.lit(0, dtype=pl.Int64).alias("apart")),
-                    (
-                        ["trace_id", "parent_span_id", "input_tokens", "output_tokens"],
-                        (pl.col("started") - pl.col("started_of")).abs().alias("apart"),
-                    ),
-                    (
-                        ["trace_id", "input_tokens", "output_tokens"],
-                        (pl.col("started") - pl.col("started_of")).abs().alias("apart"),
-                    ),
+                    (pl.col("response") != 0, ["response"], at_once),
+                    (pl.col("request") != 0, ["request"], at_once),
+                    (alike & (pl.col("trace") != 0), ["trace", "parent_span_id", "input", "output"], apart),
+                    (alike & (pl.col("trace") != 0), ["trace", "input", "output"], apart),
                 )
             )
         ]
     )
     nearest = found.sort("trust", "apart", "row_of").unique("row", keep="first", maintain_order=True)
     by[nearest["row"].to_numpy()] = best[label[nearest["row_of"].to_numpy()]]
-    rule[others] = np.where(role[others] == "never", RULE["never_billed"], RULE["repeat"])
-
-
-def _merged(evidence: pl.DataFrame, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> pl.DataFrame:
-    """The standing rows, with what their duplicates and ancestors know besides."""
-    rows = np.flatnonzero(stands)
-    calls = evidence[rows].with_columns(pl.Series("row", rows))
-    members = np.flatnonzero(leaves & np.isin(label, label[rows[leaves[rows]]]))
-    counts = np.bincount(label[members], minlength=evidence.height)
-    shared = members[counts[label[members]] > 1]
-    if len(shared):
-        known = (
-            evidence[shared]
-            .with_columns(pl.Series("label", label[shared]), pl.Series("deep", ancestry.depth(shared)))
-            .sort("label", "rank", "deep", "detail", "entry_id", descending=[False, False, True, True, False], nulls_last=True)
-            .group_by("label", maintain_order=True)
-            .agg(*(pl.col(name).drop_nulls().first() for name in MERGED), pl.col("tags").explode().drop_nulls().alias("tags"))
-        )
-        joined = pl.DataFrame({"label": label[rows]}).join(known, on="label", how="left", maintain_order="left")
-        calls = calls.with_columns(
-            *(pl.coalesce(pl.col(name), joined[name].cast(calls[name].dtype)).alias(name) for name in MERGED),
-            _tags_of(calls["tags"], joined["tags"]),
-        )
-        calls = _consistent(calls)
-    # From the nearest ancestor of the call's own record, then of the others', then from the resource.
-    lenders = pl.DataFrame({"label": label[shared], "row": shared, "entry_id": evidence["entry_id"].gather(pl.Series(shared))})
-    lenders = lenders.sort("label", "entry_id")
-    learned = []
-    for who in WHO:
-        missing = calls[who].is_null().to_numpy()
-        has = evidence[who].is_not_null().to_numpy()
-        if not missing.any() or not has.any():
-            continue
-        source = np.full(len(rows), -1, dtype=np.int64)
-        source[missing] = ancestry.inherited(rows[missing], has)
-        if len(shared) and (missing & (source < 0)).any():
-            lent = np.full(evidence.height, -1, dtype=np.int64)
-            found = ancestry.inherited(lenders["row"].to_numpy(), has)
-            # The first lender is written last.
-            places, found = lenders["label"].to_numpy()[::-1], found[::-1]
-            lent[places[found >= 0]] = found[found >= 0]
-            source = np.where(missing & (source < 0), lent[label[rows]], source)
-        if (source >= 0).any():
-            value = evidence[who].gather(pl.Series(np.maximum(source, 0)))
-            learned.append(value.zip_with(pl.Series(source >= 0), calls[who]).alias(who))
-    calls = calls.with_columns(learned).with_columns(pl.coalesce(who, f"resource_{who}").alias(who) for who in WHO)
-    nameless = calls["model"].is_null().to_numpy()
-    if nameless.any():
-        source = ancestry.inherited(rows, evidence["model"].is_not_null().to_numpy())
-        named = evidence["model"].gather(pl.Series(np.maximum(source, 0)))
-        calls = calls.with_columns(
-            pl.when(pl.col("model").is_null() & pl.Series(source >= 0)).then(named).otherwise("model").alias("model")
-        )
-    calls = of_one_moment(_corrected(calls, evidence), evidence)
-    aggregate = (pl.col("role") == "agent") | (pl.col("role") == "span")
-    return calls.with_columns(
-        pl.when(aggregate)
-        .then(pl.lit("aggregate"))
-        .when(pl.col("role") == "metric")
-        .then(pl.lit("metric"))
-        .when(pl.col("calls") > 1)
-        .then(pl.lit("aggregate"))
-        .otherwise("granularity")
-        .alias("granularity"),
-        # A metric's point and the span of a batch may stand for many calls.
-        pl.col("calls").fill_null(1).alias("calls"),
-    )
-
-
-def _tags_of(own: pl.Series, others: pl.Series) -> pl.Series:
-    """Own tags, and those of the others under keys that are not taken."""
-    frame = pl.DataFrame({"own": own, "others": others}).with_row_index("at")
-    if not frame["others"].list.len().fill_null(0).sum():
-        return own
-    pairs = (
-        pl.concat([frame.select("at", pl.col(side).alias("tag")).explode("tag").drop_nulls("tag") for side in ("own", "others")])
-        .unnest("tag")
-        .unique(["at", "key"], keep="first", maintain_order=True)
-        .group_by("at")
-        .agg(pl.struct("key", "value").sort_by("key").alias("tags"))
-    )
-    joined = frame.join(pairs, on="at", how="left", maintain_order="left")
-    return joined.select(pl.coalesce("tags", "own").alias("tags"))["tags"]
-
-
-def _consistent(calls: pl.DataFrame) -> pl.DataFrame:
-    """Details that were borrowed must fit into the whole they are a part of; lifetimes must add up to the cache writes."""
-    read, write = pl.col("cache_read_tokens").fill_null(0), pl.col("cache_write_tokens").fill_null(0)
-    fits = (read + write <= pl.col("input_tokens")).fill_null(True)
-    five, one = pl.col("cache_write_5m_tokens"), pl.col("cache_write_1h_tokens")
-    adds = (five.fill_null(0) + one.fill_null(0) == write) | (five.is_null() & one.is_null())
-    return calls.with_columns(
-        pl.when(fits).then("cache_read_tokens").alias("cache_read_tokens"),
-        pl.when(fits).then("cache_write_tokens").alias("cache_write_tokens"),
-        pl.when(fits & adds).then("cache_write_5m_tokens").alias("cache_write_5m_tokens"),
-        pl.when(fits & adds).then("cache_write_1h_tokens").alias("cache_write_1h_tokens"),
-        pl.when((pl.col("reasoning_tokens") <= pl.col("output_tokens")).fill_null(True))
-        .then("reasoning_tokens")
-        .alias("reasoning_tokens"),
-    )
-
-
-def _corrected(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
-    """Calls that their provider says it does not bill after all: still calls, without tokens."""
-    corrections = (
-        evidence.filter(pl.col("role") == "correction")
-        .drop_nulls("response_id")
-        .select("response_id", pl.col("error_type").alias("why"))
-    )
-    calls = calls.join(corrections.unique("response_id"), on="response_id", how="left", maintain_order="left")
-    hit = pl.col("why").is_not_null()
-    counts = [name for name in MERGED if name.endswith("_tokens")]
-    return calls.with_columns(
-        *(
-            pl.when(hit & pl.col(name).is_not_null()).then(0).otherwise(name).alias(name)
-            for name in ("input_tokens", "output_tokens", *counts)
-        ),
-        pl.when(hit).then(pl.lit("error")).otherwise("outcome").alias("outcome"),
-        pl.when(hit).then("why").otherwise("error_type").alias("error_type"),
-        pl.when(hit).then(None).otherwise("reported_cost_usd").alias("reported_cost_usd"),
-    ).drop("why")
+    rule[others] = np.where(role[others] == NEVER, RULE["never_billed"], RULE["repeat"])

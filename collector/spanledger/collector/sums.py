@@ -6,6 +6,7 @@ import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence
 from spanledger.collector.grouping import RULE
 
 Ints = npt.NDArray[np.int64]
@@ -28,27 +29,23 @@ _TOTALS = (
 _OVER_TRACES = [dialect.name for dialect in DIALECTS if dialect.cumulative == "trace"]
 
 
-def told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
+def told_apart(evidence: Evidence) -> Evidence:
     """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
-    if not evidence["cumulative"].any():
+    narrow = evidence.narrow
+    summed = narrow["cumulative"] & ((narrow["role"] == METRIC) | ((narrow["role"] == LEAF) & narrow["said"]))
+    places = np.flatnonzero(summed)
+    if not len(places):
         return evidence
-    total = pl.col("cumulative").fill_null(False)
-    looped = total & (pl.col("role") == "leaf") & pl.col("said") & pl.col("parent_span_id").is_not_null()
-    metered = total & (pl.col("role") == "metric")
     below = pl.when(pl.col("dialect").is_in(_OVER_TRACES)).then(pl.lit("")).otherwise("parent_span_id")
-    run = (
-        pl.when(looped)
-        .then(pl.concat_str("trace_id", below, pl.col("model").fill_null("")))
-        .when(metered)
-        .then("series")
-        .alias("run")
+    looped = pl.concat_str("trace_id", below, pl.col("model").fill_null(""))
+    run = pl.when(pl.col("role") == "metric").then("series").when(pl.col("parent_span_id").is_not_null()).then(looped)
+    columns = ("series", "trace_id", "parent_span_id", "dialect", "model", "ended", "started", "entry_id", "role", "flags")
+    runs = (
+        evidence.take(places, (*columns, *_TOTALS))
+        .with_columns(pl.Series("place", places), run.alias("run"))
+        .filter(pl.col("run").is_not_null())
+        .sort("run", "ended", "started", "entry_id")
     )
-    runs = evidence.select(
-        pl.int_range(pl.len()).alias("place"), run, "ended", "started", "entry_id", "role", "flags", *_TOTALS
-    ).filter(pl.col("run").is_not_null())  # fmt: skip
-    if runs.is_empty():
-        return evidence
-    runs = runs.sort("run", "ended", "started", "entry_id")
     before = {name: pl.col(name).shift(1).over("run") for name in _TOTALS}
     # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
     grew = pl.all_horizontal((pl.col(name) >= before[name]).fill_null(True) for name in _TOTALS if name != "reported_cost_usd")
@@ -62,18 +59,14 @@ def told_apart(evidence: pl.DataFrame) -> pl.DataFrame:
     )
     # A series that stood still made no call.
     still = (pl.col("role") == "metric") & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in _TOTALS)
-    runs = runs.with_columns(pl.when(still).then(pl.lit("span")).otherwise("role").alias("role")).sort("place")
-    changed = np.zeros(evidence.height, dtype=bool)
-    changed[runs["place"].to_numpy()] = True
-    index = np.where(changed, np.cumsum(changed) - 1, 0)
-    return evidence.with_columns(
-        runs[name].cast(evidence[name].dtype).gather(pl.Series(index)).zip_with(pl.Series(changed), evidence[name]).alias(name)
-        for name in (*_TOTALS, "role", "flags")
+    changed = runs.with_columns(pl.when(still).then(pl.lit("span")).otherwise("role").alias("role")).filter(
+        pl.col("follows") | (pl.col("role") == "span")
     )
+    return evidence.changed(changed["place"].to_numpy(), changed[[*_TOTALS, "role", "flags"]]) if changed.height else evidence
 
 
 def aggregates(
-    evidence: pl.DataFrame,
+    evidence: Evidence,
     aggregates: Flags,
     leaves: Flags,
     settled: Flags,
@@ -86,20 +79,21 @@ def aggregates(
     rows = np.flatnonzero(aggregates)
     if not len(rows):
         return
-    below = np.flatnonzero(leaves)
+    trace, started, ended = (evidence.narrow[name] for name in ("trace", "started", "ended"))
+    below = np.flatnonzero(leaves & np.isin(trace, trace[rows]))
     covered = ancestry.mark_above(below, evidence.height)
-    times = evidence.select(pl.int_range(pl.len()).alias("row"), "trace_id", "started", "ended")
     # A leaf whose ancestors are not all known may belong to any aggregate of its trace around it.
     loose = below[ancestry.dangles(below)]
-    around = (
-        times[rows]
-        .join(times[loose], on="trace_id", suffix="_leaf")
-        .filter((pl.col("started_leaf") >= pl.col("started") - 1000) & (pl.col("ended_leaf") <= pl.col("ended") + 1000))
-    )
-    covered[around["row"].to_numpy()] = True
+    loose = loose[trace[loose] != 0]
+    outer = pl.DataFrame({"row": rows, "trace": trace[rows]})
+    around = outer.join(pl.DataFrame({"leaf": loose, "trace": trace[loose]}), on="trace")
+    row, leaf = around["row"].to_numpy(), around["leaf"].to_numpy()
+    around_it = (started[leaf] >= started[row] - 1000) & (ended[leaf] <= ended[row] + 1000)
+    row, leaf = row[around_it], leaf[around_it]
+    covered[row] = True
     # The first standing call below each, for the record of what it repeats.
     first = np.full(evidence.height, -1, dtype=np.int64)
-    first[around["row"].to_numpy()] = around["row_leaf"].to_numpy()
+    first[row] = leaf
     at = ancestry.up(below)
     for _ in range(64):
         live = at >= 0
@@ -128,7 +122,7 @@ def aggregates(
             row = step[row]
         top[place] = row
     inner = ~np.isin(free, above)
-    size = (evidence["input_tokens"].fill_null(0) + evidence["output_tokens"].fill_null(0)).to_numpy()
+    size = np.maximum(evidence.narrow["input"], 0) + np.maximum(evidence.narrow["output"], 0)
     parts = np.zeros(evidence.height, dtype=np.int64)
     np.add.at(parts, top[inner & (top != free)], size[free[inner & (top != free)]])
     for place, row in enumerate(free.tolist()):
@@ -141,22 +135,19 @@ def aggregates(
             rule[row] = RULE["aggregate"]
 
 
-def metrics(
-    evidence: pl.DataFrame, role: npt.NDArray[np.object_], leaves: Flags, settled: Flags, stands: Flags, by: Ints, rule: Ints
-) -> None:
+def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by: Ints, rule: Ints) -> None:
     """Points of metrics make calls only where their emitter sent nothing better."""
-    points = np.flatnonzero(role == "metric")
+    role, emitter = evidence.narrow["role"], evidence.narrow["emitter"]
+    points = np.flatnonzero(role == METRIC)
     if not len(points):
         return
-    better = evidence.filter(pl.Series(leaves | (role == "heard")))["emitter"].unique()
-    told = evidence["emitter"][points].is_in(better.implode()).fill_null(False).to_numpy()
+    better = emitter[(leaves | (role == HEARD)) & (emitter != 0)]
+    told = np.isin(emitter[points], better)
     counted = _latest(evidence, leaves, points, stands, by)
     # What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it.
     moments = (
-        evidence[points]
-        .select(
-            pl.Series("row", points), "series", "ended", pl.col("said").fill_null(False), pl.col("calls").fill_null(0), "entry_id"
-        )
+        evidence.take(points, ["series", "ended", "said", "calls", "entry_id"])
+        .with_columns(pl.Series("row", points), pl.col("said").fill_null(False), pl.col("calls").fill_null(0))
         .with_columns(
             pl.col("row")
             .sort_by(["said", "calls", "entry_id"], descending=[True, True, False])
@@ -173,32 +164,30 @@ def metrics(
     rule[points] = np.where(told | ~speaks, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
 
 
-def _latest(evidence: pl.DataFrame, leaves: Flags, points: Ints, stands: Flags, by: Ints) -> Ints:
+def _latest(evidence: Evidence, leaves: Flags, points: Ints, stands: Flags, by: Ints) -> Ints:
     """For each point, a standing call of its emitter, the one that ended last, or the record that one was heard."""
+    rows = np.flatnonzero(leaves | (evidence.narrow["role"] == HEARD))
     calls = (
-        evidence.select(pl.int_range(pl.len()).alias("row"), "emitter", "ended", "entry_id", "role")
-        .filter(pl.Series(leaves) | (pl.col("role") == "heard"))
+        evidence.take(rows, ["emitter", "ended", "entry_id"])
+        .with_columns(pl.Series("row", rows))
         .sort("ended", "entry_id", nulls_last=False)
         .unique("emitter", keep="last")
         .select("emitter", "row")
     )
-    found = evidence[points].select("emitter").join(calls, on="emitter", how="left", maintain_order="left")
+    found = evidence.take(points, ["emitter"]).join(calls, on="emitter", how="left", maintain_order="left")
     leaf = found["row"].fill_null(-1).to_numpy()
     return np.where((leaf < 0) | ~leaves[leaf] | stands[leaf], leaf, by[leaf])
 
 
-def of_one_moment(calls: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+def of_one_moment(calls: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     """Standing points with what the other metrics of their series say of the same moment."""
     if not (calls["role"] == "metric").any():
         return calls
-    counts = [name for name in calls.columns if name.endswith("_tokens") and not name.startswith("claimed")]
-    known = (
-        evidence.filter(pl.col("role") == "metric")
-        .group_by("series", "ended")
-        .agg(*(pl.col(name).max() for name in (*counts, "calls", "reported_cost_usd")))
-    )
+    said = [name for name in calls.columns if name.endswith("_tokens") and not name.startswith("claimed")]
+    said += ["calls", "reported_cost_usd"]
+    points = evidence.take(np.flatnonzero(evidence.narrow["role"] == METRIC), ["series", "ended", *said])
+    known = points.group_by("series", "ended").agg(pl.col(name).max() for name in said)
     joined = calls.join(known, on=["series", "ended"], how="left", suffix="_all", maintain_order="left")
     return joined.with_columns(
-        pl.when(pl.col("role") == "metric").then(pl.coalesce(f"{name}_all", name)).otherwise(name).alias(name)
-        for name in (*counts, "calls", "reported_cost_usd")
+        pl.when(pl.col("role") == "metric").then(pl.coalesce(f"{name}_all", name)).otherwise(name).alias(name) for name in said
     ).select(calls.columns)

@@ -1,0 +1,137 @@
+"""Rows kept in the pieces in which they came: adding some moves none of the others, and only what is asked for is fetched."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+#: Pieces of up to so many rows are put together, two of about one size at a time, so that few are left of many small ones.
+_SMALL = 8_192
+
+
+class Chunks:
+    """A frame of these columns that grows at its end; a column that is null in a whole piece is not kept there."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = dict(schema)
+        self._frames: list[pl.DataFrame] = []
+        self._begins = np.zeros(0, dtype=np.int64)
+        self.height = 0
+
+    def append(self, frame: pl.DataFrame) -> None:
+        """Add rows; columns that the schema does not name are left out, those it names and the frame lacks are null."""
+        if not frame.height:
+            return
+        while len(self._frames) > 1 and _fit(self._frames[-2].height, self._frames[-1].height):
+            last = self._frames.pop()
+            self._frames[-1] = pl.concat([self._frames[-1], last], how="diagonal").rechunk()
+        columns = (frame.get_column(name) for name in self.schema if name in frame.columns)
+        self._frames.append(pl.DataFrame([column for column in columns if column.null_count() < frame.height]))
+        self._measure()
+
+    def beside(self, frame: pl.DataFrame) -> "Chunks":
+        """These rows and some more, for as long as someone looks at them together."""
+        both = Chunks(self.schema)
+        both._frames = list(self._frames)
+        both.append(frame)
+        return both
+
+    def replace_last(self, frame: pl.DataFrame) -> None:
+        """Exchange what was added last for as many rows that say more."""
+        self._frames.pop()
+        self.append(frame)
+
+    def last(self) -> pl.DataFrame:
+        """What was added last, in all its columns."""
+        return self.take(np.arange(self._begins[-1], self.height)) if self._frames else pl.DataFrame(schema=self.schema)
+
+    def keep(self, kept: Flags) -> None:
+        """Let go of all rows but these."""
+        frames = []
+        for begin, frame in zip(self._begins.tolist(), self._frames, strict=True):
+            part = kept[begin : begin + frame.height]
+            if part.all():
+                frames.append(frame)
+            elif part.any():
+                frames.append(frame.filter(pl.Series(part)).rechunk())
+        self._frames = frames
+        self._measure()
+
+    def column(self, name: str, rows: Rows) -> pl.Series:
+        """One column at these rows."""
+        return self.take(rows, [name]).to_series()
+
+    def take(self, rows: Rows, names: Sequence[str] | None = None) -> pl.DataFrame:
+        """These rows in this order; all columns or those of these names."""
+        wanted = list(self.schema) if names is None else list(names)
+        order, pieces = self._pieces(rows)
+        frames = [_gathered(self._frames[at], places, wanted, self.schema) for at, places in pieces]
+        if not frames:
+            return pl.DataFrame(schema={name: self.schema[name] for name in wanted})
+        if len(frames) == 1:
+            return frames[0]
+        frame = pl.concat(frames, rechunk=True)
+        return frame if order is None else frame[pl.Series(np.argsort(order, kind="stable"))]
+
+    def estimated_size(self) -> int:
+        """Bytes, about."""
+        return sum(int(frame.estimated_size()) for frame in self._frames)
+
+    def _measure(self) -> None:
+        heights = np.array([0, *(frame.height for frame in self._frames)], dtype=np.int64)
+        ends = np.cumsum(heights)
+        self._begins, self.height = ends[:-1], int(ends[-1])
+
+    def _pieces(self, rows: Rows) -> tuple[Rows | None, Iterator[tuple[int, Rows]]]:
+        """The order in which the rows are fetched, if it is not theirs, and for each chunk which of its rows."""
+        if len(self._frames) == 1 and len(rows):
+            return None, iter([(0, rows)])
+        which = np.searchsorted(self._begins, rows, side="right") - 1
+        order = None
+        if len(which) and (which[1:] < which[:-1]).any():
+            order = np.argsort(which, kind="stable")
+            rows, which = rows[order], which[order]
+        bounds = [0, *(np.flatnonzero(which[1:] != which[:-1]) + 1).tolist(), len(rows)] if len(rows) else [0]
+        return order, ((at, rows[begin:end] - self._begins[at]) for begin, end in pairwise(bounds) for at in (int(which[begin]),))
+
+
+def _fit(larger: int, smaller: int) -> bool:
+    return larger + smaller <= _SMALL and larger <= 2 * smaller
+
+
+def _gathered(frame: pl.DataFrame, places: Rows, names: Sequence[str], schema: Mapping[str, Any]) -> pl.DataFrame:
+    here = set(frame.columns)
+    known = [name for name in names if name in here]
+    count = len(places)
+    if not known:
+        taken = pl.DataFrame()
+    elif count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
+        taken = frame[known] if count == frame.height else frame[known].slice(int(places[0]), count)
+    else:
+        taken = frame[known][pl.Series(places)]
+    return in_columns(taken, {name: schema[name] for name in names}, count)
+
+
+def in_columns(frame: pl.DataFrame, schema: Mapping[str, Any], height: int | None = None) -> pl.DataFrame:
+    """The frame in these columns, of these types already or null; those it lacks are null."""
+    here = {column.name: column for column in frame.get_columns()}
+    count = frame.height if height is None else height
+    nothing: dict[str, pl.Series] = {}
+    columns = []
+    for name, kind in schema.items():
+        column = here.get(name)
+        if column is None:
+            said = str(kind)
+            if said not in nothing:
+                nothing[said] = pl.Series([None], dtype=kind).new_from_index(0, count)
+            column = nothing[said].alias(name)
+        elif column.dtype != kind:
+            column = column.cast(kind)
+        columns.append(column)
+    return pl.DataFrame(columns)
