@@ -113,19 +113,23 @@ def test_told_to_stop_before_it_is_ready_it_ends_with_0_and_keeps_the_journal(tm
 def test_it_stops_in_time_while_what_it_hands_on_to_and_tells_of_itself_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=64) as silent,
+        socket.create_server(("127.0.0.1", 0), backlog=64) as told,
+    ):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         config = (
             f"exporters: {{otlp: {{endpoint: '{url}', timeout: 120s}}}}\n"
             "service: {shutdown_grace: 2s, pipelines: {traces: {exporters: [ledger, otlp]}}}\n"
         )
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{told.getsockname()[1]}")
         with _served(tmp_path / "data", config) as (process, said):
             request, ids = calls(1)
             assert httpx.post(f"http://{said['http']}/v1/traces", content=request, headers=_HEADERS).status_code == 200
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
-        silent.accept()[0].close()  # it was tried
+        for tried in (silent, told):
+            tried.accept()[0].close()
     assert stored(tmp_path / "data") == ids
     assert _waiting(tmp_path / "data") == 1
 
