@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Generator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +153,72 @@ def test_a_redis_that_hangs_delays_one_call_and_not_the_next(both: Collectors) -
     until(lambda: ask(both.one) == "allow")
 
 
-def test_what_was_posted_while_redis_was_away_is_counted_once_it_is_back(tmp_path: Path, both: Collectors) -> None:
+@pytest.mark.parametrize("seconds", [1, 3 * 3_600])
+def test_what_was_posted_while_redis_was_away_is_counted_once_it_is_back(tmp_path: Path, both: Collectors, seconds: int) -> None:
     both.redis.kill()
     both.redis._keeps = True
     both.redis.start()
     for of in (both.one, both.two):
         until(lambda of=of: _kept(of))  # type: ignore[misc]
-    limit = both.add(amount=100)
+    limit = both.add(amount=100, window="lifetime")
     both.post(both.one, entry(both.clock))
     both.redis.kill()
-    both.clock.pass_(seconds=1)
-    both.post(both.one, entry(both.clock), entry(both.clock))
+    both.post(both.one, entry(both.clock))
+    both.clock.pass_(seconds=seconds)
+    both.post(both.one, entry(both.clock))
     both.redis.start()
     until(lambda: _kept(both.one) and stands(both.two, limit) == [((), 3, 0)])
+
+
+def test_what_is_left_rolls_over_in_shared_counters_too(both: Collectors) -> None:
+    limit = both.add(amount=10, rollover=1)
+    both.clock.now += timedelta(days=1)
+    both.post(both.one, *(entry(both.clock) for _ in range(4)))
+    both.clock.now += timedelta(days=1)
+
+    async def passed() -> int:
+        count = sum([(await both.two.ask(Check())).allowed for _ in range(20)])
+        await both.two.leave()
+        return count
+
+    assert asyncio.run(passed()) == 16
+    assert both.one.check(Check()).refused[0].amount == "16"
+    assert both.one.standing(limit, [()])[0].demand.cap == 16
+
+
+def test_after_leaving_an_event_loop_checks_go_on_in_another_and_in_threads(both: Collectors) -> None:
+    both.add(amount=6)
+
+    async def some() -> list[str]:
+        found = [(await both.one.ask(Check())).verdict for _ in range(2)]
+        await both.one.leave()
+        await both.one.leave()
+        return found
+
+    assert asyncio.run(some()) == asyncio.run(some()) == ["allow", "allow"]
+    assert [ask(both.one) for _ in range(3)] == ["allow", "allow", "refuse"]
+    both.redis.kill()
+
+    async def without() -> bool:
+        away = (await both.one.ask(Check())).counters_away
+        await both.one.leave()
+        return away
+
+    assert asyncio.run(without())
+
+
+def test_a_refused_rolling_window_says_from_shared_counters_when_it_is_worth_asking_again(both: Collectors) -> None:
+    both.add(amount=1, window="rolling 2m")
+    both.post(both.one, entry(both.clock))
+    both.clock.pass_(seconds=30)
+
+    async def soon() -> int:
+        refused = (await both.two.ask(Check())).refused[0].retry_after_seconds
+        await both.two.leave()
+        return refused
+
+    assert asyncio.run(soon()) == both.one.check(Check()).refused[0].retry_after_seconds
+    assert 88 <= both.one.check(Check()).refused[0].retry_after_seconds <= 91
 
 
 def test_a_redis_that_forgot_everything_is_counted_anew_from_the_ledger_with_all_holds(both: Collectors) -> None:

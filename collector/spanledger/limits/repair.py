@@ -23,6 +23,8 @@ RECORDED = (Path(__file__).parent / "sql" / "recorded.sql").read_text()
 #: A collector that died may have posted to the ledger and not to the counters; it is back within this time.
 LOOK_BACK = timedelta(hours=1)
 COUNTING_SECONDS = 300
+#: What was missed for longer cannot be posted again: the counters may not know any more which of it they have.
+KNOWN_FOR = timedelta(seconds=KNOWN_SECONDS) - timedelta(minutes=30)
 
 
 class Repair:
@@ -91,6 +93,9 @@ class Repair:
             since, self._missed_since = self._missed_since, None
             try:
                 with self._history() as connection:
+                    if self._limits.now() - since > KNOWN_FOR:
+                        self._limits.count_all(connection)
+                        return
                     entries = frame_of(connection.sql(RECORDED, params={"since": since}).to_arrow_table())
                 now = self._limits.micros()
                 self._counters.post(postings(self._limits.covering, entries, now, each=True), now)
