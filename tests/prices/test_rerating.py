@@ -1,6 +1,7 @@
 """Re-rating: the sums before, the adjustment and the sums after agree to the last digit, and twice is once."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 from spanledger.collector.pricing.queries import QUERIES, rows
 from spanledger.collector.pricing.rerate import Range
 from spanledger.control.tables import audit
+from spanledger.ledger import rolling
+from spanledger.ledger.connect import connect
+from spanledger.ledger.maintenance import Maintenance
 from tests.prices.desks import NOW, At, desk_at
 
 ALL = Range(since=datetime(2026, 1, 1, tzinfo=UTC), until=datetime(2027, 1, 1, tzinfo=UTC))
@@ -110,6 +114,33 @@ def test_what_was_believed_yesterday_can_still_be_asked(at: At) -> None:
             for moment in (NOW, later)
         )
     assert (then, now) == (Decimal("0.0035"), Decimal("0.00175"))
+
+
+@pytest.mark.parametrize("rolled_up", [False, True])
+def test_every_view_shows_what_was_known_at_a_moment(at: At, rolled_up: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    at.post([{}, {"model": "house-llm", "provider": "vllm"}])
+    form = {"provider": "vllm", "model": "house-llm", "rates": {"input_mtok": "1", "output_mtok": "2"}}
+    at.desk.make([{"model": "gpt-4o", "multiplier": "0.5"}, form], who="me")
+    later = NOW + timedelta(days=1)
+    at.desk._clock = lambda: later
+    at.desk.rerate(ALL, who="me", note="late", post=True)
+    if rolled_up:
+        monkeypatch.setattr(rolling, "WORTH_ROWS", 1)
+        Maintenance(at.ledger).round()
+
+    def known(moment: datetime | None, view: str) -> tuple[Any, ...]:
+        with closing(connect(at.folder, as_known_on=moment)) as connection:
+            sums = f"select sum(cost_usd), sum(calls) filter (where cost_state = 'unpriced'), sum(calls) from {view}"
+            return connection.execute(sums).fetchone()  # type: ignore[return-value]
+
+    views = ("entries", "calls", "rollup", "rollup_coarse")
+    assert {known(NOW, view) for view in views} == {(Decimal("0.0035"), 1, 2)}
+    before = {tuple(part or 0 for part in known(NOW - timedelta(seconds=1), view)) for view in views}
+    assert before == {(0, 0, 0)}
+    for moment in (later, None):
+        assert {tuple(part or 0 for part in known(moment, view)) for view in views} == {(Decimal("0.00295"), 0, 2)}
+    with pytest.raises(ValueError, match="needs a time zone"):
+        connect(at.folder, as_known_on=datetime(2026, 11, 22))
 
 
 def test_only_the_calls_that_are_asked_for_are_priced_anew(at: At) -> None:

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
@@ -20,6 +21,7 @@ from spanledger.ledger.version import missing_columns, mixed
 
 _LOCATION = "spanledger_location"
 _DAMAGED = "spanledger_damaged"
+_KNOWN_ON = "spanledger_as_known_on"
 
 #: What to do about files that are missing or were cut: refuse with a sentence that names them, or show what is left.
 Damage = Literal["refuse", "leave out"]
@@ -28,21 +30,29 @@ _pins: "weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Pin]" = weakref.Wea
 
 
 def connect(
-    data: str | Path, *, storage_options: Mapping[str, str] | None = None, damaged: Damage = "refuse"
-) -> duckdb.DuckDBPyConnection:
+    data: str | Path, *, storage_options: Mapping[str, str] | None = None, damaged: Damage = "refuse",
+    as_known_on: datetime | None = None,
+) -> duckdb.DuckDBPyConnection:  # fmt: skip
     """An in-memory DuckDB connection, in UTC, with the views `entries`, `calls`, `rollup` and `rollup_coarse` over a ledger.
 
     `data` is the data folder (which holds `entries/`, or says where they are) or the URL or folder of the table itself. The
     views stand on the snapshot of this moment, whose files stay as long as the connection lives; `refresh` moves them to
     the newest. No ledger yet gives empty views of the right types. Raises `LedgerError` with a sentence that names the file
     when some of the ledger is damaged; `damaged="leave out"` shows everything else.
+
+    With `as_known_on`, an aware moment, all views show what the ledger had learned by then: without what came late, was
+    corrected or was re-rated since. They are answered from the entries one by one, as sums do not know when they were learned.
     """
+    if as_known_on is not None and as_known_on.tzinfo is None:
+        raise ValueError(f"as_known_on needs a time zone: {as_known_on.isoformat()}")
     connection = duckdb.connect()
     connection.execute("set timezone = 'UTC'")
     # The footers of files that never change need not be read again by every statement.
     connection.execute("set parquet_metadata_cache = true")
     connection.execute(f"set variable {_LOCATION} = {rollup.quoted(str(data))}")
     connection.execute(f"set variable {_DAMAGED} = {rollup.quoted(damaged)}")
+    if as_known_on is not None:
+        connection.execute(f"set variable {_KNOWN_ON} = {rollup.quoted(as_known_on.astimezone(UTC).isoformat())}")
     refresh(connection, storage_options=storage_options)
     return connection
 
@@ -52,7 +62,8 @@ def refresh(connection: duckdb.DuckDBPyConnection, *, storage_options: Mapping[s
 
     Raises `LedgerError` as `connect` does; the views stay where they were then.
     """
-    row = connection.execute(f"select getvariable('{_LOCATION}'), getvariable('{_DAMAGED}')").fetchone()
+    variables = ", ".join(f"getvariable('{name}')" for name in (_LOCATION, _DAMAGED, _KNOWN_ON))
+    row = connection.execute(f"select {variables}").fetchone()
     if row is None or row[0] is None:
         raise ValueError("this connection was not made by spanledger.ledger.connect.connect")
     table = _table(row[0], storage_options)
@@ -65,11 +76,13 @@ def refresh(connection: duckdb.DuckDBPyConnection, *, storage_options: Mapping[s
             _pins[connection] = pin = Pin(folder)
             weakref.finalize(connection, pin.close)
         _pins[connection].move(table.version())
-    define_views(connection, table, damaged=row[1])
+    define_views(connection, table, damaged=row[1], as_known_on=row[2])
     return table.version()
 
 
-def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None, *, damaged: Damage = "refuse") -> None:
+def define_views(
+    connection: duckdb.DuckDBPyConnection, table: DeltaTable | None, *, damaged: Damage = "refuse", as_known_on: str | None = None
+) -> None:
     """Define the views of a ledger on a connection; an absent table gives empty ones."""
     folder = None if table is None else local_folder(table.table_uri)
     if table is not None and folder is None:
@@ -87,10 +100,14 @@ def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None
         paths = [path for path in paths if _relative(path) not in gone]
         corrected = [path for path in corrected if _relative(path) not in gone]
 
+    def entries_in(files: Iterable[str]) -> str:
+        found = reading(files, lacking, by_name=by_name)
+        return found if as_known_on is None else f"select * from ({found}) where recorded_at <= timestamptz '{as_known_on}'"  # noqa: S608
+
     uris = {_relative(path): path for path in paths}
     connection.begin()
-    connection.execute(f"create or replace view entries as {reading(paths, lacking, by_name=by_name)}")
-    correcting = reading(corrected, lacking, by_name=by_name)
+    connection.execute(f"create or replace view entries as {entries_in(paths)}")
+    correcting = entries_in(corrected)
     connection.execute(
         f"create or replace view corrections as select * from ({correcting}) where kind in ('reversal', 'adjustment')"  # noqa: S608
     )
@@ -98,7 +115,8 @@ def define_views(connection: duckdb.DuckDBPyConnection, table: DeltaTable | None
     uncorrected = "create or replace view calls as select * from entries where kind = 'call'"
     connection.execute((resources("spanledger.ledger") / "sql" / "calls.sql").read_text() if corrected else uncorrected)
     for name, grain in rollup.VIEWS.items():
-        summed = rollup.view(grain, folder, uris, lambda left: reading([uris[path] for path in left], lacking, by_name=by_name))
+        sums = folder if as_known_on is None else None
+        summed = rollup.view(grain, sums, uris, lambda left: entries_in(uris[path] for path in left))
         connection.execute(f"create or replace view {name} as {summed}")
     connection.commit()
 
