@@ -130,7 +130,7 @@ class Tally:
     passed: int = 0
     refused: int = 0
     failed: int = 0
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list, repr=False)
 
 
 async def client(

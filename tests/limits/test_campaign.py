@@ -80,6 +80,7 @@ def test_exactly_the_500_affordable_calls_of_200_clients_pass(two: Field) -> Non
     limit_id = two.limit()
     tally = asyncio.run(clients(two.addresses, 200, seconds=120, asks=EXACT, settles=False))
     assert two.settled(limit_id) == Decimal("5.00")
+    print(f"exact: {tally}")
     assert tally.passed == 500
     assert two.spent() == Decimal("5.00")
 
@@ -104,6 +105,7 @@ def test_holds_that_are_too_large_starve_nobody_and_the_bound_is_kept(
         clients(two.addresses, 200, seconds=90, asks={**asks, "wait_ms": 2000, "lease_seconds": 60}, settles=True)
     )
     used = two.settled(limit_id)
+    print(f"holds too large, {asks} {fields}: {tally}, ${used} used")
     assert used <= Decimal("5.00") + Decimal(fields.get("overshoot", 0))
     assert tally.passed >= 475
     assert two.spent() == used
@@ -138,6 +140,7 @@ def test_a_kill_in_the_middle_lets_nothing_through_and_nobody_starve(two: Field,
     tally = _while(kill, lambda: asyncio.run(clients(two.addresses, 60, seconds=120, asks=EXACT, settles=True, think=0.2)))
     used = two.settled(limit_id)
     spent = two.spent()
+    print(f"kill -9 of a {victim}: {tally}, ${used} used")
     assert used == spent
     assert spent <= Decimal("5.00")
     # What a killed client had been let through and did not call is free again after its lease.
