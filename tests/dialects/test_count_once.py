@@ -18,7 +18,7 @@ from spanledger.collector.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
-from tests.dialects.bodies import NOW, body, received
+from tests.dialects.bodies import NOW, received
 from tests.dialects.counting import entries_of, standing
 from tests.dialects.spans import Span, attributes, body_of, chat, hexed
 
@@ -204,34 +204,6 @@ def test_a_correction_takes_the_tokens_back_whenever_it_comes() -> None:
     for records in ((request, correction), (correction, request)):
         (call,) = standing(entries_of([[sent(record)] for record in records]))
         assert (call["outcome"], call["input_tokens"], call["error_type"]) == ("error", 0, "not_billed_errored")
-
-
-def test_cumulative_metrics_are_counted_by_their_growth_and_a_reset_begins_anew() -> None:
-    def point(at: int, count: int, total: int) -> Any:
-        data = [{"startTimeUnixNano": "1", "timeUnixNano": str((1_795_000_000 + at) * 10**9), "count": str(count), "sum": total,
-                 "attributes": attributes({"gen_ai.token.type": "input", "gen_ai.request.model": "gpt-4o",
-                     "gen_ai.system": "openai"})}]  # fmt: skip
-        metric = {"name": "gen_ai.client.token.usage", "histogram": {"aggregationTemporality": 2, "dataPoints": data}}
-        return received(
-            {"resourceMetrics": [{"resource": {}, "scopeMetrics": [{"scope": {"name": "x"}, "metrics": [metric]}]}]}, "metrics"
-        )
-
-    points = [point(0, 2, 100), point(60, 2, 100), point(120, 5, 400), point(180, 1, 30)]
-    for order in (points, [points[2], points[0], points[3], points[1]]):
-        entries = entries_of([[each] for each in order])
-        assert entries.select(pl.col("calls", "input_tokens").sum()).rows() == [(6, 430)]
-
-
-def test_metrics_of_an_emitter_that_sends_spans_are_never_counted_even_after_a_restart(tmp_path: Path) -> None:
-    stem = "otel_genai_openai_1_3b0"
-    for order in (("traces", "metrics"), ("metrics", "traces")):
-        entries = entries_of([[body(f"{stem}.{signal}.json")] for signal in order], folder=tmp_path / order[0])
-        calls = entries.filter(pl.col("kind") == "call")
-        assert set(calls["granularity"]) == {"call"}
-        # What they say is there to be laid beside the calls, and names one of them.
-        said = entries.filter(pl.col("rule") == "metric")
-        assert said.select("claimed_input_tokens", "claimed_output_tokens").sum().rows() == [(3012, 600)]
-        assert said["stands_for"].is_in(calls["entry_id"].implode()).all()
 
 
 def _priced(entries: pl.DataFrame) -> pl.DataFrame:

@@ -43,10 +43,11 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     )
     if points.is_empty():
         return points
+    by = [*_SERIES, "given_name", "end"]
+    points = _once(points, by)
     calls = pl.col("points").fill_null(0) * (
         pl.col("counted").is_in(["input", "seconds"]) & pl.col("given_name").is_in(_COUNTING)
     )
-    by = [*_SERIES, "given_name", "end"]
     summed = points.group_by(by, maintain_order=True).agg(
         pl.all().exclude([*_COUNTED, "cost", *by]).first(),
         *(
@@ -63,6 +64,7 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
             .sum()
         )
         .alias("cost"),
+        pl.col("counted").unique().sort().str.join(" ").alias("told"),
         calls.filter(pl.col("counted") == "input").sum().alias("by_tokens"),
         calls.filter(pl.col("counted") == "seconds").sum().alias("by_time"),
     )
@@ -86,11 +88,23 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     ]
     return rows.with_columns(
         pl.Series("series", series, dtype=pl.String),
-        pl.Series("digest", [_digest(row) for row in zip(series, rows["name"], rows["end"], strict=True)], dtype=pl.String),
-    ).drop("by_tokens", "by_time", "counted", "type")
+        pl.Series(
+            "digest",
+            # A moment whose points come in two requests, as the Collector's batches cut them, is two records.
+            [_digest(row) for row in zip(series, rows["name"], rows["end"], rows["told"], strict=True)],
+            dtype=pl.String,
+        ),
+    ).drop("told", "by_tokens", "by_time", "counted", "type")
 
 
 _COUNTING = [meter.name for meter in BY_NAME.values() if meter.counts_calls]
+
+
+def _once(points: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """The points without those that another request of the batch holds as well: it was sent again."""
+    same = [*by, "type", "value", "points"]
+    nth = pl.int_range(pl.len()).over([*same, "body"]).alias("nth")
+    return points.with_columns(nth).unique([*same, "nth"], keep="first", maintain_order=True).drop("nth")
 
 
 def _typed(points: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
@@ -101,7 +115,7 @@ def _typed(points: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     types = pl.DataFrame(
         {
             "at": attributes.row[at],
-            "type": attributes.texts(at, telemetry.keys),
+            "type": pl.Series(pl.from_arrow(attributes.texts(at, telemetry.keys)), dtype=pl.String),
             "told_by": pl.Series(telemetry.keys, dtype=pl.String).gather(pl.Series(attributes.key[at])),
         }
     )

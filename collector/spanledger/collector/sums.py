@@ -38,15 +38,29 @@ def told_apart(evidence: Evidence) -> Evidence:
         return evidence
     below = pl.when(pl.col("dialect").is_in(_OVER_TRACES)).then(pl.lit("")).otherwise("parent_span_id")
     looped = pl.concat_str("trace_id", below, pl.col("model").fill_null(""))
-    run = pl.when(pl.col("role") == "metric").then("series").when(pl.col("parent_span_id").is_not_null()).then(looped)
-    columns = ("series", "trace_id", "parent_span_id", "dialect", "model", "ended", "started", "entry_id", "role", "flags")
+    metered = pl.concat_str("series", pl.col("name").fill_null(""))
+    run = pl.when(pl.col("role") == "metric").then(metered).when(pl.col("parent_span_id").is_not_null()).then(looped)
+    columns = (
+        "series",
+        "name",
+        "trace_id",
+        "parent_span_id",
+        "dialect",
+        "model",
+        "ended",
+        "started",
+        "entry_id",
+        "role",
+        "flags",
+    )
     runs = (
         evidence.take(places, (*columns, *_TOTALS))
         .with_columns(pl.Series("place", places), run.alias("run"))
         .filter(pl.col("run").is_not_null())
         .sort("run", "ended", "started", "entry_id")
     )
-    before = {name: pl.col(name).shift(1).over("run") for name in _TOTALS}
+    # Points of one moment may be told by several records, each of which says a part.
+    before = {name: pl.col(name).forward_fill().shift(1).over("run") for name in _TOTALS}
     # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
     grew = pl.all_horizontal((pl.col(name) >= before[name]).fill_null(True) for name in _TOTALS if name != "reported_cost_usd")
     follows = grew & pl.any_horizontal(before[name].is_not_null() for name in _TOTALS)

@@ -1,0 +1,87 @@
+"""Metrics make calls where nothing better tells of them, by what they grew, however their points are cut and sent."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from spanledger.collector.received import Received
+from tests.dialects.bodies import body, received
+from tests.dialects.counting import entries_of
+from tests.dialects.spans import attributes
+
+_CUMULATIVE, _DELTA = 2, 1
+
+
+def _metric(name: str, at: int, count: int, total: float, temporality: int, **told: str) -> dict[str, Any]:
+    said = {"gen_ai.request.model": "gpt-4o", "gen_ai.system": "openai", "gen_ai.operation.name": "chat", **told}
+    point = {"startTimeUnixNano": "1", "timeUnixNano": str((1_795_000_000 + at) * 10**9), "count": str(count), "sum": total,
+             "attributes": attributes(said)}  # fmt: skip
+    return {"name": name, "histogram": {"aggregationTemporality": temporality, "dataPoints": [point]}}
+
+
+def _tokens(kind: str, at: int, count: int, total: float, temporality: int = _CUMULATIVE) -> dict[str, Any]:
+    return _metric("gen_ai.client.token.usage", at, count, total, temporality, **{"gen_ai.token.type": kind})
+
+
+def _moment(at: int, calls: int, counted: int, read: int, written: int, temporality: int = _CUMULATIVE) -> list[dict[str, Any]]:
+    """What an SDK sends at one moment: how many calls there were, and the tokens of those whose tokens it knows."""
+    return [
+        _metric("gen_ai.client.operation.duration", at, calls, 9.5, temporality),
+        _tokens("input", at, counted, read, temporality),
+        _tokens("output", at, counted, written, temporality),
+    ]
+
+
+def _sent(*metrics: dict[str, Any]) -> Received:
+    scoped = {"scope": {"name": "x"}, "metrics": list(metrics)}
+    return received({"resourceMetrics": [{"resource": {}, "scopeMetrics": [scoped]}]}, "metrics")
+
+
+def _sum(batches: list[list[Received]]) -> tuple[int, int, int]:
+    (row,) = entries_of(batches).select(pl.col("calls", "input_tokens", "output_tokens").sum()).rows()
+    return row  # type: ignore[return-value]
+
+
+def test_a_total_that_grows_is_counted_by_its_growth_and_a_reset_begins_anew() -> None:
+    points = [_sent(_tokens("input", *point)) for point in ((0, 2, 100), (60, 2, 100), (120, 5, 400), (180, 1, 30))]
+    for order in (points, [points[2], points[0], points[3], points[1]]):
+        assert _sum([[each] for each in order]) == (6, 430, 0)
+
+
+@pytest.mark.parametrize(("temporality", "due"), [(_CUMULATIVE, (7, 150, 15)), (_DELTA, (12, 250, 25))])
+@pytest.mark.parametrize("cut", ["one request", "a request a moment", "a request a point", "points shuffled", "sent again"])
+def test_metrics_of_one_moment_are_one_however_their_points_are_cut_and_sent(
+    cut: str, temporality: int, due: tuple[int, int, int]
+) -> None:
+    first, second = _moment(0, 5, 3, 100, 10, temporality), _moment(60, 7, 4, 150, 15, temporality)
+    batches = {
+        "one request": [[[*first, *second]]],
+        "a request a moment": [[first], [second]],
+        "a request a point": [[[point]] for point in (*first, *second)],
+        "points shuffled": [[[point]] for point in (second[2], first[1], second[0], first[2], second[1], first[0])],
+        "sent again": [[first, first], [second], [second, first]],
+    }[cut]
+    assert _sum([[_sent(*request) for request in batch] for batch in batches]) == due
+
+
+def test_points_that_differ_in_what_no_series_is_told_by_are_added() -> None:
+    usage = "gen_ai.client.inference.usage.input_tokens"
+    by_modality = [_metric(usage, 0, 1, total, _DELTA, **{"gen_ai.token.modality": kind}) for kind, total in
+                   (("text", 70), ("audio", 30), ("image", 30))]  # fmt: skip
+    for order in permutations(by_modality):
+        assert _sum([[_sent(*order), _sent(*order)]])[1] == 130
+
+
+def test_metrics_of_an_emitter_that_sends_spans_are_never_counted_even_after_a_restart(tmp_path: Path) -> None:
+    stem = "otel_genai_openai_1_3b0"
+    for order in (("traces", "metrics"), ("metrics", "traces")):
+        entries = entries_of([[body(f"{stem}.{signal}.json")] for signal in order], folder=tmp_path / order[0])
+        calls = entries.filter(pl.col("kind") == "call")
+        assert set(calls["granularity"]) == {"call"}
+        # What they say is there to be laid beside the calls, and names one of them.
+        said = entries.filter(pl.col("rule") == "metric")
+        assert said.select("claimed_input_tokens", "claimed_output_tokens").sum().rows() == [(3012, 600)]
+        assert said["stands_for"].is_in(calls["entry_id"].implode()).all()
