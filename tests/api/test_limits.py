@@ -133,8 +133,8 @@ def test_a_new_limit_counts_what_the_ledger_has_already(collector: Running) -> N
     ("fields", "amount", "rests_on", "not_on"),
     [
         ({"measure": "requests"}, "0", ["every call is checked", "lease", "clock"], ["tokens", "price"]),
-        ({}, "0", ["no more tokens than its check said", "images", "without a price", "counters can be reached"], []),
-        ({"unpriced": "refuse", "on_failure": "closed", "window": "lifetime"}, "0", ["tokens"], ["price", "counters", "clock"]),
+        ({}, "0", ["no more tokens than its check said", "images", "model has a price"], ["counters"]),
+        ({"unpriced": "refuse", "on_failure": "closed", "window": "lifetime"}, "0", ["tokens"], ["price", "clock"]),
         ({"hold": "learned", "amount": 40}, "4", ["no more tokens"], []),
         ({"hold": "fixed", "hold_amount": 1, "overshoot": "2.5"}, "2.5", ["no more tokens"], []),
         ({"hard": False}, "unbounded", [], ["every call is checked"]),

@@ -14,28 +14,28 @@ _HELD = {
 }
 
 
-def overshoot_bound(limit: Limit) -> dict[str, Any]:
-    """`amount` in the limit's measure, why it holds, and on what it rests."""
+def overshoot_bound(limit: Limit, *, shared: bool) -> dict[str, Any]:
+    """`amount` in the limit's measure, beyond its amount with grace; why it holds, and on what it rests."""
     if not limit.refuses:
         return {"amount": "unbounded", "says": "a soft limit warns; it stops nothing", "rests_on": []}
     bound = format(limit.overshoot_bound.normalize() + 0, "f")
-    return {"amount": bound, "says": _HELD[limit.hold], "rests_on": list(_conditions(limit))}
+    return {"amount": bound, "says": _HELD[limit.hold], "rests_on": _conditions(limit, shared=shared)}
 
 
-def _conditions(limit: Limit) -> list[str]:
-    found = ["every call is checked; one that was not counts when its span arrives, and makes later checks refuse"]
+def _conditions(limit: Limit, *, shared: bool) -> list[str]:
+    found = ["every call is checked (one that was not counts when its span arrives, and makes later checks refuse)"]
     found.append("no call outlives its lease without extending it (the guard extends it while a stream runs)")
     if limit.measure != "requests":
         found.append(
-            "a call takes no more tokens than its check said; one whose check says none is held at its model's most, or at "
-            f"{ASSUMED_INPUT_TOKENS:,} input and {ASSUMED_OUTPUT_TOKENS:,} output tokens where no book knows the model"
+            "a call takes no more tokens than its check said (one whose check says none is held at its model's most, or at "
+            f"{ASSUMED_INPUT_TOKENS:,} input and {ASSUMED_OUTPUT_TOKENS:,} output tokens where no book knows the model)"
         )
     if limit.measure == "cost_usd":
-        found.append("calls are charged by tokens, at the tier that the check names; images, seconds and searches come on top")
+        found.append("calls are charged by tokens, at the tier that the check names (images, seconds and searches come on top)")
         if limit.unpriced == "allow":
-            found.append("calls of models without a price are let through and count nothing until they are priced")
+            found.append("the model has a price (calls without one are let through and count nothing until they are priced)")
     if not isinstance(limit.window, Lifetime | Rolling):
         found.append(f"the application's clock is off by less than {EDGE_US // SECOND} seconds at the end of a window")
-    if limit.on_failure == "open":
-        found.append("shared counters can be reached; while they are away, this limit lets calls through and says so")
+    if shared and limit.on_failure == "open":
+        found.append("the shared counters can be reached (while they are away, this limit lets calls through and says so)")
     return found

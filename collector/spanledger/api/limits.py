@@ -155,7 +155,7 @@ def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
         **limit.fields(),
         "source": limit.source,
         "scope": scope_of(limit, tuple("*" for _ in limit.per)),
-        "overshoot_bound": overshoot_bound(limit),
+        "overshoot_bound": overshoot_bound(limit, shared=limits.waits),
         **{name: fullest[name] for name in empty},
         "bucket_count": count,
         "buckets": shown_buckets,
