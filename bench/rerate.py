@@ -39,17 +39,22 @@ def entries(count: int) -> pl.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1_000_000)
-    count = parser.parse_args().calls
+    parser.add_argument("--unpriced", action="store_true", help="no call has a price, and then each gets one")
+    asked = parser.parse_args()
+    count = asked.calls
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         control = Control.open(data / "control.sqlite")
         ledger = Ledger.open(data / "entries")
         prices = open_prices(control, data)
         frame = entries(count)
+        if asked.unpriced:
+            frame = frame.with_columns(provider=pl.lit("house"))
         for start in range(0, count, 100_000):
             ledger.post(conform(prices.price(frame[start : start + 100_000])), None)
         desk = PriceDesk(control, data, prices, read=lambda: connect(data), post=lambda table: ledger.post(table, None))
-        desk.make([{"provider": "openai", "multiplier": "0.88"}], who="bench")
+        price = {"provider": "house", "rates": {"input_mtok": "0.25", "output_mtok": "1.25"}}
+        desk.make([price if asked.unpriced else {"provider": "openai", "multiplier": "0.88"}], who="bench")
         over = Range(since=datetime(2026, 10, 1, tzinfo=UTC), until=datetime(2026, 12, 1, tzinfo=UTC))
         for what, post in (("preview", False), ("posted", True), ("again", True)):
             started = time.perf_counter()

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from spanledger.prices.cell import BEGINNING, FOREVER, Box, microseconds
 from spanledger.prices.meters import MILLION
-from spanledger.prices.rule import Rule
+from spanledger.prices.rule import ANY, Rule
 
 #: https://platform.claude.com/docs/en/about-claude/pricing: 1.1 × all token rates for inference in the US only,
 #: from Claude Opus 4.6 on.
@@ -35,12 +35,19 @@ _BEFORE_PEAKS = (
 )
 _WEEKEND = 0b1100000
 
+#: https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonBedrockFoundationModels/current/us-gov-west-1/index.json:
+#: 1.2 × the commercial regions' rates. The book has 1.1 × for Claude, as in any region, and 1 × for the others.
+_GOVCLOUD = (
+    ("us-gov.anthropic.*", Fraction(12, 11)),
+    *((f"us-gov.{of}.*", Fraction(6, 5)) for of in ("amazon", "nvidia", "openai")),
+)
+
 
 def site_rules() -> list[Rule]:
     """The corrections that ship with Spanledger."""
-    rules = [
-        _uplift("anthropic", model, region) for model in _ANTHROPIC_IN_THE_US for region in ("us",)
-    ] + [_uplift("openai", model, region) for model in _OPENAI_REGIONAL for region in ("eu", "us")]  # fmt: skip
+    rules = [_uplift("anthropic", model, "us") for model in _ANTHROPIC_IN_THE_US]
+    rules += [_uplift("openai", model, region) for model in _OPENAI_REGIONAL for region in ("eu", "us")]
+    rules += [_uplift("aws", model, ANY, by) for model, by in _GOVCLOUD]
     for model, since, until, rates in _OFF_PEAK:
         box = Box(starts=_day(since), ends=_day(until) if until else FOREVER, weekdays=_WEEKEND)
         rules.append(_deepseek(f"site:{model}:weekend:{since}", model, box, rates))
@@ -50,10 +57,10 @@ def site_rules() -> list[Rule]:
     return rules
 
 
-def _uplift(provider: str, model: str, region: str) -> Rule:
+def _uplift(provider: str, model: str, region: str, by: Fraction = Fraction(11, 10)) -> Rule:
     return Rule(
         rule_id=f"site:{provider}:{region}:{model}", layer="site", provider=provider, model=model, region=region,
-        multiplier=Fraction(11, 10), flags=("regional_uplift",), priority=-1,
+        multiplier=by, flags=("regional_uplift",), priority=-1,
     )  # fmt: skip
 
 

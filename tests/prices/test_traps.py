@@ -1,0 +1,108 @@
+"""The traps that price libraries and telemetry set, one row each: what is asked, what it costs, and what is said about it.
+
+Further ones have their tests where their subject is: names in `test_names.py`, counters, tiers and reported costs in
+`test_states.py`, files of prices in `test_books.py`, long contexts, seconds and batches in `golden.jsonl`, and all models,
+dates, hours and sizes against genai-prices itself in `test_agreement.py`.
+"""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spanledger.prices import Prices
+from spanledger.prices.book_file import book_of
+
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)  # a Friday
+LITELLM = (Path(__file__).parent / "books" / "litellm.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def prices() -> Prices:
+    return Prices()
+
+
+def friday(hour: int, **offset: int) -> datetime:
+    return datetime(2026, 11, 20, hour, tzinfo=timezone(timedelta(**offset)))
+
+
+#: trap, provider, model, what else is asked → cost of a million input tokens, or why there is none, and a flag
+TRAPS: list[tuple[str, str, str, dict[str, Any], str, str | None]] = [
+    ("a fallback has no tiers of its own", "azure", "gpt-4o", {"service_tier": "flex"}, "no rate for tier flex",
+     "context_unmatched"),
+    ("Bedrock has no tiers", "aws.bedrock", "amazon.nova-lite-v1:0", {"service_tier": "priority"}, "no rate for tier priority",
+     None),
+    ("a tier in capitals is that tier", "openai", "gpt-5.1", {"service_tier": "Flex"}, "0.625", None),
+    ("a tier before the book has it is not the standard one", "openai", "gpt-5.1",
+     {"service_tier": "flex", "at": datetime(2026, 9, 1, tzinfo=UTC)}, "no rate for tier flex", "context_unmatched"),
+    ("no start floor: what is asked before a model's first price has its first price", "openai", "gpt-6-sol",
+     {"at": datetime(2025, 1, 1, tzinfo=UTC)}, "4", None),
+    ("peak hours are not given to the time before them", "deepseek", "deepseek-v4-flash",
+     {"at": datetime(2026, 7, 15, 2, tzinfo=UTC)}, "0.14", None),
+    ("a peak hour on a working day", "deepseek", "deepseek-v4-flash", {"at": friday(2)}, "0.3", None),
+    ("the same hour at a weekend", "deepseek", "deepseek-v4-flash", {"at": friday(2) + timedelta(days=1)}, "0.15", None),
+    ("an hour is UTC's, whatever its zone", "deepseek", "deepseek-v4-flash", {"at": friday(9, hours=8)}, "0.3", None),
+    ("a price changes at midnight UTC", "deepseek", "deepseek-v4-flash",
+     {"at": datetime(2026, 8, 17, 1, tzinfo=timezone(timedelta(hours=8)))}, "0.14", None),
+    ("GovCloud is 20 % dearer, not 10 %", "aws.bedrock", "us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", {}, "3.6",
+     "regional_uplift"),
+    ("GovCloud of others than Anthropic", "aws.bedrock", "us-gov.amazon.nova-lite-v1:0", {}, "0.072", "regional_uplift"),
+    ("a region's profile of a model with one price in the book", "aws.bedrock", "eu.amazon.nova-lite-v1:0", {}, "0.06",
+     "prefix_match"),
+    ("a bare Claude id on Bedrock is a region's", "aws.bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0", {}, "3.3", None),
+    ("Azure's open models at another host's price", "azure_ai", "gpt-oss-120b", {}, "0.039", "fallback_provider"),
+    ("up to an exclusive threshold", "anthropic", "claude-sonnet-4-5", {"input_tokens": 200_000}, "0.6", None),
+    ("over it the whole prompt is dearer", "anthropic", "claude-sonnet-4-5", {"input_tokens": 200_001}, "1.200006", None),
+    ("below an inclusive threshold", "xai", "grok-4.3", {"input_tokens": 199_999}, "0.24999875", None),
+    ("at an inclusive threshold", "xai", "grok-4.3", {"input_tokens": 200_000}, "0.5", None),
+    ("cached tokens count towards a threshold", "gcp.gemini", "gemini-2.5-pro",
+     {"input_tokens": 200_001, "cache_read_tokens": 200_000}, "0.0500025", None),
+    ("Perplexity charges the request too", "perplexity", "sonar", {"input_tokens": 1_000}, "0.013", None),
+    ("ten seconds at least", "groq", "whisper-large-v3", {"input_tokens": 0, "audio_seconds": 3}, "0.000308333333", None),
+    ("a compact date", "openai", "gpt-5.2-20251211", {}, "1.75", None),
+    ("an alias whose target moved", "mistral", "mistral-large-latest", {}, "2", "alias_drift"),
+    ("a provider that no book has", "ibm.watsonx.ai", "granite-3-8b", {}, "unknown model", None),
+    ("a provider that hosts others", "huggingface", "meta-llama/Llama-3", {}, "unknown model", None),
+    ("a free route", "openrouter", "deepseek/deepseek-chat:free", {}, "0", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("provider", "model", "asked", "says", "flag"), [t[1:] for t in TRAPS], ids=[t[0] for t in TRAPS])
+def test_a_trap_is_stepped_around(
+    prices: Prices, provider: str, model: str, asked: dict[str, Any], says: str, flag: str | None
+) -> None:
+    counters = {"input_tokens": 1_000_000, **{name: n for name, n in asked.items() if name not in ("at", "service_tier")}}
+    quote = prices.quote(provider, model, asked.get("at", AT), counters, service_tier=asked.get("service_tier"))
+    if says[0].isdigit():
+        assert quote.cost_usd == Decimal(says)
+    else:
+        assert (quote.cost_usd, quote.unpriced_reason) == (None, says)
+    assert flag is None or flag in quote.flags
+
+
+def test_the_hours_of_litellms_file_go_by_the_call_and_not_by_the_clock_on_the_wall() -> None:
+    found = Prices([book_of(LITELLM)], site=False)
+    costs = {found.cost_of("deepseek", "deepseek-v4-flash", AT.replace(hour=hour, day=day), 1_000_000, 0).cost_usd
+             for hour, day in ((2, 20), (2, 21))}  # fmt: skip
+    assert costs == {Decimal("0.3"), Decimal("0.15")}
+
+
+OFFLINE = """
+import socket, sys, threading
+def refuse(*_, **__): raise SystemExit("something went to the network")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from datetime import UTC, datetime
+from spanledger.prices import Prices
+assert Prices().cost_of("openai", "gpt-4o", datetime(2026, 11, 20, tzinfo=UTC), 1000, 0).cost_usd
+assert threading.active_count() == 1, threading.enumerate()
+print(*sorted({"litellm", "httpx2", "genai_prices.update_prices"} & set(sys.modules)))
+"""
+
+
+def test_importing_and_pricing_fetch_nothing_and_start_no_updater() -> None:
+    done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, check=True, timeout=120)
+    assert "litellm" not in done.stdout
