@@ -79,13 +79,13 @@ class Attributes:
             pa.py_buffer(b"".join(part.data for part in parts)),
         )
 
-    def with_texts(self, row: Ints, key: Ints, texts: list[str]) -> "Attributes":
-        """With more attributes, each behind all others of its record."""
-        encoded = [text.encode() for text in texts]
-        ends = np.cumsum([len(text) for text in encoded])
-        begins = ends - [len(text) for text in encoded]
+    def with_texts(self, row: Ints, key: Ints, text: Ints, texts: list[str]) -> "Attributes":
+        """With more attributes, each behind all others of its record; `text` says which of the texts each has."""
+        encoded = [each.encode() for each in texts]
+        ends = np.cumsum([len(each) for each in encoded])
+        begins = ends - [len(each) for each in encoded]
         kind = np.full(len(row), TEXT, dtype=np.uint8)
-        more = Attributes(row, key, kind, begins, ends, pa.py_buffer(b"".join(encoded)))
+        more = Attributes(row, key, kind, begins[text], ends[text], pa.py_buffer(b"".join(encoded)))
         both = Attributes.joined([self, more])
         order = np.argsort(both.row, kind="stable")
         return Attributes(both.row[order], both.key[order], both.kind[order], both.begin[order], both.end[order], both.data)
@@ -98,7 +98,7 @@ class Attributes:
 
     def unreadable(self) -> Ints:
         """Where strings stand that are no UTF-8."""
-        at = np.flatnonzero(self.kind == TEXT)
+        at: Ints = np.flatnonzero(self.kind == TEXT)
         if not len(at):
             return at
         ascii_only = pc.string_is_ascii(self._between(at, pa.large_string())).to_numpy(zero_copy_only=False)[0::2]
@@ -109,37 +109,32 @@ class Attributes:
             return at[[not _is_utf8(blob) for blob in self._blobs(at).to_pylist()]]
         return at[:0]
 
-    def texts(self, at: Ints, keys: list[str]) -> pl.Series:
+    def texts(self, at: Ints, keys: list[str]) -> pa.Array:
         """Strings at these places; arrays, and of some keys maps, as JSON; null for all else. `keys` are `Telemetry.keys`."""
         kind = self.kind[at]
-        plain = kind == TEXT
-        if plain.all():
+        plain = np.flatnonzero(kind == TEXT)
+        if len(plain) == len(at):
             return self._strings(at)
-        found = [structures.array_as_json(self._blobs(at[kind == ARRAY]))] if (kind == ARRAY).any() else []
-        mapped = np.flatnonzero(kind == MAP)
-        mapped = mapped[[keys[key] in structures.READ for key in self.key[at[mapped]].tolist()]] if len(mapped) else mapped
+        listed, mapped = np.flatnonzero(kind == ARRAY), np.flatnonzero(kind == MAP)
+        mapped = mapped[np.array([keys[key] in structures.READ for key in self.key[at[mapped]].tolist()], dtype=bool)]
+        parts = [(plain, self._strings(at[plain]))]
+        if len(listed):
+            parts.append((listed, structures.array_as_json(self._blobs(at[listed]))))
         if len(mapped):
-            found.append(structures.map_as_json(self._blobs(at[mapped])))
-        places = [np.flatnonzero(plain), *([np.flatnonzero(kind == ARRAY)] if (kind == ARRAY).any() else []), mapped]
-        told = pl.concat([self._strings(at[plain]), *found])
-        return _placed(told, np.concatenate(places), len(at))
+            parts.append((mapped, structures.map_as_json(self._blobs(at[mapped]))))
+        return _placed(parts, len(at))
 
-    def spelled(self, at: Ints, keys: list[str]) -> pl.Series:
+    def spelled(self, at: Ints, keys: list[str]) -> pa.Array:
         """The values at these places as text, numbers and flags too."""
         kind = self.kind[at]
         texts = self.texts(at, keys)
-        numeric = np.flatnonzero((kind == WHOLE) | (kind == REAL) | (kind == FLAG))
-        if not len(numeric):
-            return texts
         parts = []
-        places = []
         for what, dtype in ((WHOLE, pl.Int64), (REAL, pl.Float64), (FLAG, pl.Boolean)):
             ours = np.flatnonzero(kind == what)
             if len(ours):
-                parts.append(pl.Series(self._exact(at[ours], what), dtype=dtype).cast(pl.String))
-                places.append(ours)
-        told = _placed(pl.concat(parts), np.concatenate(places), len(at))
-        return texts.zip_with(texts.is_not_null(), told)
+                spelled = pl.Series(self._exact(at[ours], what), dtype=dtype).cast(pl.String)
+                parts.append((ours, spelled.to_arrow().cast(pa.string())))
+        return pc.coalesce(texts, _placed(parts, len(at))) if parts else texts
 
     def numbers(self, at: Ints) -> npt.NDArray[np.float64]:
         """Whole and real numbers at these places; NaN for all else."""
@@ -153,7 +148,7 @@ class Attributes:
 
     def lengths(self, at: Ints) -> Ints:
         """Bytes of the values at these places."""
-        return self.end[at] - self.begin[at]
+        return cast(Ints, self.end[at] - self.begin[at])
 
     def _exact(self, at: Ints, kind: int) -> Any:
         data = np.frombuffer(self.data, dtype=np.uint8)
@@ -162,14 +157,13 @@ class Attributes:
         value, _ = _varints(data, self.begin[at])
         return value != 0 if kind == FLAG else value.view(np.int64)
 
-    def _strings(self, at: Ints) -> pl.Series:
+    def _strings(self, at: Ints) -> pa.Array:
         blobs = self._blobs(at)
         try:
-            texts = blobs.cast(pa.string())
+            return blobs.cast(pa.string())
         except pa.ArrowInvalid:
-            # Receivers refuse such bodies; what comes in another way is read as well as it can be.
-            texts = pa.array([blob.decode(errors="replace") for blob in blobs.to_pylist()], pa.string())
-        return cast(pl.Series, pl.from_arrow(texts))
+            # Of a resource or a scope: records with such text are refused.
+            return pa.array([blob.decode(errors="replace") for blob in blobs.to_pylist()], pa.string())
 
     def _blobs(self, at: Ints) -> pa.Array:
         """The bytes of values, by themselves."""
@@ -177,10 +171,9 @@ class Attributes:
             return pa.array([], pa.binary())
         begin, end = self.begin[at], self.end[at]
         if (begin[1:] < end[:-1]).any():
-            order = np.argsort(begin, kind="stable")
-            back = np.empty(len(at), dtype=np.int64)
-            back[order] = np.arange(len(at))
-            return self._blobs(at[order]).take(pa.array(back))
+            # Out of order, or several with one text.
+            _, first, back = np.unique(begin, return_index=True, return_inverse=True)
+            return self._blobs(at[first]).take(pa.array(back))
         return self._between(at, pa.large_binary()).take(pa.array(np.arange(0, 2 * len(at), 2))).cast(pa.binary())
 
     def _between(self, at: Ints, kind: pa.DataType) -> pa.Array:
@@ -190,11 +183,11 @@ class Attributes:
         return pa.Array.from_buffers(kind, 2 * len(at) - 1, [None, pa.py_buffer(bounds), self.data])
 
 
-def _placed(values: pl.Series, at: Ints, length: int) -> pl.Series:
-    """Values at their places among so many; null elsewhere."""
-    index = np.full(length, len(values), dtype=np.int64)
-    index[at] = np.arange(len(values))
-    return pl.concat([values, pl.Series([None], dtype=values.dtype)]).gather(pl.Series(index))
+def _placed(parts: list[tuple[Ints, pa.Array]], length: int) -> pa.Array:
+    """Texts at their places among so many; null elsewhere."""
+    index = np.full(length, -1, dtype=np.int64)
+    index[np.concatenate([at for at, _ in parts])] = np.arange(sum(len(at) for at, _ in parts))
+    return pa.concat_arrays([texts for _, texts in parts]).take(pa.array(index, mask=index < 0))
 
 
 def _standing(values: pa.Array) -> tuple[Bytes, Ints, Ints, pa.Buffer]:

@@ -308,9 +308,10 @@ def _exceptions(events: pa.Array, failed: pa.Array) -> pl.Series:
     of_type = of_type[(pairs.kind[of_type] == TEXT)]
     named = pc.equal(read.column("name"), "exception").fill_null(False).to_numpy(zero_copy_only=False)
     of_type = of_type[named[pairs.row[of_type]]]
-    thrown = pl.DataFrame(
-        {"row": rows[pc.list_parent_indices(lists).to_numpy()[pairs.row[of_type]]], "type": pairs.texts(of_type, keys)}
-    ).unique("row", keep="first", maintain_order=True)
+    row = rows[pc.list_parent_indices(lists).to_numpy()[pairs.row[of_type]]]
+    thrown = pl.DataFrame({"row": row, "type": _from_arrow("type", pairs.texts(of_type, keys))}).unique(
+        "row", keep="first", maintain_order=True
+    )
     return nothing.scatter(thrown["row"], thrown["type"]) if thrown.height else nothing
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from spanledger.collector.attributes import ARRAY, FLAG, MAP, TEXT, Attributes
 from spanledger.collector.decode import Telemetry
@@ -29,12 +31,12 @@ _WHOLE = {"raw", "raw_output", "raw_cost", "model_hint"}
 _NO_USAGE = {"batch_calls", "attempt", "status"}
 _ORDER = {name: index for index, name in enumerate(FIELDS)}
 _TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(COUNTS, pl.Int64), **dict.fromkeys(AMOUNTS, pl.Float64), **dict.fromkeys(TEXTS, pl.String)
+    **dict.fromkeys(COUNTS, pa.int64()), **dict.fromkeys(AMOUNTS, pa.float64()), **dict.fromkeys(TEXTS, pa.string())
 }  # fmt: skip
 _JSON_VALUES = np.array([dialect.json_values for dialect in DIALECTS])
 #: Values that mean nothing was said.
-_ABSENT = ["", "none", "None", "null", "NaN", "nan", "-1", "undefined"]
-_LONGEST_ABSENT = max(len(value) for value in _ABSENT)
+_ABSENT = pa.array(["", "none", "None", "null", "NaN", "nan", "-1", "undefined"])
+_LONGEST_ABSENT = 9
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ def _read(
     depth = np.arange(len(field)) - np.repeat(begins, np.diff(np.r_[begins, len(field)]))
     quoted = _JSON_VALUES[dialect]
     invalid, cut = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
-    columns = []
+    columns: dict[str, pa.Array] = {}
     for index, name in enumerate(FIELDS):
         own = slice(*np.searchsorted(field, (index, index + 1)).tolist())
         candidates = []
@@ -138,17 +140,17 @@ def _read(
             at = np.flatnonzero(of_row >= 0)
             candidates.append((at, alike.bounds[at] + of_row[at]))
         if not candidates:
-            columns.append(pl.Series(name, [None], dtype=_TYPES[name]).new_from_index(0, rows))
-        elif _TYPES[name] == pl.String:
-            columns.append(_text(name, attributes, keys, candidates, quoted, cut))
+            columns[name] = pa.nulls(rows, _TYPES[name])
+        elif name in TEXTS:
+            columns[name] = _text(name, attributes, keys, candidates, quoted, cut)
         else:
-            columns.append(_number(name, attributes, keys, candidates, quoted, invalid))
-    return Fields(pl.DataFrame(columns), invalid, cut, dialect, table, attributes)
+            columns[name] = _number(name, attributes, keys, candidates, quoted, invalid)
+    return Fields(cast(pl.DataFrame, pl.from_arrow(pa.table(columns))), invalid, cut, dialect, table, attributes)
 
 
 def _number(
     name: str, attributes: Attributes, keys: list[str], candidates: list[tuple[Ints, Ints]], quoted: Flags, invalid: Flags
-) -> pl.Series:
+) -> pa.Array:
     """A column of numbers: of the candidates, (records, where their attributes stand), the first valid one of each record."""
     found = np.full(len(quoted), np.nan)
     whole = name not in AMOUNTS
@@ -164,7 +166,7 @@ def _number(
             invalid[row[~good & ~silent]] = True
         good &= np.isnan(found[row])
         found[row[good]] = np.rint(number[good]) if whole else number[good] * AMOUNTS[name]
-    return pl.Series(name, found, nan_to_null=True).cast(_TYPES[name])
+    return pa.array(found, mask=np.isnan(found)).cast(_TYPES[name])
 
 
 def _numbers(attributes: Attributes, keys: list[str], at: Ints, quoted: Flags) -> tuple[npt.NDArray[np.float64], Flags]:
@@ -175,45 +177,48 @@ def _numbers(attributes: Attributes, keys: list[str], at: Ints, quoted: Flags) -
     told = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
     if len(told):
         texts = _unquoted(attributes.texts(at[told], keys), quoted[told])
-        number[told] = texts.str.slice(0, 32).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-        silent[told] = (texts.is_null() | texts.is_in(_ABSENT)).fill_null(True).to_numpy()
+        read = cast(pl.Series, pl.from_arrow(texts)).str.slice(0, 32).cast(pl.Float64, strict=False)
+        number[told] = read.fill_null(np.nan).to_numpy()
+        silent[told] = pc.or_(texts.is_null(), pc.is_in(texts, value_set=_ABSENT)).to_numpy(zero_copy_only=False)
     return number, silent
 
 
 def _text(
     name: str, attributes: Attributes, keys: list[str], candidates: list[tuple[Ints, Ints]], quoted: Flags, cut: Flags
-) -> pl.Series:
+) -> pa.Array:
     """A column of texts, as `_number`."""
     rows = len(quoted)
-    parts: list[pl.Series] = []
+    parts: list[pa.Array] = []
     source = np.full(rows, -1, dtype=np.int64)
     for row, at in candidates:
         texts = attributes.spelled(at, keys)
         if name not in _WHOLE:
             texts = _unquoted(texts, quoted[row])
-            long = (texts.str.len_bytes() > LONGEST_TEXT).fill_null(False)
+            long = _lengths(texts) > LONGEST_TEXT
             if long.any():
-                cut[row[long.to_numpy()]] = True
-                texts = texts.str.slice(0, LONGEST_TEXT).zip_with(long, texts)
-        good = texts.is_not_null().to_numpy() & ~_absent(texts, attributes.kind[at])
+                cut[row[long]] = True
+                texts = pc.if_else(pa.array(long), pc.utf8_slice_codeunits(texts, 0, LONGEST_TEXT), texts)
+        good = texts.is_valid().to_numpy(zero_copy_only=False) & ~_absent(texts, attributes.kind[at])
         good &= source[row] < 0
         source[row[good]] = sum(map(len, parts)) + np.flatnonzero(good)
         parts.append(texts)
-    if len(parts) == 1 and len(parts[0]) == rows and (source >= 0).all():
-        return parts[0].alias(name)
-    texts = pl.concat([*parts, pl.Series([None], dtype=pl.String)])
-    return texts.gather(pl.Series(np.where(source >= 0, source, len(texts) - 1))).alias(name)
+    told = pa.concat_arrays(parts)
+    whole = len(told) == rows and bool((source == np.arange(rows)).all())
+    return told if whole else told.take(pa.array(source, mask=source < 0))
 
 
-def _unquoted(texts: pl.Series, quoted: Flags) -> pl.Series:
-    return texts.str.strip_chars('"').zip_with(pl.Series(quoted), texts) if quoted.any() else texts
+def _unquoted(texts: pa.Array, quoted: Flags) -> pa.Array:
+    return pc.if_else(pa.array(quoted), pc.utf8_trim(texts, '"'), texts) if quoted.any() else texts
 
 
-def _absent(texts: pl.Series, kind: npt.NDArray[np.uint8]) -> Flags:
+def _absent(texts: pa.Array, kind: npt.NDArray[np.uint8]) -> Flags:
     """Which texts, and no numbers, are words for nothing."""
-    absent = np.zeros(len(texts), dtype=bool)
-    short = (texts.str.len_bytes() <= _LONGEST_ABSENT).fill_null(False).arg_true()
-    if short.len():
-        absent[short.to_numpy()] = texts.gather(short).is_in(_ABSENT).to_numpy()
-        absent &= (kind == TEXT) | (kind == ARRAY) | (kind == MAP)
-    return absent
+    if not (_lengths(texts) <= _LONGEST_ABSENT).any():
+        return np.zeros(len(texts), dtype=bool)
+    absent = pc.is_in(texts, value_set=_ABSENT).to_numpy(zero_copy_only=False)
+    return cast(Flags, absent & ((kind == TEXT) | (kind == ARRAY) | (kind == MAP)))
+
+
+def _lengths(texts: pa.Array) -> Ints:
+    """Bytes of each; 0 where there is none."""
+    return cast(Ints, pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spanledger.collector.attributes import FLAG, REAL, TEXT, WHOLE, Attributes
 from spanledger.collector.attribution import Attribution
@@ -35,27 +36,31 @@ def with_tags(frame: pl.DataFrame, telemetry: Telemetry, attribution: Attributio
     tag = np.array([-1 if name is None else order[name] for name in names] or [-1])
     attributes = telemetry.attributes
     at = np.flatnonzero(tag[attributes.key] >= 0)
-    values = attributes.spelled(at, telemetry.keys).str.strip_chars('"').str.slice(0, LONGEST_REST)
-    given = values.is_not_null().to_numpy()
+    values = pc.utf8_slice_codeunits(pc.utf8_trim(attributes.spelled(at, telemetry.keys), '"'), 0, LONGEST_REST)
+    given = values.is_valid().to_numpy(zero_copy_only=False)
     row, tags = attributes.row[at[given]], tag[attributes.key[at[given]]]
     _, first = np.unique(row * len(told) + tags, return_index=True)
-    values = values.filter(pl.Series(given)).gather(pl.Series(first))
-    pairs = pl.DataFrame({"key": pl.Series(told, dtype=pl.String).gather(pl.Series(tags[first])), "value": values})
-    return frame.with_columns(_listed(pairs.to_struct("tags"), row[first], frame["at"], telemetry.records.height))
+    values = values.filter(pa.array(given)).take(pa.array(first))
+    pairs = pa.StructArray.from_arrays([pa.array(told, pa.string()).take(pa.array(tags[first])), values], ["key", "value"])
+    return frame.with_columns(_per_record("tags", _lists(pairs, row[first], telemetry.records.height), frame["at"]))
 
 
-def _listed(values: pl.Series, row: Ints, of: pl.Series, rows: int) -> pl.Series:
-    """Values, in the order of their records, as one list for each of the records in `of`."""
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]).astype(np.int64)
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets), values.to_arrow())
-    listed = cast(pl.Series, pl.from_arrow(lists)).alias(values.name)
-    return listed if len(of) == rows else listed.gather(of)
+def _lists(values: pa.Array, row: Ints, rows: int) -> pa.Array:
+    """Values, in the order of their records, as one list for each record."""
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _per_record(name: str, column: pa.Array, at: pl.Series) -> pl.Series:
+    """A column of all records as one of the records that are left."""
+    found = cast(pl.Series, pl.from_arrow(column)).alias(name)
+    return found if len(at) == len(found) else found.gather(at)
 
 
 def with_rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.DataFrame:
     """What no field took, as a JSON object, for calls only and without content."""
-    names = pl.Series("k", telemetry.keys, dtype=pl.String)
-    kept = ((names != "") & ~names.str.contains(_CONTENT)).to_numpy()
+    names = pa.array(telemetry.keys, pa.string())
+    kept = pc.and_not(pc.not_equal(names, ""), pc.match_substring_regex(names, _CONTENT)).to_numpy(zero_copy_only=False)
     calls = np.zeros(telemetry.records.height, dtype=bool)
     calls[frame.filter(pl.col("role") == "leaf")["at"].to_numpy()] = True
     attributes = telemetry.attributes
@@ -63,20 +68,17 @@ def with_rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.D
     at = at[calls[attributes.row[at]]]
     at = at[~fields.used(at)]
     at = at[(attributes.kind[at] != TEXT) | (attributes.lengths(at) <= LONGEST_REST)]
-    if not len(at):
-        return frame.with_columns(pl.lit(None, dtype=pl.String).alias("attributes"))
     value = _as_json(attributes, at, telemetry.keys)
-    given = value.is_not_null()
-    row, key = attributes.row[at[given.to_numpy()]], attributes.key[at[given.to_numpy()]]
-    quoted = pl.Series([orjson.dumps(name[:LONGEST_REST]).decode() + ": " for name in telemetry.keys], dtype=pl.String)
-    pairs = quoted.gather(pl.Series(key)) + value.filter(given)
+    given = value.is_valid()
+    at, value = at[given.to_numpy(zero_copy_only=False)], value.filter(given)
+    row = attributes.row[at]
     early = _within(row) < _MOST_REST
-    pairs, row = pairs.filter(pl.Series(early)), row[early]
-    listed = pl.DataFrame({"pairs": _listed(pairs, row, frame["at"], telemetry.records.height)})
-    joined = pl.concat_str(pl.lit("{"), pl.col("pairs").list.join(", "), pl.lit("}"))
-    return frame.with_columns(
-        listed.select(pl.when(pl.col("pairs").list.len() > 0).then(joined).alias("attributes"))["attributes"]
-    )
+    quoted = pa.array([orjson.dumps(name[:LONGEST_REST]).decode() for name in telemetry.keys], pa.string())
+    named = quoted.take(pa.array(attributes.key[at[early]]))
+    pairs = _lists(pc.binary_join_element_wise(named, value.filter(pa.array(early)), ": "), row[early], len(calls))
+    joined = pc.binary_join_element_wise("{", pc.binary_join(pairs, ", "), "}", "")
+    rest = pc.if_else(pc.equal(pc.list_value_length(pairs), 0), None, joined)
+    return frame.with_columns(_per_record("attributes", rest, frame["at"]))
 
 
 def _within(row: Ints) -> Ints:
@@ -85,26 +87,17 @@ def _within(row: Ints) -> Ints:
     return np.arange(len(row)) - np.repeat(begins, np.diff(np.r_[begins, len(row)]))
 
 
-def _as_json(attributes: Attributes, at: Ints, keys: list[str]) -> pl.Series:
+def _as_json(attributes: Attributes, at: Ints, keys: list[str]) -> pa.Array:
     """Values as JSON; null for none, for no number, and for what is too long."""
     kind = attributes.kind[at]
     texts = attributes.texts(at, keys)
-    texts = texts.zip_with((texts.str.len_bytes() <= LONGEST_REST).fill_null(False), _nothing(len(at)))
-    odd = texts.str.contains(r'[\\"\x00-\x1f\x7f]').fill_null(False)
-    if odd.any():
-        plain = (
-            texts.str.replace_all("\\", "\\\\", literal=True)
-            .str.replace_all('"', '\\"', literal=True)
-            .str.replace_all(r"[\x00-\x1f\x7f]", " ")
-        )
-        texts = plain.zip_with(odd, texts)
-    texts = pl.Series('"' + texts + '"')
+    texts = pc.if_else(pc.less_equal(pc.binary_length(texts), LONGEST_REST), texts, None)
+    odd = pc.match_substring_regex(texts, r'[\\"\x00-\x1f\x7f]').fill_null(False)
+    if pc.any(odd).as_py():
+        plain = pc.replace_substring(pc.replace_substring(texts, "\\", "\\\\"), '"', '\\"')
+        texts = pc.if_else(odd, pc.replace_substring_regex(plain, r"[\x00-\x1f\x7f]", " "), texts)
+    texts = pc.binary_join_element_wise('"', texts, '"', "")
     if (kind == TEXT).all():
         return texts
-    told = attributes.spelled(at, keys)
     finite = (kind == WHOLE) | (kind == FLAG) | ((kind == REAL) & np.isfinite(attributes.numbers(at)))
-    return texts.zip_with(texts.is_not_null(), told.zip_with(pl.Series(finite), _nothing(len(at))))
-
-
-def _nothing(length: int) -> pl.Series:
-    return pl.Series([None], dtype=pl.String).new_from_index(0, length)
+    return pc.coalesce(texts, pc.if_else(pa.array(finite), attributes.spelled(at, keys), None))

@@ -1,18 +1,20 @@
 """Attributes that hold several labels in one value become one attribute each: JSON objects and lists of tags."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import orjson
-import polars as pl
+import pyarrow.compute as pc
 
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects.fields import LISTS, OBJECTS
 
 #: Longer values are no labels, and no more than these of one object are read.
 _LONGEST, _MOST, _LONGEST_LABEL = 65_536, 64, 256
+_STRUCTURE = re.compile(r"\s*[\[{]")
 
 
 def opened(telemetry: Telemetry) -> Telemetry:
@@ -22,23 +24,30 @@ def opened(telemetry: Telemetry) -> Telemetry:
         return telemetry
     attributes = telemetry.attributes
     at = np.flatnonzero(np.isin(attributes.key, holders))
-    texts = attributes.texts(at, telemetry.keys)
-    held = (texts.str.contains(r"^\s*[\[{]") & (texts.str.len_bytes() <= _LONGEST)).fill_null(False).arg_true().to_numpy()
-    keys = list(telemetry.keys)
-    known = {name: number for number, name in enumerate(keys)}
-    rows, numbers, values = [], [], []
-    for place, text in zip(at[held].tolist(), texts.gather(pl.Series(held)), strict=True):
-        for name, value in _labels(telemetry.keys[attributes.key[place]], text):
-            number = known.setdefault(name, len(keys))
-            if number == len(keys):
-                keys.append(name)
-            rows.append(attributes.row[place])
-            numbers.append(number)
-            values.append(value)
-    if not rows:
+    holder = attributes.key[at]
+    texts = pc.dictionary_encode(attributes.texts(at, telemetry.keys))
+    code = texts.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    values: list[str] = []
+    known = {name: number for number, name in enumerate(telemetry.keys)}
+    places, numbers, sources = [], [], []
+    held = texts.dictionary.to_pylist()
+    short = (pc.binary_length(texts.dictionary).to_numpy(zero_copy_only=False) <= _LONGEST).tolist()
+    # What is said twice in a batch is read once.
+    pairs, inverse = np.unique(np.stack([holder, code]), axis=1, return_inverse=True)
+    grouped = np.split(at[np.argsort(inverse.ravel(), kind="stable")], np.cumsum(np.bincount(inverse.ravel()))[:-1])
+    for (key, text), ours in zip(pairs.T.tolist(), grouped, strict=True):
+        told = _labels(telemetry.keys[key], held[text]) if text >= 0 and short[text] and _STRUCTURE.match(held[text]) else ()
+        if told:
+            places.append(np.repeat(ours, len(told)))
+            numbers.append(np.tile([known.setdefault(name, len(known)) for name, _ in told], len(ours)))
+            sources.append(np.tile(np.arange(len(values), len(values) + len(told)), len(ours)))
+            values += [value for _, value in told]
+    if not values:
         return telemetry
-    more = attributes.with_texts(np.array(rows, dtype=np.int64), np.array(numbers, dtype=np.int64), values)
-    return replace(telemetry, keys=keys, attributes=more)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    place, number, source = (np.concatenate(each)[order] for each in (places, numbers, sources))
+    more = attributes.with_texts(attributes.row[place], number, source, values)
+    return replace(telemetry, keys=list(known), attributes=more)
 
 
 @lru_cache(maxsize=1024)

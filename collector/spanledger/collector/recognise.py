@@ -112,7 +112,7 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
     count = _count(telemetry.records["resource"])
     found: list[dict[str, str]] = [{} for _ in range(count)]
     of = telemetry.resources
-    texts = of.texts(np.arange(len(of)), telemetry.keys)
+    texts = of.texts(np.arange(len(of)), telemetry.keys).to_pylist()
     for row, key, text in zip(of.row.tolist(), of.key.tolist(), texts, strict=True):
         if row < count and text:
             found[row].setdefault(telemetry.keys[key], text[:512])

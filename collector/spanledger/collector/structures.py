@@ -17,7 +17,7 @@ READ = frozenset(STRUCTURED)
 _LONGEST = 32_768
 
 
-def array_as_json(blobs: pa.Array) -> pl.Series:
+def array_as_json(blobs: pa.Array) -> pa.Array:
     """ArrayValues in protobuf → JSON lists of strings."""
     read, _ = wire.read("ArrayValue", blobs)
     listed = cast(pl.Series, pl.from_arrow(read.column(0))).list.eval(
@@ -32,12 +32,12 @@ def array_as_json(blobs: pa.Array) -> pl.Series:
         pl.lit('"') + pl.element().str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True) + '"'
     )
     joined = pl.concat_str(pl.lit("["), pl.col("v").list.join(", "), pl.lit("]")).alias("v")
-    return pl.DataFrame({"v": quoted}).select(joined)["v"]
+    return pl.DataFrame({"v": quoted}).select(joined)["v"].to_arrow().cast(pa.string())
 
 
-def map_as_json(blobs: pa.Array) -> pl.Series:
+def map_as_json(blobs: pa.Array) -> pa.Array:
     """KeyValueLists in protobuf → JSON objects; null for what cannot be read or is too long to be a usage or labels."""
-    return pl.Series([_as_json(blob) for blob in blobs.to_pylist()], dtype=pl.String)
+    return pa.array([_as_json(blob) for blob in blobs.to_pylist()], pa.string())
 
 
 def _as_json(held: bytes) -> str | None:
