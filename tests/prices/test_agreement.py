@@ -1,8 +1,10 @@
 """Prices agree with genai-prices itself, to the last digit of the ledger's money, over its whole book."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -78,47 +80,28 @@ def _theirs(
         return calculation.total_price.quantize(LAST_DIGIT, ROUND_HALF_EVEN)
 
 
-@settings(
-    max_examples=6,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    seed=st.integers(0, 2**32),
-    start=st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC)),
-    tier=st.sampled_from(["standard", "batch", "flex", "priority", "fast"]),
-)
-def test_every_model_costs_what_the_library_says(
-    snapshot: Snapshot, prices: Prices, seed: int, start: datetime, tier: str
-) -> None:
-    chance = random.Random(seed)
+Call = tuple[genai.Provider, genai.ModelInfo, datetime, str, dict[str, int], float]
+
+
+def _agree(prices: Prices, calls: Iterable[Call]) -> int:
+    """How many calls cost here what the library says; none may cost anything else."""
     rows: list[dict[str, Any]] = []
     expected: list[Decimal | None] = []
-    for provider, model in snapshot.models():
-        at = start + timedelta(minutes=chance.randrange(-1_000_000, 1_000_000))
-        usage = _usage(chance, int(chance.lognormvariate(8, 3)) % 2_000_000)
-        seconds = round(chance.uniform(0, 100), chance.randrange(7)) if chance.random() < 0.2 else 0.0
-        variants = [v for v in model.price_variants or () if any(v.when.items() <= c.items() for c in CONTEXTS.get(tier, ()))]
-        active = [v for v in variants if v.constraint is None or v.constraint.active(at)]
-        served = tier if active else "standard"
+    for provider, model, at, tier, usage, seconds in calls:
+        active = [v for v in _variants(model, tier) if v.constraint is None or v.constraint.active(at)]
         context = {k: w for v in active for k, w in v.when.items()} or None
-        price = model.get_prices(at, context)
         columns = {name: value for name, value in usage.items() if name != "cache_read_image_tokens"}
-        others = [{"key": "cache_read_image_tokens", "value": float(usage["cache_read_image_tokens"])}]
+        others = [{"key": "cache_read_image_tokens", "value": float(usage.get("cache_read_image_tokens", 0))}]
         rows.append(
-            {"provider": provider.id, "model": model.id, "occurred_at": at, "service_tier": served, "audio_seconds": seconds}
-            | {"other_meters": others}
+            {"provider": provider.id, "model": model.id, "occurred_at": at, "service_tier": tier if active else "standard"}
+            | {"audio_seconds": seconds, "other_meters": others}
             | columns
         )
-        if not any(value is not None for value in vars(price).values()):
-            expected.append(None)
-        else:
-            expected.append(_theirs(provider, model, usage, seconds, at, context))
-    entries = pl.DataFrame(rows, infer_schema_length=None)
-    priced = prices.price(entries)
+        priced = any(value is not None for value in vars(model.get_prices(at, context)).values())
+        expected.append(_theirs(provider, model, usage, seconds, at, context) if priced else None)
+    priced_rows = prices.price(pl.DataFrame(rows, infer_schema_length=None))
     wrong = []
-    for row, want in zip(priced.iter_rows(named=True), expected, strict=True):
+    for row, want in zip(priced_rows.iter_rows(named=True), expected, strict=True):
         got = row["cost_usd"]
         if want is None:
             assert got is None or row["cost_state"] == "free"
@@ -130,3 +113,76 @@ def test_every_model_costs_what_the_library_says(
             wrong.append((row["provider"], row["model"], row["priced_as"], row["service_tier"], row["occurred_at"], got, want))
         assert got is None or got == sum(row[f"{c}_cost_usd"] for c in ("input", "cache_read", "cache_write", "output", "other"))
     assert not wrong, wrong[:10]
+    return len(rows)
+
+
+def _variants(model: genai.ModelInfo, tier: str) -> list[genai.PriceVariant]:
+    return [v for v in model.price_variants or () if any(v.when.items() <= c.items() for c in CONTEXTS.get(tier, ()))]
+
+
+def _at_random(snapshot: Snapshot, seed: int, start: datetime, tier: str) -> Iterator[Call]:
+    """A call to every model, at some moment in four years, with all counters."""
+    chance = random.Random(seed)
+    for provider, model in snapshot.models():
+        at = start + timedelta(minutes=chance.randrange(-1_000_000, 1_000_000))
+        usage = _usage(chance, int(chance.lognormvariate(8, 3)) % 2_000_000)
+        seconds = round(chance.uniform(0, 100), chance.randrange(7)) if chance.random() < 0.2 else 0.0
+        yield provider, model, at, tier, usage, seconds
+
+
+def _at_every_edge(snapshot: Snapshot) -> Iterator[Call]:
+    """Calls to every model in every tier that it has, on both sides of every date, hour and size at which its rates change."""
+    for provider, model in snapshot.models():
+        for tier in ("standard", *(tier for tier in CONTEXTS if _variants(model, tier))):
+            ruled = [*(model.prices if isinstance(model.prices, list) else ()), *_variants(model, tier)]
+            constraints = [one.constraint for one in ruled if one.constraint is not None]
+            days = {c.start_date for c in constraints if isinstance(c, genai.StartDateConstraint)} | {date(2026, 11, 20)}
+            clocks = {time(0)} | {
+                t for c in constraints if isinstance(c, genai.TimeOfDateConstraint) for t in (c.start_time, c.end_time)
+            }
+            prices = [one.prices for one in ruled] or [model.prices]
+            rates = [rate for price in prices for rate in vars(price).values() if isinstance(rate, genai.TieredPrices)]
+            edges = {1_000} | {size for rate in rates for one in rate.tiers for size in (one.start, one.start + 1)}
+            for day, clock, before in product(days, clocks, (timedelta(0), timedelta(microseconds=1))):
+                at = datetime.combine(day, clock.replace(tzinfo=UTC)) - before
+                for size in edges:
+                    usage = {
+                        "input_tokens": size,
+                        "cache_read_tokens": size // 3,
+                        "cache_write_tokens": size // 5,
+                        "output_tokens": 77,
+                    }
+                    yield provider, model, at, tier, usage, 0.0
+
+
+moments = st.datetimes(datetime(2023, 1, 1), datetime(2027, 6, 1), timezones=st.just(UTC))
+tiers = st.sampled_from(["standard", "batch", "flex", "priority", "fast"])
+
+
+@settings(
+    max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(seed=st.integers(0, 2**32), start=moments, tier=tiers)
+def test_every_model_costs_what_the_library_says(
+    snapshot: Snapshot, prices: Prices, seed: int, start: datetime, tier: str
+) -> None:
+    assert _agree(prices, _at_random(snapshot, seed, start, tier)) > 2_000
+
+
+def test_every_model_costs_what_the_library_says_on_both_sides_of_every_date_hour_and_size(
+    snapshot: Snapshot, prices: Prices
+) -> None:
+    assert _agree(prices, _at_every_edge(snapshot)) > 7_000
+
+
+@pytest.mark.soak
+@settings(
+    max_examples=150, deadline=None, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(seed=st.integers(0, 2**32), start=moments, tier=tiers)
+def test_three_hundred_thousand_calls_cost_what_the_library_says(
+    snapshot: Snapshot, prices: Prices, seed: int, start: datetime, tier: str
+) -> None:
+    _agree(prices, _at_random(snapshot, seed, start, tier))
