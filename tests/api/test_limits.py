@@ -150,3 +150,22 @@ def test_a_limit_states_how_far_it_can_be_passed_and_what_that_rests_on(
     assert [words for words in rests_on if words not in said] == []
     assert [words for words in not_on if words in said] == []
     collector.client.delete(f"/api/limits/{made['id']}")
+
+
+def test_the_usage_of_a_subject_says_when_each_limit_renews(collector: Running) -> None:
+    now = Clock(datetime.now(UTC))
+    whose = {"selectors": {"tenant": "renews"}, "measure": "requests", "amount": 5}
+    for window in ("rolling 1h", "day", "lifetime"):
+        assert (
+            collector.client.post("/api/limits", json={"name": f"renews {window}", "window": window, **whose}).status_code == 201
+        )
+    assert {
+        one["resets_in_seconds"] for one in collector.get("/api/usage/tenant=renews")["limits"] if "day" not in one["limit"]
+    } == {None}
+    collector.collector.limits.post(entries(entry(now, tenant="renews")))
+    collector.client.post("/api/checks", json={"tenant": "renews"})
+    found = {one["limit"]: one for one in collector.get("/api/usage/tenant=renews")["limits"]}
+    assert {(one["used"], one["held"], one["remaining"]) for one in found.values()} == {("1", "1", "3")}
+    assert 3_590 < found["renews rolling 1h"]["resets_in_seconds"] <= 3_632
+    assert 0 < found["renews day"]["resets_in_seconds"] <= 86_400
+    assert found["renews lifetime"]["resets_in_seconds"] is None

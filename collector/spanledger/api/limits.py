@@ -1,5 +1,6 @@
 """/api/limits: the limits and how they stand; /api/usage: all limits of one subject."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -138,7 +139,7 @@ def usage(subject: str, request: Request) -> dict[str, Any]:
         [asked] = limits.standing(covered.limit, [covered.key])
         limit = covered.limit
         standing.append({"limit": limit.name, "limit_id": limit.id, "measure": limit.measure, "hard": limit.hard}
-                        | _bucket(limit, asked, now))  # fmt: skip
+                        | _bucket(limit, asked, now, limits.slots(asked.demand.place)))  # fmt: skip
     paused = [{"id": pause.id, "reason": pause.reason, "until": pause.until} for pause in cover.pauses]
     return {"subject": wanted, "limits": standing, "pauses": paused}
 
@@ -172,11 +173,13 @@ def subject_of(pairs: list[str], field: str) -> dict[str, str | None]:
     return subject
 
 
-def _bucket(limit: Limit, asked: Asked, now: int) -> dict[str, Any]:
+def _bucket(limit: Limit, asked: Asked, now: int, slots: Sequence[tuple[int, int]] = ()) -> dict[str, Any]:
+    """With the `slots` of a rolling bucket it renews when the last of what is used has left it."""
     reading, place = asked.reading, asked.demand.place
     rolling = isinstance(limit.window, Rolling)
     ends = place.end < FOREVER and not rolling
     total, cap = reading.used + reading.held, asked.demand.cap
+    renews = place.end if ends else (slots[-1][0] + 1) * place.width + place.length if slots else None
     return {
         "subject": dict(zip(limit.per, asked.key, strict=True)),
         "scope": scope_of(limit, asked.key),
@@ -187,7 +190,7 @@ def _bucket(limit: Limit, asked: Asked, now: int) -> dict[str, Any]:
         "fraction": round(total / cap, 6) if cap else None,
         "window_start": None if rolling else moment(place.start),
         "window_end": moment(place.end) if ends else None,
-        "resets_in_seconds": seconds_until(place.end, now) if ends else None,
+        "resets_in_seconds": None if renews is None else seconds_until(renews, now),
     }
 
 

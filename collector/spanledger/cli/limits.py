@@ -118,11 +118,11 @@ def change(
 
 
 @app.command()
-def remove(limit: Name, reason: Reason = None, data: Data = DEFAULT_DATA) -> None:
+def remove(limit: Name, reason: Reason = None, data: Data = DEFAULT_DATA, json: Json = False) -> None:
     """Remove a limit."""
     found = _find(data, limit)
     _client(data).call("DELETE", f"/api/limits/{found['id']}", reason=reason)
-    typer.echo(f"removed {found['name']}")
+    typer.echo(as_text.dumps(found, indent=2) if json else f"removed {found['name']}")
 
 
 @app.command("top-up")
@@ -134,11 +134,15 @@ def top_up(
     until: Annotated[str | None, typer.Option("--until", metavar="MOMENT", help="ISO 8601. [default: the window's end]")] = None,
     instead: Annotated[bool, typer.Option("--instead", help="Instead of the limit's amount, not on top of it.")] = False,
     data: Data = DEFAULT_DATA,
+    json: Json = False,
 ) -> None:
     """Give a limit more for a time."""
     found = _find(data, limit)
     body = {"kind": "override" if instead else "top_up", "amount": amount, "reason": reason, "expires_at": until}
     made = _client(data).call("POST", f"/api/limits/{found['id']}/grants", body | {"subject": _pairs(subject) or None})[1]
+    if json:
+        typer.echo(as_text.dumps(made, indent=2))
+        return
     typer.echo(f"{made['kind']} of {made['amount']} for {found['name']} until {made['expires_at']} ({made['id']})")
 
 
@@ -148,10 +152,14 @@ def reset(
     reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")],
     subject: Annotated[list[str] | None, typer.Option("--for", metavar="DIM=VALUE", help="Which bucket. Repeatable.")] = None,
     data: Data = DEFAULT_DATA,
+    json: Json = False,
 ) -> None:
     """Forget what a bucket has counted in its window so far."""
     found = _find(data, limit)
     done = _client(data).call("POST", f"/api/limits/{found['id']}/resets", {"subject": _pairs(subject), "reason": reason})[1]
+    if json:
+        typer.echo(as_text.dumps(done, indent=2))
+        return
     typer.echo(f"forgot {done['forgotten']} {found['measure']} of {found['name']}")
 
 

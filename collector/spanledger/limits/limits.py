@@ -306,8 +306,8 @@ class Limits:
         self._counters.post([Posting(None, None, amounts)], self.micros())
 
     def slots(self, place: Place) -> list[tuple[int, int]]:
-        """(slot, units) of a rolling bucket."""
-        return self._counters.slots(place, self.micros())
+        """(slot, units) of a rolling bucket, oldest first; of others there are none."""
+        return self._counters.slots(place, self.micros()) if place.width else []
 
     def now(self) -> datetime:
         """Now, as the limits' clock says."""
