@@ -140,6 +140,12 @@ STYLES = [
     ),
     Style(name="streamed on Vertex", use=use(stream, vertex), said={"gen_ai.provider.name": "gcp.vertex_ai"}, usage=REASONED),
     Style(
+        name="embeddings on Vertex",
+        use=use(lambda c: c.models.embed_content(model="text-embedding-005", contents=PROMPT), vertex),
+        said={"gen_ai.operation.name": "embeddings", "gen_ai.provider.name": "gcp.vertex_ai"},
+        usage=EMBEDDED,
+    ),
+    Style(
         name="images on Vertex",
         use=use(
             lambda c: c.models.generate_images(model="imagen-4.0", prompt="a cat", config={"number_of_images": 2}), vertex

@@ -102,6 +102,18 @@ STYLES = [
         usage=PLAIN,
     ),
     Style(
+        name="speech",
+        use=task(lambda c, url: c.text_to_speech("hello", model=url + "/speech")),
+        said={"gen_ai.operation.name": "speech"},
+        usage={"spanledger.meter.characters": 5},
+    ),
+    Style(
+        name="embeddings",
+        use=task(lambda c, url: c.feature_extraction("hello", model=url + "/embed").tolist()),
+        said={"gen_ai.operation.name": "embeddings", "spanledger.tokens.estimated": True},
+        usage=None,
+    ),
+    Style(
         name="image",
         use=task(lambda c, url: raised(lambda: c.text_to_image("a cat", model=url + "/image"))),
         said={**WHO, "gen_ai.operation.name": "image_generation"},

@@ -43,6 +43,17 @@ def wait(what: Callable[[Any], Any]) -> Callable[[str], Any]:
     return run
 
 
+def cloud(name: str, what: Callable[[Any], Any], **more: Any) -> Callable[[str], Any]:
+    """Its clients for Azure and for Google Cloud, which names the model in its address."""
+
+    def run(url: str) -> Any:
+        module = pytest.importorskip(f"mistralai.{name.lower()}.client")
+        with getattr(module, f"Mistral{name}")(server_url=url + "/mistral", **more) as client:
+            return what(client)
+
+    return run
+
+
 def managed(c: Any) -> Any:
     with c.chat.stream(**ASK) as stream:
         return list(stream)
@@ -123,6 +134,20 @@ STYLES = [
         use=use(lambda c: c.ocr.process(model="mistral-ocr-latest", document={"type": "document_url", "document_url": "d"})),
         said={"gen_ai.operation.name": "ocr", "gen_ai.request.model": "mistral-ocr-latest"},
         usage={"spanledger.meter.pages": 3},
+    ),
+    *(
+        Style(name=f"{name}{way}", use=cloud(name, what, **more), said=whole, usage=CACHED)
+        for name, more in (("Azure", {"api_key": "any"}), ("GCP", {"access_token": "any", "project_id": "p"}))
+        for way, what, whole in (
+            ("", lambda c: c.chat.complete(**ASK), WHOLE),
+            (" stream", lambda c: list(c.chat.stream(**ASK)), STREAMED),
+        )
+    ),
+    Style(
+        name="transcription",
+        use=use(lambda c: c.audio.transcriptions.complete(model="voxtral-mini", file_url="https://a.test/b.mp3")),
+        said={"gen_ai.operation.name": "transcription", "spanledger.meter.audio_seconds": 7},
+        usage=None,
     ),
     Style(name="conversation", use=use(talk), said=TALK, usage=TALKED),
     Style(name="conversation stream", use=use(talk_stream), said={**TALK, "gen_ai.request.stream": True}, usage=TALKED),

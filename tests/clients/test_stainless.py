@@ -88,6 +88,21 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
     yield Style(name="left early", use=use(left_early), said={**who, **CUT}, usage=None)
     for status, kind in ((429, "rate_limit_exceeded"), (400, "invalid_value"), (500, "server_error")):
         yield Style(name=f"fails with {status}", use=use(failing(status)), error=kind)
+    if package in ("groq", "together"):
+        media = {"gen_ai.provider.name": provider, "gen_ai.request.model": "whisper"}
+        for name_, operation in (("transcriptions", "transcription"), ("translations", "translation")):
+            yield Style(
+                name=name_,
+                use=use(lambda c, name_=name_: getattr(c.audio, name_).create(model="whisper", file=("a.wav", b"RIFF"))),
+                said={**media, "gen_ai.operation.name": operation},
+                usage=None,
+            )
+        yield Style(
+            name="speech",
+            use=use(lambda c: c.audio.speech.create(model="whisper", voice="alloy", input="hello").read()),
+            said={**media, "gen_ai.operation.name": "speech", "spanledger.meter.characters": 5},
+            usage=None,
+        )
     broken = {**ASK, "model": "cut-stream"}
     yield Style(
         name="stream cut off",

@@ -14,6 +14,8 @@ def answer(request: Request) -> Answer | None:
     usage = usage_of({"prompt": given if isinstance(given, str) else ""})
     if "/image" in request.path:
         return Answer(headers={"content-type": "image/png"}, content=b"not really a picture")
+    if "/speech" in request.path:
+        return Answer(headers={"content-type": "audio/flac"}, content=b"not really a sound")
     if "/embed" in request.path:
         return answer_json([[0.5, 0.25]])
     if request.body.get("stream"):

@@ -12,19 +12,23 @@ PAGES = 3
 
 def answer(request: Request) -> Answer | None:
     path = request.path.removeprefix("/mistral")
-    if request.method != "POST" or path == request.path:
+    on_google = "/publishers/mistralai/" in path
+    if request.method != "POST" or (path == request.path and not on_google):
         return None
     model = str(request.body.get("model") or request.body.get("agent_id") or "")
     if status := failing_status(model):
         said = {"object": "error", "message": f"The stand-in was asked to fail with {status}.", "type": "invalid_request_error"}
         return answer_json({**said, "param": None, "code": "3000"}, status)
     usage = usage_of({**request.body, "messages": request.body.get("messages") or request.body.get("inputs") or []})
-    if path.endswith(("/chat/completions", "/agents/completions", "/fim/completions")):
+    if path.endswith(("/chat/completions", "/agents/completions", "/fim/completions")) or on_google:
         return _completion(request, model, usage)
     if path.endswith("/embeddings"):
         vectors = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         used = {"prompt_tokens": usage.input, "total_tokens": usage.input, "completion_tokens": 0}
         return answer_json({"id": "emb-1", "object": "list", "data": vectors, "model": model, "usage": used})
+    if path.endswith("/audio/transcriptions"):
+        used = {**_used(usage), "prompt_audio_seconds": 7}
+        return answer_json({"model": model, "text": "Counted once.", "language": "en", "segments": [], "usage": used})
     if path.endswith("/ocr"):
         pages: list[Any] = [{"index": place, "markdown": "# Page", "images": [], "dimensions": None} for place in range(PAGES)]
         return answer_json({"pages": pages, "model": model, "usage_info": {"pages_processed": PAGES, "doc_size_bytes": 9}})

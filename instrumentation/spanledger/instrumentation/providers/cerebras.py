@@ -1,13 +1,13 @@
 """Cerebras, through its own SDK."""
 
 from spanledger.instrumentation.provider import Provider
-from spanledger.instrumentation.providers.openai import OPERATIONS
+from spanledger.instrumentation.providers.openai import OPERATIONS, with_media
 from spanledger.instrumentation.stainless import asking, layers, sampling
 
 PROVIDER = Provider(
     name="cerebras",
     client="cerebras-cloud-sdk",
     layers=layers("cerebras.cloud.sdk._base_client"),
-    ask=asking(OPERATIONS, lambda client: "cerebras", sampling),
+    ask=with_media(asking(OPERATIONS, lambda client: "cerebras", sampling)),
     tested=("1.15.0", "1.91.0"),
 )

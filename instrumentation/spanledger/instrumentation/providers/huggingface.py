@@ -82,6 +82,8 @@ def ask(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Se
     parameters = body.get("parameters")
     attributes: dict[str, Any] = {}
     sampling(parameters if isinstance(parameters, Mapping) else body, attributes)
+    if operation.name == "speech" and isinstance(spoken := body.get("inputs"), str):
+        attributes["spanledger.meter.characters"] = len(spoken)
     address, port = address_of("/".join(request.url.split("/", 3)[:3]))
     # A server of one's own stands where the model would, as an address.
     model = body.get("model") or request.model

@@ -35,8 +35,8 @@ def operation_of(path: str) -> Operation | None:
     for ending, operation in OPERATIONS.items():
         if path.endswith(ending):
             return operation
-    # Google Cloud names the model, not the operation.
-    if path.endswith((":rawPredict", ":streamRawPredict")):
+    # Google Cloud names the model, not the operation, which a hook of the client puts in on the way.
+    if path.endswith(("rawPredict", "streamRawPredict")):
         return _CHAT
     _, there, rest = path.partition("/v1/conversations")
     # Begin one, go on with one (its id follows), or start again from somewhere in it.

@@ -6,7 +6,7 @@ from typing import Any
 from spanledger.instrumentation.answer import Asked, Operation
 from spanledger.instrumentation.harvest import Harvest, id_when
 from spanledger.instrumentation.hosts import takes_stream_options
-from spanledger.instrumentation.provider import Provider
+from spanledger.instrumentation.provider import Ask, Provider
 from spanledger.instrumentation.providers import openai_sessions
 from spanledger.instrumentation.settings import Settings
 from spanledger.instrumentation.stainless import asking, is_raw, layers, sampling, send
@@ -85,6 +85,18 @@ def _media(asked: Asked) -> None:
                 attributes[f"openai.request.image.{parameter}"] = body[parameter]
     elif name == "embeddings" and type(body.get("dimensions")) is int:
         attributes["gen_ai.embeddings.dimension.count"] = body["dimensions"]
+
+
+def with_media(ask: Ask) -> Ask:
+    """The same for a client that has these operations too."""
+
+    def asking_media(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], settings: Settings) -> Asked | None:
+        asked = ask(client, args, kwargs, settings)
+        if asked is not None and asked.operation.name not in _ASKABLE:
+            _media(asked)
+        return asked
+
+    return asking_media
 
 
 def _default(client: Any) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from spanledger.instrumentation.answer import Answer, Operation
 from spanledger.instrumentation.provider import Provider
-from spanledger.instrumentation.providers.openai import OPERATIONS
+from spanledger.instrumentation.providers.openai import OPERATIONS, with_media
 from spanledger.instrumentation.stainless import asking, layers, sampling
 from spanledger.instrumentation.usage import Usage, count, field
 
@@ -21,6 +21,8 @@ PROVIDER = Provider(
     name="together",
     client="together",
     layers=layers("together._base_client"),
-    ask=asking({**OPERATIONS, "/rerank": Operation(name="rerank", read=_read_rerank)}, lambda client: "together_ai", sampling),
+    ask=with_media(
+        asking({**OPERATIONS, "/rerank": Operation(name="rerank", read=_read_rerank)}, lambda client: "together_ai", sampling)
+    ),
     tested=("2.0.0", "3.1.1"),
 )
