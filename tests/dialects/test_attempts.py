@@ -1,8 +1,10 @@
-"""Attempts of one logical call are linked, so that what retries cost can be asked for."""
+"""Attempts of one logical call are linked, so that what retries cost can be asked for, whatever comes first."""
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from spanledger.ledger.connect import connect
@@ -19,6 +21,27 @@ _SPANS = (
     chat(id="3", parent="p", start=1500, end=1600),
     chat(id="4", parent="p", start=1700, end=1800),
 )
+
+
+_BY = ("attempt", "agent", "outcome", "error_type")
+
+
+def _by_attempt(entries: pl.DataFrame) -> list[tuple[Any, ...]]:
+    summed = entries.group_by(_BY).agg(pl.col("calls", "input_tokens").sum()).sort(_BY)
+    return summed.filter((pl.col("calls") != 0) | (pl.col("input_tokens") != 0)).rows()
+
+
+@pytest.mark.parametrize("order", list(permutations(range(len(_SPANS))))[::11])
+def test_sums_by_attempt_are_the_same_whatever_arrives_first(order: tuple[int, ...]) -> None:
+    entries = entries_of([[body_of(_SPANS[at])] for at in order])
+    assert _by_attempt(entries) == [
+        (None, "planner", "ok", None, 1, 1000),
+        (1, "planner", "error", "stream", 1, 700),
+        (2, "planner", "error", "429", 1, 0),
+        (3, "planner", "ok", None, 1, 1000),
+    ]
+    linked = [call["first_attempt"] for call in standing(entries) if call["attempt"]]
+    assert (len(linked), len(set(linked))) == (3, 1)
 
 
 def test_what_retries_cost_is_a_question_the_documents_answer(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: I
     Calls follow each other if they were made for one call or below one span, of one model by one scope, the earlier one
     failed, and the later one began within a minute of its end. An emitter's own count stands where none is seen.
     """
+    calls = calls.with_columns(pl.lit(None, dtype=pl.String).alias("first_attempt"))
     rows = calls["row"].to_numpy()
     failed = (calls["outcome"] == "error").fill_null(False).to_numpy()
     if not failed.any():

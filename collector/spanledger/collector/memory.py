@@ -28,14 +28,14 @@ _OF_ENTRIES = {
 #: A record of evidence, with when it came in microseconds.
 KEPT: dict[str, Any] = {**{name: kind for name, kind in EVIDENCE.items() if name not in _OF_ENTRIES}, "arrived": pl.Int64}
 
-#: Columns of a posting that its record of evidence has as well, or that only a new entry needs.
+#: Columns of a posting that its record of evidence has as well, or that only a new entry needs. What its like, or a retry, can
+#: add to is none of these: a reversal says what was posted, so that sums by it cancel.
 FROM_EVIDENCE = (
     "trace_id", "span_id", "parent_span_id", "response_id", "request_id", "signal", "dialect", "scope_name", "scope_version",
-    "attempt", "occurred_at", "duration_seconds", "time_to_first_token_seconds", "server_address", "finish_reason",
-    "error_type", "cut_short", "tokens_estimated", "batch", "streamed", "flags",
+    "occurred_at", "duration_seconds", "time_to_first_token_seconds", "cut_short", "tokens_estimated",
 )  # fmt: skip
 _NOT_POSTED = {
-    *FROM_EVIDENCE, "kind", "reason", "rule", "stands_for", "first_attempt", "recorded_at", "day", "attributes",
+    *FROM_EVIDENCE, "kind", "reason", "rule", "stands_for", "recorded_at", "day", "attributes",
     *(c.name for c in GROUPS["claimed"]),
 }  # fmt: skip
 

@@ -34,13 +34,22 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 #: Flags that make one reading of a call worth less than another.
-_DOUBTS = ("cache_unknown", "reasoning_lost", "detail_lost", "semantics_assumed", "usage_unknown", "tokens_invalid")
+_DOUBTS = (
+    "cache_unknown",
+    "reasoning_lost",
+    "detail_lost",
+    "semantics_assumed",
+    "output_unknown",
+    "usage_unknown",
+    "tokens_invalid",
+)
 
 #: If one of these changes after a call was posted, it is reversed and posted anew; the rest is not worth two entries.
 CONTENT = (
     "provider", "model", "operation", "service_tier", "region", *WHO, "outcome", "hold_id", "reported_cost_usd",
     "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
     "output_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens", "granularity", "calls",
+    "attempt", "first_attempt",
 )  # fmt: skip
 
 
@@ -79,7 +88,9 @@ def resolve(evidence: Evidence, *, settled: Flags, fingerprint: bool = True) -> 
         outer[place] = np.where(part.outer >= 0, place[part.outer], -1)
         ancestry = part.ancestry.spread(place, rows)
     calls, plain = merged(evidence, leaves, stands, call, ancestry)
-    return Verdicts(label, stands, rule, by, plain, with_attempts(calls, evidence, outer, began), evidence)
+    calls = with_attempts(calls, evidence, outer, began)
+    plain[calls["row"].filter(calls["first_attempt"].is_not_null()).to_numpy()] = False
+    return Verdicts(label, stands, rule, by, plain, calls, evidence)
 
 
 def _joined(evidence: Evidence, leaves: Flags, *, fingerprint: bool) -> Flags:
