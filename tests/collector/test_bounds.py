@@ -191,6 +191,11 @@ def test_over_tls_only_senders_with_a_certificate_of_the_ca_are_served(
         async with aio.secure_channel(f"localhost:{over_grpc.port}", credentials) as channel:
             export: Any = channel.unary_unary(EXPORT)
             await export(calls()[0])
+        anonymous = grpc.ssl_channel_credentials(ca.read_bytes())  # type: ignore[no-untyped-call]
+        async with aio.secure_channel(f"localhost:{over_grpc.port}", anonymous) as channel:
+            refused: Any = channel.unary_unary(EXPORT)
+            with pytest.raises(aio.AioRpcError, match="UNAVAILABLE"):
+                await refused(calls()[0])
         await over_grpc.stop(0)
         await over_http.stop(0)
         accept.stop()

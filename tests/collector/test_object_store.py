@@ -13,7 +13,7 @@ from spanledger.analytics import connect
 from spanledger.cli.findings import look
 from spanledger.collector.backup import BackupError, back_up
 from spanledger.ledger.maintenance import Maintenance
-from spanledger.ledger.table import Ledger
+from spanledger.ledger.table import Ledger, LedgerError
 from tests.collector.made import Running, calls, eventually, running, stored
 
 _HEADERS = {"Content-Type": "application/x-protobuf"}
@@ -38,6 +38,14 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
             server.kill()
 
 
+def test_a_bucket_that_is_not_there_is_named_in_one_line(bucket: str) -> None:
+    with pytest.raises(LedgerError) as raised:
+        Ledger.open("s3://elsewhere/entries")
+    said = str(raised.value)
+    assert said.startswith("the ledger s3://elsewhere/entries cannot be read: ")
+    assert said.endswith("The specified bucket does not exist")
+
+
 def _send(collector: Running, count: int) -> list[str]:
     body, ids = calls(count)
     assert httpx.post(f"{collector.http}/v1/traces", content=body, headers=_HEADERS).status_code == 200
@@ -49,7 +57,7 @@ def test_two_collectors_feed_one_ledger_in_an_object_store_and_everybody_reads_i
     one, two = tmp_path / "one", tmp_path / "two"
     with running(one, config=str(tmp_path / "c.yaml")) as first, running(two, config=str(tmp_path / "c.yaml")) as second:
         sent: list[str] = [identity for _ in range(4) for collector in (first, second) for identity in _send(collector, 3)]
-        assert sorted(eventually(lambda: stored(one), lambda found: len(list(found)) == len(sent))) == sorted(sent)
+        assert sorted(eventually(lambda: stored(one), lambda found: len(list(found)) == len(sent), seconds=60)) == sorted(sent)
         second.kill()
         assert first.stop() == 0
     with running(two, config=str(tmp_path / "c.yaml")) as again:

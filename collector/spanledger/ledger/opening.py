@@ -1,6 +1,7 @@
 """Open the table of a ledger, or say in one sentence what is wrong with which file."""
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +61,8 @@ def open_table(location: str, options: Mapping[str, str] | None) -> DeltaTable |
         except NewerLedger as error:
             raise LedgerError(str(error)) from error
         except Exception as error:
-            if attempt == _ATTEMPTS or _torn(location):
+            # The client of an object store has tried for seconds already.
+            if attempt == _ATTEMPTS or local_folder(location) is None or _torn(location):
                 raise LedgerError(_said(location, error)) from error
             time.sleep(0.05 * attempt)
     return None
@@ -78,6 +80,14 @@ def _said(location: str, error: Exception) -> str:
             f"the ledger {location} cannot be read: its log entry {torn[0]} is half-written. When it is the last one, the "
             "collector sets it aside at its next start and posts its batch again; otherwise put the file back from a backup"
         )
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    kind = "" if isinstance(error, DeltaError) else f"{type(error).__name__}: "
-    return f"the ledger {location} cannot be read: {kind}{said}"
+    return f"the ledger {location} cannot be read: {plainly(error)}"
+
+
+def plainly(error: Exception) -> str:
+    """One line of what Delta's client says in many: what it did, and the last of the causes, which is the one that helps."""
+    found = [part.strip() for part in re.sub(r"\x1b\[\d+m", "", str(error)).removeprefix("Kernel error -> ").split("↳")]
+    parts = [told[1] if (told := re.search("<Message>(.*?)</Message>", part)) else part.split("\n")[0] for part in found if part]
+    if not parts:
+        return type(error).__name__
+    kind = "" if isinstance(error, DeltaError | OSError) else f"{type(error).__name__}: "
+    return kind + ": ".join(dict.fromkeys([*parts[:2], parts[-1]]))

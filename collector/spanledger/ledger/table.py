@@ -15,7 +15,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from spanledger.ledger import pins
 from spanledger.ledger.files import by_day, fsync_file, fsync_folder, write_file
-from spanledger.ledger.opening import LedgerError, local_folder, open_table
+from spanledger.ledger.opening import LedgerError, local_folder, open_table, plainly
 from spanledger.ledger.schema import ENTRIES, SCHEMA_VERSION
 from spanledger.ledger.torn import set_aside_torn
 from spanledger.ledger.version import VERSION, migrate
@@ -93,7 +93,7 @@ class Ledger:
                 actions = [write_file(self.filesystem, self.local, day, rows) for day, rows in by_day(entries)]
                 self.commit(actions, [] if mark is None else [Transaction(self._mark, mark)])
             except (OSError, DeltaError) as error:
-                raise LedgerError(f"the ledger {self.table.table_uri} could not be written: {error}") from error
+                raise LedgerError(f"the ledger {self.table.table_uri} could not be written: {plainly(error)}") from error
             return True
 
     def commit(self, actions: Sequence[AddAction | RemoveAction], transactions: Sequence[Transaction]) -> None:
@@ -114,7 +114,7 @@ class Ledger:
                 break
             except CommitFailedError as error:
                 if attempt == _ATTEMPTS:
-                    raise LedgerError(f"the ledger could not be written after {attempt} attempts: {error}") from error
+                    raise LedgerError(f"the ledger could not be written after {attempt} attempts: {plainly(error)}") from error
                 self.table.update_incremental()  # somebody else committed: try again on top of that
         self.table.update_incremental()
         self._log_on_disk()
