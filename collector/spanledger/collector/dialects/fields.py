@@ -145,6 +145,7 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "service_tier": (
         "openai.response.service_tier", "gen_ai.openai.response.service_tier", "anthropic.response.service_tier",
         "gen_ai.response.service_tier", "openai.request.service_tier", "gen_ai.openai.request.service_tier",
+        "anthropic.request.service_tier",
     ),
     "server_address": ("server.address",),
     "region": ("anthropic.response.inference_geo", "cloud.region", "aws.region"),
@@ -185,7 +186,8 @@ ATTRIBUTION: Mapping[str, tuple[str, ...]] = {
         "metadata:project",
     ),
     "user": (
-        "spanledger.user", "user.id", "enduser.id", "user.email", "user.account_uuid", "llm.user", "gen_ai.request.user",
+        "spanledger.user", "user.id", "enduser.id", "user.email", "user.account_uuid", "user.account_id", "llm.user",
+        "gen_ai.request.user",
         "litellm.end_user.id", "metadata.user_api_key_user_id", "metadata.user_api_key_end_user_id",
         "ai.telemetry.metadata.userId",
         "traceloop.association.properties.user_id", "langsmith.metadata.user_id", "mlflow.trace.user", "cursor.user.id",
