@@ -33,16 +33,27 @@ def test_200_threads_at_once_get_exactly_what_is_there(tmp_path: Path) -> None:
     assert stands(of, limit) == [((), 0, 5 * 10**12)]
 
 
-def test_a_new_subject_is_under_its_limit_from_its_first_concurrent_calls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("per", ["user", "session", "trace"])
+def test_a_new_subject_is_under_its_limit_from_its_first_concurrent_calls(tmp_path: Path, per: str) -> None:
     of = limits(tmp_path, Clock())
-    add(of, per=["user"], amount=3)
+    add(of, per=[per], amount=3, window="lifetime")
     answers: list[str] = []
-    threads = [threading.Thread(target=lambda: answers.append(ask(of, user="never seen"))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: answers.append(ask(of, **{per: "never seen"}))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sum(answer != "refuse" for answer in answers) == 3
+
+
+def test_a_call_larger_than_what_is_left_is_refused_whole_and_takes_no_rest(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    limit = add(of, measure="tokens", amount=1_000, thresholds=[])
+    assert ask(of, input_tokens=500, max_output_tokens=400) == "allow"
+    refused = of.check(Check(input_tokens=100, max_output_tokens=100)).refused[0]
+    assert (refused.remaining, refused.fits["max_output_tokens"]) == ("100", "0")
+    assert stands(of, limit) == [((), 0, 900)]
+    assert ask(of, input_tokens=50, max_output_tokens=50) == "allow"
 
 
 def test_a_call_that_one_limit_refuses_holds_nothing_under_the_others(tmp_path: Path) -> None:
