@@ -18,11 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
+import numpy.typing as npt
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 BATCH = 512
@@ -54,25 +57,30 @@ class Template:
             (_model_call if about_a_model else _web_call)(span, index, sender)
             if content and about_a_model:
                 _text(span, "gen_ai.input.messages", ("x" * 61 + f"{index:03}") * (content // 64))
-        self._bytes = request.SerializeToString()
-        self._traces = [self._bytes.index(b"TRACEID!" + index.to_bytes(8, "big")) for index in range(BATCH)]
-        self._responses = [self._bytes.find(f"RESPONSE{index:016}".encode()) for index in range(BATCH)]
+        plain = request.SerializeToString()
+        self._bytes = np.frombuffer(plain, dtype=np.uint8)
+        self._traces = _places(16, (plain.index(b"TRACEID!" + index.to_bytes(8, "big")) for index in range(BATCH)))
+        self._spans = _places(8, (plain.index(b"SPAN" + index.to_bytes(4, "big")) for index in range(BATCH)))
         # Exact copies of a call would be told to be one.
-        self._times = [self._bytes.index((now + index).to_bytes(8, "little")) for index in range(BATCH)]
-        self._spans = [self._bytes.index(b"SPAN" + index.to_bytes(4, "big")) for index in range(BATCH)]
+        self._times = _places(8, (plain.index((now + index).to_bytes(8, "little")) for index in range(BATCH)))
+        found = (plain.find(f"RESPONSE{index:016}".encode()) for index in range(BATCH))
+        self._responses = _places(24, (at for at in found if at >= 0))
 
     def body(self) -> bytes:
         """The request with ids that nobody has had."""
-        made = bytearray(self._bytes)
-        fresh = os.urandom(24 * BATCH)
-        now = time.time_ns() - 3_000_000_000
-        for index, (trace, span, at) in enumerate(zip(self._traces, self._spans, self._times, strict=True)):
-            if (response := self._responses[index]) >= 0:
-                made[response : response + 24] = fresh[24 * index : 24 * index + 12].hex().encode()
-            made[at : at + 8] = (now + index * 1000).to_bytes(8, "little")
-            made[trace : trace + 16] = fresh[24 * index : 24 * index + 16]
-            made[span : span + 8] = fresh[24 * index + 16 : 24 * index + 24]
-        return bytes(made)
+        made = self._bytes.copy()
+        made[self._traces] = np.frombuffer(os.urandom(16 * BATCH), dtype=np.uint8).reshape(-1, 16)
+        made[self._spans] = np.frombuffer(os.urandom(8 * BATCH), dtype=np.uint8).reshape(-1, 8)
+        fresh = os.urandom(12 * len(self._responses)).hex().encode()
+        made[self._responses] = np.frombuffer(fresh, dtype=np.uint8).reshape(-1, 24)
+        began = time.time_ns() - 3_000_000_000 + 1000 * np.arange(BATCH)
+        made[self._times] = began.astype("<i8").view(np.uint8).reshape(-1, 8)
+        return made.tobytes()
+
+
+def _places(width: int, found: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Where the bytes of each field lie, a row for each field."""
+    return np.fromiter(found, dtype=np.int64)[:, None] + np.arange(width)
 
 
 def _text(on: Any, key: str, value: str) -> None:

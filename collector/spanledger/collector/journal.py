@@ -7,6 +7,7 @@ senders. Pages of 64 KiB: with SQLite's usual 4 KiB a body of 400 kB costs 2.5 t
 import asyncio
 import logging
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
@@ -94,6 +95,14 @@ class Journal:
         with self._changed:
             self._unread = max(0, self._unread - size)
         return intact
+
+    def between(self, after: int, upto: int) -> list[Received]:
+        """The bodies above `after` up to `upto` once more, for whoever has taken them and must look again."""
+        connection = connected(self.path)
+        try:
+            return read(connection, after, sys.maxsize, f"sequence <= {upto}")[0]
+        finally:
+            connection.close()
 
     def mark(self, reader: str = LEDGER) -> int:
         """Up to where a reader has read."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from spanledger.collector.count_once import CountOnce
-from spanledger.collector.decode import Telemetry
+from spanledger.collector.decode import Telemetry, Undecodable
 from spanledger.collector.journal import Journal
 from spanledger.collector.received import Received
 from spanledger.ledger.frame import conform
@@ -68,18 +68,19 @@ class Progress:
     last_post_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Read:
-    """A batch that was read from the journal: its evidence, or the error that came of reading it."""
+    """A batch that was read from the journal: its evidence, or the error that came of reading it.
 
-    bodies: Sequence[Received]
-    telemetry: Telemetry | None = None
+    Its bodies stay in the journal: two batches are in hand at once, and memory holds neither them nor their attributes.
+    """
+
+    mark: int
+    bodies: int
     evidence: pl.DataFrame | None = None
+    undecodable: Sequence[Undecodable] = ()
+    seen: int = 0
     error: Exception | None = None
-
-    @property
-    def mark(self) -> int:
-        return self.bodies[-1].sequence
 
 
 class Loop:
@@ -105,7 +106,7 @@ class Loop:
         replayed = 0
         while (batch := self._next(self.position, wait=False)) is not None:
             self._finish(batch)
-            replayed += len(batch.bodies)
+            replayed += batch.bodies
         return replayed
 
     def start(self) -> None:
@@ -133,9 +134,7 @@ class Loop:
                         return
                     began = time.monotonic()
                     ahead = self._reader.submit(self._next, batch.mark)
-                    with self.tracer.start_as_current_span(
-                        "spanledger.batch", attributes={"spanledger.bodies": len(batch.bodies)}
-                    ):
+                    with self.tracer.start_as_current_span("spanledger.batch", attributes={"spanledger.bodies": batch.bodies}):
                         self._finish(batch)
                     took = time.monotonic() - began
                 self._every_second()
@@ -175,9 +174,9 @@ class Loop:
             with self._timed("recognise"):
                 evidence = self._steps.recognise(telemetry)
         except Exception as error:
-            return _Read(bodies, error=error)
+            return _Read(bodies[-1].sequence, len(bodies), error=error)
         self._fit(sum(len(body.body) for body in bodies), evidence.height)
-        return _Read(bodies, telemetry, evidence)
+        return _Read(bodies[-1].sequence, len(bodies), evidence, telemetry.undecodable, telemetry.seen)
 
     def _fit(self, size: int, records: int) -> None:
         """Choose the size of the next batch by how much of this one was about models."""
@@ -188,7 +187,7 @@ class Loop:
 
     def _finish(self, batch: _Read) -> None:
         """Post a batch; when a step fails because of one body, find that body and set it aside."""
-        bodies, mark = batch.bodies, batch.mark
+        mark = batch.mark
         try:
             if batch.error is not None:
                 raise batch.error
@@ -197,32 +196,34 @@ class Loop:
             self._count_once = self._steps.fresh_count_once(self._marked)
             if isinstance(error, OSError | MemoryError):
                 raise  # a full disk is no body's fault: the whole batch is tried again
-            if len(bodies) > 1:
+            if batch.bodies > 1:
+                bodies = self._journal.between(self.position, mark)
                 middle = len(bodies) // 2
-                self._finish(self._read(bodies[:middle]))
-                self._finish(self._read(bodies[middle:]))
+                for half in (bodies[:middle], bodies[middle:]):
+                    if half:
+                        self._finish(self._read(half))
                 return
             logger.exception("body %d could not be read", mark, exc_info=error)
             self._set_aside(mark, f"{type(error).__name__}: {error}", ours=True)
             entries = None
         if entries is not None:
             self._post(entries, mark)
-        if batch.telemetry is not None:
-            for bad in batch.telemetry.undecodable:
-                self._set_aside(bad.sequence, bad.reason)
-            self.progress.seen += batch.telemetry.seen
+        for bad in batch.undecodable:
+            self._set_aside(bad.sequence, bad.reason)
+        self.progress.seen += batch.seen
         self.position = mark
         self._journal.drop(mark)
         self.progress.batches += 1
-        self.progress.bodies += len(bodies)
+        self.progress.bodies += batch.bodies
 
     def _entries(self, batch: _Read) -> pl.DataFrame | None:
         """Priced entries; None when nothing in the bodies is about a model."""
-        evidence = batch.evidence
+        evidence, batch.evidence = batch.evidence, None
         if evidence is None or evidence.is_empty():
             return None
         with self._timed("count once"):
             entries = self._count_once.count(evidence, now=self._clock(), mark=batch.mark)
+        del evidence
         return self._priced(entries)
 
     def _priced(self, entries: pl.DataFrame) -> pl.DataFrame:
