@@ -2,17 +2,18 @@
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from spanledger.ledger import log
+from spanledger.ledger import files, log, rolling
 from spanledger.ledger.compaction import File, plan
 from spanledger.ledger.connect import connect
 from spanledger.ledger.keeper import alone
 from spanledger.ledger.maintenance import Maintenance, files_of
 from spanledger.ledger.pins import Pin, least
 from spanledger.ledger.rewriting import put_together
-from spanledger.ledger.table import Ledger, Replaced
+from spanledger.ledger.table import Ledger, LedgerError, Replaced
 from tests.ledger.made import entries, entry
 
 #: Before the real clock's now, by which the files are dated, a day counts as quiet; so time here begins a year ahead.
@@ -202,3 +203,31 @@ def test_while_another_process_keeps_the_files_a_round_does_nothing(tmp_path: Pa
     assert (maintenance.progress.compactions, maintenance.progress.kept_elsewhere) == (0, True)
     maintenance.round()
     assert (maintenance.progress.compactions, maintenance.progress.kept_elsewhere) == (1, False)
+
+
+def test_what_a_full_disk_cut_short_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    for number in range(9):
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=START)), mark=number + 1)
+
+    def full(rows: Any, out: Any, **options: Any) -> None:
+        out.write(b"PAR1" + bytes(4096))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.pq, "write_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        Maintenance(ledger, clock=clock, grace_seconds=0).round()
+    with pytest.raises(LedgerError, match="No space left"):
+        ledger.post(entries(entry("a" * 32, occurred_at=START)), mark=10)
+    assert len(list((tmp_path / "entries").glob("day=*/*"))) == 9
+
+
+def test_what_a_killed_roll_up_had_spilled_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rolling, "WORTH_ROWS", 1)
+    ledger = Ledger.open(tmp_path / "entries")
+    ledger.post(entries(entry("a" * 32, occurred_at=START)), mark=1)
+    spilled = tmp_path / "entries" / "_rollup" / "spill" / "duckdb_temp_storage-0.tmp"
+    spilled.parent.mkdir(parents=True)
+    spilled.write_bytes(bytes(4096))
+    Maintenance(ledger, clock=Clock()).round()
+    assert not spilled.exists()

@@ -51,7 +51,8 @@ def write_file(
 ) -> AddAction:
     """Write the entries of one day under `day=YYYY-MM-DD/` and give the log action that will make them visible.
 
-    `local` is the table's folder when it is on this machine: then file and folder are fsynced before this returns.
+    `local` is the table's folder when it is on this machine: then file and folder are fsynced before this returns. What
+    could not be written whole is deleted, since on a full disk one try after the other would take what room there is.
     """
     folder = f"day={day.isoformat()}"
     path = f"{folder}/{prefix}{uuid4().hex}.parquet"
@@ -72,11 +73,15 @@ def write_file(
     else:
         created = not (local / folder).exists()
         (local / folder).mkdir(exist_ok=True)
-        with (local / path).open("wb") as out:
-            pq.write_table(rows, out, **options)
-            out.flush()
-            os.fsync(out.fileno())
-            size = out.tell()
+        try:
+            with (local / path).open("wb") as out:
+                pq.write_table(rows, out, **options)
+                out.flush()
+                os.fsync(out.fileno())
+                size = out.tell()
+        except BaseException:
+            (local / path).unlink(missing_ok=True)
+            raise
         fsync_folder(local / folder)
         if created:
             fsync_folder(local)

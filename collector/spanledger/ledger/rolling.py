@@ -3,6 +3,7 @@
 Works in DuckDB with bounded memory, one thread and a folder to spill to, beside the collector's own work.
 """
 
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -117,16 +118,21 @@ def _unused(path: Path) -> set[str]:
 def _write(connection: duckdb.DuckDBPyConnection, local: Path, segment: Segment, grain: Grain, rows: str) -> None:
     path = local / segment.file(grain)
     first = '"tenant", "slot"' if grain == "fine" else '"slot", "model"'
-    connection.execute(
-        f"copy (select * from ({rows}) order by {first}) to {quoted(str(path))} "  # noqa: S608
-        "(format parquet, compression zstd, row_group_size 61440)"
-    )
-    fsync_file(path)
+    try:
+        connection.execute(
+            f"copy (select * from ({rows}) order by {first}) to {quoted(str(path))} "  # noqa: S608
+            "(format parquet, compression zstd, row_group_size 61440)"
+        )
+        fsync_file(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     segment.sizes[grain] = path.stat().st_size
 
 
 def _bounded(connection: duckdb.DuckDBPyConnection, local: Path) -> None:
     spill = local / rollup.FOLDER / "spill"
+    shutil.rmtree(spill, ignore_errors=True)  # of a process that was killed
     for setting in (
         "timezone = 'UTC'", "threads = 1", f"memory_limit = '{_MEMORY}'", f"temp_directory = {quoted(str(spill))}",
         "preserve_insertion_order = false",
