@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.evidence import Evidence
+from spanledger.collector.evidence import Evidence, among
 
 Ints = npt.NDArray[np.int64]
 
@@ -25,12 +25,14 @@ def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: I
     failed = (calls["outcome"] == "error").fill_null(False).to_numpy()
     if not failed.any():
         return calls
+    inside = np.zeros(evidence.height, dtype=bool)
+    inside[outer[outer >= 0]] = True
     # An outer record that speaks for the one call inside it was made for itself.
-    made_for = np.where((outer[rows] < 0) & np.isin(rows, outer), rows, outer[rows])
+    made_for = np.where((outer[rows] < 0) & inside[rows], rows, outer[rows])
     trace = evidence.narrow["trace"][rows]
     like = np.where(made_for >= 0, made_for.view(np.uint64), trace)
     at = np.flatnonzero((made_for >= 0) | (trace != 0))
-    at = at[np.isin(like[at], like[at][failed[at]])]
+    at = at[among(like[at], like[at][failed[at]])]
     alike = [pl.col("scope_name").fill_null(""), pl.coalesce("requested_model", "model")]
     below = pl.concat_str(pl.lit("span"), "trace_id", "parent_span_id", *alike, separator="/")
     within = pl.concat_str(pl.lit("call"), "made_for", separator="/")

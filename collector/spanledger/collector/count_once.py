@@ -14,8 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.chunks import in_columns
-from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence
+from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence, among, narrowed
 from spanledger.collector.evidence_files import EvidenceFiles
+from spanledger.collector.gone import Narrow
 from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, moment
 from spanledger.collector.older import recalled
 from spanledger.collector.postings import POSTING, postings
@@ -25,8 +26,6 @@ from spanledger.ledger.schema import GROUPS, MEASURES
 
 Rows = npt.NDArray[np.int64]
 
-#: By how much the clock of an emitter may be ahead of this one's before late evidence is missed in the ledger.
-_SKEW_MICROS = 5_000_000
 _MONEY = tuple(c.name for c in GROUPS["money"] if c.name not in ("flags", "reported_cost_usd"))
 
 
@@ -80,8 +79,9 @@ class CountOnce:
         arrived = moment(now)
         kept = in_columns(evidence.with_columns(pl.lit(arrived, dtype=pl.Int64).alias("arrived")), KEPT)
         # First of all, so that what is delivered again is known from the ledger as what became of it.
-        self._recall(kept, now, arriving=True)
-        new = self._memory.add(kept)
+        narrow = narrowed(kept)
+        self._recall(kept, narrow, now, arriving=True)
+        new = self._memory.add(kept, narrow)
         if not len(new):
             return pl.DataFrame(schema=COLUMNS)
         self._waiting = pl.concat([self._waiting, self._sums(new)])
@@ -103,7 +103,7 @@ class CountOnce:
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
         rows = self._memory.rows_of(ids)
         rows = rows[rows >= 0]
-        self._recall(self._memory.evidence.take(rows), now, arriving=False)
+        self._recall(self._memory.evidence.take(rows), self._memory.seen(rows).narrow, now, arriving=False)
         entries = self._entries(rows, now)
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
@@ -140,7 +140,9 @@ class CountOnce:
         posted = memory.posted.take(standing[at]).with_columns(pl.Series("at", at), *known)
         version = np.concatenate([memory.version[rows], np.zeros(evidence.height - len(rows), dtype=np.int64)])
         entries = self._with_money(postings(verdicts, posted, version, now))
-        memory.arrays["plain"][rows] = np.isin(rows, new) & verdicts.plain[: len(rows)] & (memory.version[rows] == 0)
+        fresh = np.zeros(memory.evidence.height, dtype=bool)
+        fresh[new] = True
+        memory.arrays["plain"][rows] = fresh[rows] & verdicts.plain[: len(rows)] & (memory.version[rows] == 0)
         return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))
 
     def _written(self, entries: pl.DataFrame) -> pl.DataFrame:
@@ -163,7 +165,7 @@ class CountOnce:
             return evidence
         # The call that ended last stands for what the points say, where memory still has one.
         memory = self._memory
-        here = np.flatnonzero(np.isin(memory.arrays["emitter"], pl.Series(heard).hash(7).to_numpy()) & (memory.standing >= 0))
+        here = np.flatnonzero(among(memory.arrays["emitter"], pl.Series(heard).hash(7).to_numpy()) & (memory.standing >= 0))
         spoken = memory.evidence.take(here, ["emitter", "ended"])
         spoken = spoken.with_columns(memory.posted.take(memory.standing[here], ["entry_id"])["entry_id"])
         last = spoken.sort("ended", "entry_id").unique("emitter", keep="last").select("emitter", "entry_id")
@@ -188,21 +190,19 @@ class CountOnce:
         ]
         return joined.with_columns(given).select(entries.columns)
 
-    def _recall(self, evidence: pl.DataFrame, now: datetime, *, arriving: bool) -> None:
+    def _recall(self, evidence: pl.DataFrame, narrow: Narrow, now: datetime, *, arriving: bool) -> None:
         """Put back into memory what the ledger knows of records that may have begun before memory does.
 
         Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran. `arriving`
         records that are here already say nothing new.
         """
-        horizon = self._memory.horizon
-        if self._older is None or horizon is None:
+        if self._older is None or self._memory.horizon is None:
             return
-        late = evidence.filter((pl.col("role") != "link") & (pl.col("started") < horizon + _SKEW_MICROS))
-        if arriving and late.height:
-            late = late.filter(pl.Series(self._memory.rows_of(late["entry_id"]) < 0))
-        if not late.height:
+        asked = self._memory.unknown_likes(narrow, arriving=arriving)
+        if not len(asked):
             return
-        found = self._older.find(late, since=now - self._counting.remember, horizon=horizon)
+        late = evidence[pl.Series(asked)]
+        found = self._older.find(late, since=now - self._counting.remember, horizon=self._memory.horizon)
         if not found.height:
             return
         described, posted, past = recalled(found, late)

@@ -73,6 +73,21 @@ def narrowed(frame: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:
     return keys | {name: given[name] for name in NARROW if name not in keys}
 
 
+def distinct(keys: Keys) -> Keys:
+    """These keys in order, each once; NumPy's own way goes through a hash table, which takes 50 times as long."""
+    ordered = np.sort(keys)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
+def among(keys: Keys, wanted: Keys) -> Flags:
+    """Which of these keys are wanted."""
+    if not len(wanted):
+        return np.zeros(len(keys), dtype=bool)
+    ordered = np.sort(wanted)
+    found: Flags = ordered[np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)] == keys
+    return found
+
+
 def repeated(keys: Keys) -> Flags:
     """Which of these keys occur more than once; 0, which is none, never does."""
     order = np.argsort(keys)

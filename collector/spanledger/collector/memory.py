@@ -13,7 +13,21 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.chunks import Chunks, Flags, Rows
-from spanledger.collector.evidence import HEARD, LEAF, METRIC, NARROW, Evidence, Keys, mixed, narrowed, repeated, voice
+from spanledger.collector.evidence import (
+    HEARD,
+    LEAF,
+    LINK,
+    METRIC,
+    NARROW,
+    Evidence,
+    Keys,
+    among,
+    mixed,
+    narrowed,
+    repeated,
+    voice,
+)
+from spanledger.collector.gone import SKEW_MICROS, Gone, Narrow
 from spanledger.collector.grouping import SLACK_MICROS, buckets
 from spanledger.collector.recognise import EVIDENCE
 from spanledger.ledger.frame import COLUMNS
@@ -68,6 +82,7 @@ class Memory:
     voices: dict[str, set[str]] = field(default_factory=dict)
     #: evidence that came before this is no longer here; None while nothing was ever let go
     horizon: int | None = None
+    gone: Gone = field(default_factory=Gone)
     _table: Flags = field(default_factory=lambda: np.zeros(_SLOTS, dtype=bool))
 
     @property
@@ -80,16 +95,16 @@ class Memory:
         """For each record the row of its call in `posted`, -1 if none stands."""
         return self.arrays["standing"]
 
-    def add(self, evidence: pl.DataFrame) -> Rows:
-        """Keep records (`KEPT`) that are not here yet; gives their rows."""
-        narrow = narrowed(evidence)
+    def add(self, evidence: pl.DataFrame, narrow: Narrow | None = None) -> Rows:
+        """Keep records (`KEPT`) that are not here yet; gives their rows. `narrow` are their arrays, if made already."""
+        narrow = narrow or narrowed(evidence)
         again = np.flatnonzero(repeated(narrow["entry"]))
         new = np.ones(evidence.height, dtype=bool)
         new[again] = False
         new[again[np.unique(narrow["entry"][again], return_index=True)[1]]] = True
         known = self._having("entry", narrow["entry"])
         if len(known):
-            new &= ~np.isin(narrow["entry"], self.arrays["entry"][known])
+            new &= ~among(narrow["entry"], self.arrays["entry"][known])
         if not new.all():
             evidence = evidence.filter(pl.Series(new))
             narrow = {name: array[new] for name, array in narrow.items()}
@@ -123,7 +138,7 @@ class Memory:
         arrays = self.arrays
         metered = arrays["role"] == METRIC
         any_metered = bool(metered.any())
-        talking = self._talking() if fingerprint else None
+        talking = self.talking({name: arrays[name] for name in ("role", "emitter")}) if fingerprint else None
         inside = np.zeros(self.evidence.height, dtype=bool)
         inside[new] = True
         frontier = new
@@ -136,21 +151,21 @@ class Memory:
             if any_metered:
                 role = arrays["role"][frontier]
                 emitters = arrays["emitter"][frontier[(role == LEAF) | (role == METRIC)]]
-                inside |= metered & np.isin(arrays["emitter"], emitters)
+                inside |= metered & among(arrays["emitter"], emitters)
             frontier = np.flatnonzero(inside & ~before)
             if not len(frontier):
                 break
         return np.flatnonzero(inside)
 
-    def _having(self, name: str, wanted: Keys, among: Flags | None = None) -> Rows:
-        """The rows, among some, whose key is one of these."""
+    def _having(self, name: str, wanted: Keys, within: Flags | None = None) -> Rows:
+        """The rows, within some, whose key is one of these."""
         keys = self.arrays[name]
         wanted = wanted[wanted != 0]
         if not len(wanted) or not len(keys):
             return np.zeros(0, dtype=np.int64)
         maybe = self._in_table(keys, wanted)
-        rows = np.flatnonzero(maybe if among is None else maybe & among)
-        return rows[np.isin(keys[rows], wanted)] if len(rows) else rows
+        rows = np.flatnonzero(maybe if within is None else maybe & within)
+        return rows[among(keys[rows], wanted)] if len(rows) else rows
 
     def _in_table(self, keys: Keys, wanted: Keys) -> Flags:
         """Which keys are among those wanted; of the others a few as well."""
@@ -160,22 +175,37 @@ class Memory:
         self._table[slots] = False
         return maybe
 
-    def _talking(self) -> Flags | None:
-        """Calls of emitters that speak in several voices; None if there are no such emitters."""
+    def talking(self, narrow: Narrow) -> Flags | None:
+        """Which records are calls of emitters that speak in several voices; None if there are no such emitters."""
         talkative = [emitter for emitter, voices in self.voices.items() if len(voices) > 1]
         if not talkative:
             return None
-        calls: Flags = self.arrays["role"] == LEAF
-        return calls & self._in_table(self.arrays["emitter"], pl.Series(talkative).hash(7).to_numpy())
+        calls: Flags = narrow["role"] == LEAF
+        return calls & self._in_table(narrow["emitter"], pl.Series(talkative).hash(7).to_numpy())
 
-    def _same_print(self, wanted: Rows, among: Flags) -> Rows:
-        """Calls, among some, of the same emitter and input and at about the same time as one of these."""
+    def unknown_likes(self, narrow: Narrow, *, arriving: bool) -> Rows:
+        """Which of these records may have their like among what is no longer here; `arriving` ones that are here have not."""
+        if self.horizon is None:
+            return np.zeros(0, dtype=np.int64)
+        late = (narrow["role"] != LINK) & (narrow["started"] != 0) & (narrow["started"] < self.horizon + SKEW_MICROS)
+        rows = np.flatnonzero(late)
+        if arriving and len(rows):
+            here = self.arrays["entry"][self._having("entry", narrow["entry"][rows])]
+            rows = rows[~among(narrow["entry"][rows], here)]
+        if not len(rows):
+            return rows
+        asked = {name: array[rows] for name, array in narrow.items()}
+        talking = self.talking(asked)
+        return rows[self.gone.may_hold(asked, np.zeros(len(rows), dtype=bool) if talking is None else talking)]
+
+    def _same_print(self, wanted: Rows, within: Flags) -> Rows:
+        """Calls, within some, of the same emitter and input and at about the same time as one of these."""
         arrays = self.arrays
         if not len(wanted):
             return wanted
         first, last = arrays["started"][wanted].min() - SLACK_MICROS, arrays["ended"][wanted].max() + SLACK_MICROS
-        among = among & (arrays["started"] <= last) & (arrays["ended"] >= first)
-        rows = np.flatnonzero(among)
+        within = within & (arrays["started"] <= last) & (arrays["ended"] >= first)
+        rows = np.flatnonzero(within)
         prints = mixed(arrays["emitter"][rows], arrays["input"][rows].view(np.uint64))
         ours = mixed(arrays["emitter"][wanted], arrays["input"][wanted].view(np.uint64))
         like = self._in_table(prints, ours)
@@ -184,8 +214,10 @@ class Memory:
             return rows
         at, bucket = buckets(arrays["started"][rows], arrays["ended"][rows])
         at_ours, bucket_ours = buckets(arrays["started"][wanted], arrays["ended"][wanted])
-        hit = np.isin(mixed(prints[at], bucket.view(np.uint64)), mixed(ours[at_ours], bucket_ours.view(np.uint64)))
-        return rows[np.unique(at[hit])]
+        hit = among(mixed(prints[at], bucket.view(np.uint64)), mixed(ours[at_ours], bucket_ours.view(np.uint64)))
+        found = np.zeros(len(rows), dtype=bool)
+        found[at[hit]] = True
+        return rows[found]
 
     def remember(self, entries: pl.DataFrame) -> None:
         """Take over what is about to be posted; its column `row` says for which record."""
@@ -235,7 +267,8 @@ class Memory:
         kept[self._last_points()] = True
         if kept.all():
             return
-        self.forgot(int(arrived[~kept].max()))
+        self.horizon = max(int(arrived[~kept].max()), self.horizon or 0)
+        self.gone.add({name: self.arrays[name][~kept] for name in NARROW})
         self.evidence.keep(kept)
         self.arrays.keep(kept)
         here = np.flatnonzero(self.standing >= 0)
@@ -257,8 +290,9 @@ class Memory:
         return found
 
     def forgot(self, before: int) -> None:
-        """Evidence that came up to this moment (microseconds since 1970) may no longer be here."""
+        """Evidence that came up to this moment (microseconds since 1970) may no longer be here, nor known to have been."""
         self.horizon = max(before, self.horizon or 0)
+        self.gone.forgot(before)
 
 
 class Arrays:

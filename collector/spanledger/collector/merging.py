@@ -6,7 +6,7 @@ import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects.fields import WHO
-from spanledger.collector.evidence import CORRECTION, Evidence
+from spanledger.collector.evidence import CORRECTION, Evidence, among
 from spanledger.collector.sums import of_one_moment
 from spanledger.ledger.frame import COLUMNS
 
@@ -72,7 +72,7 @@ def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancest
     calls, learned = _inherited(evidence, calls, rows, members, label, ancestry)
     calls = of_one_moment(_corrected(calls, evidence), evidence)
     plain[rows[learned]] = False
-    plain &= ~np.isin(evidence.narrow["response"], _taken_back(evidence))
+    plain &= ~among(evidence.narrow["response"], _taken_back(evidence))
     return as_told(calls), plain
 
 

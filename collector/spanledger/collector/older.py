@@ -51,7 +51,8 @@ class LedgerEvidence:
             )
             select * from entries
             where day between $first and $last and occurred_at between $begin and $end
-              and (trace_id in (select trace_id from late) or response_id in (select response_id from late)
+              and (entry_id in (select entry_id from late)
+                   or trace_id in (select trace_id from late) or response_id in (select response_id from late)
                    or request_id in (select request_id from late)
                    or exists (select 1 from speaking
                               where speaking.input_tokens = entries.input_tokens
@@ -60,7 +61,7 @@ class LedgerEvidence:
                                      or speaking.scope <> coalesce(entries.scope_name, ''))))
         """
         wanted = late.select(
-            "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name",
+            "entry_id", "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name",
             pl.col("said").fill_null(False),
         ).to_arrow()  # fmt: skip
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:

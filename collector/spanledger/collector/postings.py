@@ -9,7 +9,7 @@ import polars as pl
 
 from spanledger.collector import identity
 from spanledger.collector.chunks import in_columns
-from spanledger.collector.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, SPAN, Evidence
+from spanledger.collector.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, ROLES, SPAN, Evidence
 from spanledger.collector.grouping import RULE, RULES
 from spanledger.collector.resolve import CONTENT, Verdicts
 from spanledger.ledger.frame import COLUMNS
@@ -20,7 +20,8 @@ Rows = npt.NDArray[np.int64]
 #: An entry without money, with `at`: the row of the evidence it is posted for.
 POSTING: dict[str, Any] = {**COLUMNS, "at": pl.Int64}
 
-_ROLES_TOLD = (LEAF, REPEAT, NEVER, AGENT, SPAN, METRIC)
+#: Whether records of a role, by its code, are told of when they are no call.
+_TOLD = np.isin(np.arange(len(ROLES)), (LEAF, REPEAT, NEVER, AGENT, SPAN, METRIC))
 _RULE_NAMES = pl.Series("rule", list(RULES), dtype=pl.String)
 
 
@@ -50,7 +51,7 @@ def postings(verdicts: Verdicts, posted: pl.DataFrame, version: Rows, now: datet
     metered = evidence.narrow["role"] == METRIC
     again = metered & (verdicts.by >= 0) & metered[np.maximum(verdicts.by, 0)]
     quiet = (verdicts.rule == RULE["waits"]) | again
-    told = np.isin(evidence.narrow["role"], _ROLES_TOLD) & (evidence.narrow["said"] | (evidence.narrow["role"] == LEAF))
+    told = _TOLD[evidence.narrow["role"]] & (evidence.narrow["said"] | (evidence.narrow["role"] == LEAF))
     repeated = np.flatnonzero(~verdicts.stands & ~quiet & (version == 0) & told)
     if undone.height or len(repeated):
         stand_for.put(label[row], fresh["entry_id"])

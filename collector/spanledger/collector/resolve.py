@@ -23,6 +23,7 @@ from spanledger.collector.evidence import (
     SPAN,
     TOOL,
     Evidence,
+    among,
     mixed,
     repeated,
 )  # fmt: skip
@@ -108,9 +109,9 @@ def _joined(evidence: Evidence, leaves: Flags, *, fingerprint: bool) -> Flags:
         speakers = emitter[at[first]]
         talkative = speakers[repeated(speakers)]
         if len(talkative):
-            joined |= leaves & np.isin(emitter, talkative)
+            joined |= leaves & among(emitter, talkative)
     if (role == METRIC).any():
-        joined |= leaves & np.isin(emitter, emitter[role == METRIC])
+        joined |= leaves & among(emitter, emitter[role == METRIC])
     found: Flags = joined
     return found
 
@@ -218,7 +219,7 @@ def _repeats(evidence: Evidence, label: Ints, best: Ints, by: Ints, rule: Ints) 
         return
     near = np.zeros(evidence.height, dtype=bool)
     for key in ("trace", "response", "request"):
-        near |= np.isin(narrow[key], narrow[key][others]) & (narrow[key] != 0)
+        near |= among(narrow[key], narrow[key][others]) & (narrow[key] != 0)
     columns = ["trace", "response", "request", "started", "input", "output"]
     narrowly = pl.DataFrame({"row": np.arange(evidence.height), **{name: narrow[name] for name in columns}})
     frame = narrowly.with_columns(evidence["parent_span_id"])

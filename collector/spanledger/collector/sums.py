@@ -6,7 +6,7 @@ import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects import DIALECTS
-from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence
+from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence, among
 from spanledger.collector.grouping import RULE
 
 Ints = npt.NDArray[np.int64]
@@ -94,7 +94,7 @@ def aggregates(
     if not len(rows):
         return
     trace, started, ended = (evidence.narrow[name] for name in ("trace", "started", "ended"))
-    below = np.flatnonzero(leaves & np.isin(trace, trace[rows]))
+    below = np.flatnonzero(leaves & among(trace, trace[rows]))
     covered = ancestry.mark_above(below, evidence.height)
     # A leaf whose ancestors are not all known may belong to any aggregate of its trace around it.
     loose = below[ancestry.dangles(below)]
@@ -156,7 +156,7 @@ def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by
     if not len(points):
         return
     better = emitter[(leaves | (role == HEARD)) & (emitter != 0)]
-    told = np.isin(emitter[points], better)
+    told = among(emitter[points], better)
     counted = _latest(evidence, leaves, points, stands, by)
     # What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it.
     moments = (
