@@ -136,6 +136,24 @@ def test_nothing_is_kept_alive(client_of_another_process: Any, spans: Spans) -> 
     assert len(open_calls) == 0
 
 
+def test_no_call_leaves_rings_to_the_garbage_collector(client_of_another_process: Any, spans: Spans) -> None:
+    def ours() -> int:
+        return sum(str(type(thing).__module__).startswith("spanledger.instrumentation") for thing in gc.get_objects())
+
+    client = client_of_another_process
+    client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    gc.collect()
+    gc.disable()
+    try:
+        before = ours()
+        for _ in range(20):
+            client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+            list(client.chat.completions.create(**STREAM))
+        assert ours() - before <= 2
+    finally:
+        gc.enable()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_hundred_thousand_calls_leave_memory_flat(client_of_another_process: Any, spans: Spans) -> None:

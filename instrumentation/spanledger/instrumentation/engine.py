@@ -107,13 +107,15 @@ class Engine:
 
     def begin(self, asked: Asked, names: Mapping[str, str], hold: Any) -> Call | None:
         """The call with its span begun; None when that failed or telemetry is off."""
+        # Each holds the request that it belongs to: a ring, which only the garbage collector could free.
+        add, asked.add, asked.swap = asked.add, None, None
         if self.settings.sdk_disabled and hold is None:
             return None
         call = None
         try:
             call = Call(self.tracing, asked, names, hold, self.guard)
-            if asked.add is not None:
-                asked.add()
+            if add is not None:
+                add()
             return call
         except Exception as bug:
             if call is not None:
