@@ -11,6 +11,8 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from spanledger.cli.provider_stand_in import StandIn
+from spanledger.instrumentation.answer import Answer
+from spanledger.instrumentation.wires.openai_chat import read_chat_event
 from tests.instrumentation.asking import MESSAGES, OPENAI_USAGE, reach, said, usage
 from tests.instrumentation.conftest import Spans
 
@@ -311,6 +313,21 @@ def test_an_azure_client_is_named_as_azure(provider: StandIn, spans: Spans) -> N
     attributes = said(spans.one())
     assert attributes["gen_ai.provider.name"] == "azure.ai.openai"
     assert attributes["gen_ai.request.model"] == "my-deployment"
+
+
+def test_a_first_chunk_without_choices_and_model_says_nothing() -> None:
+    """Azure sends one, with what its filters say of the prompt."""
+    answer = Answer()
+    choice = {"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}
+    for chunk in (
+        {"id": "", "model": "", "choices": [], "prompt_filter_results": [{}]},
+        {"id": "chatcmpl-1", "model": "gpt-4o-2024-08-06", "choices": [choice]},
+        {"id": "chatcmpl-1", "model": "gpt-4o-2024-08-06", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}},
+    ):
+        read_chat_event(chunk, answer)
+    assert (answer.id, answer.model, answer.finished) == ("chatcmpl-1", "gpt-4o-2024-08-06", True)
+    assert answer.usage is not None
+    assert (answer.usage.input, answer.usage.output) == (3, 1)
 
 
 def test_listing_models_is_no_call(client: Any, spans: Spans) -> None:

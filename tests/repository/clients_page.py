@@ -62,9 +62,18 @@ OPERATIONS = {
 }
 
 
+#: What the clients can do beyond that.
+BEYOND = """
+Not metered: Google's interactions, generated videos and music sessions; Bedrock's bidirectional streams (Nova Sonic); xAI's
+images and embeddings; OpenAI's live translation sessions, which report seconds; assistants and threads (their runs tell of
+usage, and are deprecated); Replicate, IBM watsonx and `vertexai`'s deprecated `generative_models`, which have no `Provider` yet. They work
+as without metering, and other instrumentations' spans of them are counted.
+"""
+
+
 def page() -> str:
     named = "".join(f"| {names} | {said} |\n" for names, said in OPERATIONS.items())
-    return HEAD + "".join(rows()) + FOOT + named
+    return HEAD + "".join(rows()) + FOOT + named + BEYOND
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Call:
     Everything that raises here is a bug of ours; the engine keeps it from the application.
     """
 
-    __slots__ = (
+    __slots__ = (  # pyright: ignore[reportUninitializedInstanceVariable]: the interpreter makes __weakref__
         "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "names", "reading", "recording",
         "span", "started_at", "tracing",
     )  # fmt: skip

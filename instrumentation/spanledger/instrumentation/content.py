@@ -98,7 +98,8 @@ def _other(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _call(call: Any) -> dict[str, Any]:
-    function: Mapping[str, Any] = call.get("function") or {} if isinstance(call, Mapping) else {}
+    said: Any = call.get("function") if isinstance(call, Mapping) else None
+    function: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
     return {"type": "tool_call", "name": function.get("name"), "arguments": function.get("arguments")}
 
 

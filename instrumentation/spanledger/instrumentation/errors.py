@@ -41,7 +41,7 @@ class LimitExceeded(SpanledgerError):
         return float(value) if isinstance(value, int | float) else None
 
 
-class MissingExtra(SpanledgerError, ImportError):
+class MissingExtra(SpanledgerError, ImportError):  # pyright: ignore[reportUnsafeMultipleInheritance]: neither has an __init__
     """An optional part was used whose packages are not installed; says what to type.
 
     `MissingExtra("dashboard", "streamlit")` reads: streamlit is not installed; try: pip install 'spanledger[dashboard]'
