@@ -67,7 +67,9 @@ def main() -> None:
         for number in range(CHECKPOINT_COMMITS - 1):
             single = number < len(files) - len(large)
             ledger.post(made_entries.made(LAST, 1, chance) if single else ENTRIES.empty_table(), 1_000 + number)
-        started, opened, counted = [], [], []
+        started: list[float] = []
+        opened: list[float] = []
+        counted: list[float] = []
         for _ in range(15):
             with timed(started):
                 duckdb.connect().close()

@@ -4,9 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from spanledger.ledger import files, log, rolling
+from spanledger.ledger import log, rolling
 from spanledger.ledger.compaction import File, plan
 from spanledger.ledger.connect import connect
 from spanledger.ledger.keeper import alone
@@ -214,7 +215,7 @@ def test_what_a_full_disk_cut_short_takes_no_room(tmp_path: Path, monkeypatch: p
         out.write(b"PAR1" + bytes(4096))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.pq, "write_table", full)
+    monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
         Maintenance(ledger, clock=clock, grace_seconds=0).round()
     with pytest.raises(LedgerError, match="No space left"):

@@ -120,7 +120,11 @@ class Collector:
         await asyncio.gather(*(receiver.stop(grace) for receiver in self._receivers))
         self._receivers.clear()
         if "limits" in self._opened:
-            await self.limits.leave()
+            try:
+                async with asyncio.timeout(_left(deadline) + _LEEWAY_SECONDS):
+                    await self.limits.leave()
+            except TimeoutError:
+                self.unfinished.append("counters")
         await asyncio.to_thread(self._close, deadline)
 
     def ready(self) -> str | None:
@@ -317,7 +321,7 @@ class Collector:
         if "journal" in opened:
             self.journal.close()
         if "limits" in opened:
-            self.limits.close()
+            self._within(deadline, "limits", self.limits.close)
         if "control" in opened:
             self.control.close()
         if self._accept is not None:
