@@ -1,6 +1,6 @@
 """What a check costs: in process, over HTTP beside bare ASGI and FastAPI, through Redis, with many limits; and a rebuild.
 
-    .venv/bin/python -m bench.limits [process http redis many rebuild] [--seconds 5] [--entries 10000000]
+    .venv/bin/python -m bench.limits [process http redis many served rebuild] [--seconds 5] [--entries 10000000]
 
 Each figure stands beside its floor from the same run; on a shared machine read the ratios.
 """
@@ -111,8 +111,7 @@ class Served:
 
     def cpu_seconds(self) -> float:
         """User and system time of the server so far; on a busy machine it says more than the clock."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(self.process.pid)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -328,6 +327,73 @@ def _buckets(limit: Limit, start: int, now: int) -> list[Amount]:
     return [Amount(place_of(limit, (f"u-{n}",), now), now, 5) for n in range(start, start + 10_000)]
 
 
+def served(seconds: float) -> None:
+    """`spanledger serve` over a ledger of a million users with 10,000 limits, and with three: its memory, and CPU for a check."""
+    import sys
+
+    import polars as pl
+    import yaml
+
+    from spanledger.ledger.frame import conform
+    from spanledger.ledger.table import Ledger
+
+    now = datetime.now(UTC)
+    frame = pl.DataFrame({"number": range(1_000_000)}).select(
+        entry_id=pl.format("{}", "number").str.zfill(32), kind=pl.lit("call"), occurred_at=pl.lit(now), recorded_at=pl.lit(now),
+        day=pl.lit(now.date()), calls=pl.lit(1), user=pl.format("u-{}", "number"),
+        input_tokens=pl.lit(10), output_tokens=pl.lit(10),
+        cost_usd=pl.lit("0.01").cast(pl.Decimal(20, 12)), cost_state=pl.lit("priced"), outcome=pl.lit("ok"),
+    )  # fmt: skip
+    tenants: list[dict[str, Any]] = [
+        {"name": f"tenant {n}", "measure": "cost_usd", "amount": 10**6, "window": "month", "selectors": {"tenant": f"t{n}"}}
+        for n in range(9_997)
+    ]
+    for name, given in (("three limits, empty ledger", LIMITS), ("10,000 limits, a million users", [*tenants, *LIMITS])):
+        with tempfile.TemporaryDirectory() as folder:
+            if given is not LIMITS:
+                Ledger.open(Path(folder) / "data" / "entries").post(conform(frame), None)
+            config = Path(folder) / "c.yaml"
+            config.write_text(yaml.safe_dump({"extensions": {"limits": given}}))
+            words = [
+                sys.executable,
+                "-m",
+                "spanledger.cli",
+                "serve",
+                "--announce",
+                "--config",
+                str(config),
+                "--data",
+                f"{folder}/data",
+            ]
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                [*words, "--grpc-port", "0", "--http-port", "0", "--api-port", "0"], stdout=subprocess.PIPE, text=True
+            )
+            try:
+                assert process.stdout is not None
+                port = int(orjson.loads(process.stdout.readline())["api"].rpartition(":")[2])
+                started = time.perf_counter() - began
+                context = multiprocessing.get_context("fork")
+                count, taken, before = context.Value("i", 0), context.Queue(), _cpu_seconds(process.pid)
+                client = context.Process(target=_ask, args=(port, seconds, 16, count, taken))
+                client.start()
+                times = taken.get()
+                client.join()
+                cpu = (_cpu_seconds(process.pid) - before) / count.value * 1e6
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+                told = f"{count.value / seconds:,.0f} checks/s, {quantiles(times)}, {cpu:.0f} µs of CPU each"
+                print(f"spanledger serve, {name}: up in {started:.1f} s, {resident:,.0f} MB resident; {told}")
+            finally:
+                process.terminate()
+                process.wait()
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def rebuild(entries: int) -> None:
     """Counters from a ledger of so many calls, over all of which a year's limits reach."""
     from spanledger.ledger.connect import connect
@@ -356,6 +422,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "http": lambda told: over_http(told.seconds),
     "redis": lambda told: through_redis(told.seconds),
     "many": lambda told: many(told.seconds),
+    "served": lambda told: served(told.seconds),
     "rebuild": lambda told: rebuild(told.entries),
 }
 

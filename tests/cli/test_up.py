@@ -55,6 +55,8 @@ def test_on_the_default_ports_an_application_needs_the_line_alone() -> None:
     assert "import spanledger.auto" in told
     assert "start it with" not in told
     assert told.count("In another terminal:") == 1
+    assert "keys" not in told
+    assert "keys        none: whoever is on this machine may do everything" in _welcome(defaults, "http://x", open_to_all=True)
     moved = _welcome(replace(defaults, http="127.0.0.1:5000"), "http://127.0.0.1:8501")
     assert moved.count("start it with") == moved.count("export ") == 1
 

@@ -30,6 +30,8 @@ class ApiServer:
         self._listening = listening
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
+        #: Whether nobody has to say who they are; known once it is started.
+        self.open_to_all = False
 
     @classmethod
     def bound_to(cls, host: str, port: int) -> "ApiServer":
@@ -59,6 +61,7 @@ class ApiServer:
         from spanledger.api.check_connection import check_connections
 
         app = create_app(collector)
+        self.open_to_all = app.state.access.open_to_all
         config = uvicorn.Config(
             app,
             http=check_connections(app.state.checks),  # type: ignore[arg-type]

@@ -5,6 +5,9 @@ from typing import NoReturn
 
 import typer
 
+#: Who may do what while no key was made.
+NO_KEY = "none: whoever is on this machine may do everything (spanledger keys create)"
+
 
 def fail(message: str, *, hint: str = "", code: int = 1) -> NoReturn:
     """Say what went wrong and what to do about it, and leave with `code`: 1 is the world's fault, 2 the command line's."""

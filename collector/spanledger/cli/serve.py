@@ -16,7 +16,7 @@ import typer
 from spanledger.cli.addresses import Addresses
 from spanledger.cli.libraries import prepare
 from spanledger.cli.options import ApiPort, Config, DataOver, GrpcPort, HttpPort
-from spanledger.cli.say import fail
+from spanledger.cli.say import NO_KEY, fail
 
 if TYPE_CHECKING:
     from spanledger.collector.config import Config as Configuration
@@ -87,10 +87,12 @@ async def _serve(config: "Configuration", announce: bool) -> bool:
         addresses = Addresses.of({**collector.addresses, "api": api.url, "data": str(config.data.absolute()), "pid": os.getpid()})
         collector.announce({"grpc": addresses.grpc, "http": addresses.http, "api": addresses.api})
         grace = config.settings.service.shutdown_grace
-        typer.echo(json.dumps({**asdict(addresses), "shutdown_grace": grace}) if announce else _lines(addresses))
+        told_to_up = {**asdict(addresses), "shutdown_grace": grace, "open_to_all": api.open_to_all}
+        typer.echo(json.dumps(told_to_up) if announce else _lines(addresses, open_to_all=api.open_to_all))
         # What is there by now stays: looking through it for garbage again and again would take a third of every check.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         await told
         deadline = loop.time() + grace
     finally:
@@ -100,12 +102,13 @@ async def _serve(config: "Configuration", announce: bool) -> bool:
     return not collector.unfinished
 
 
-def _lines(addresses: Addresses) -> str:
+def _lines(addresses: Addresses, *, open_to_all: bool) -> str:
     return "\n".join(
         [
             f"OTLP/gRPC   {addresses.grpc}",
             f"OTLP/HTTP   http://{addresses.http}",
             f"API         {addresses.api}",
             f"ledger      {addresses.folder}",
+            f"keys        {NO_KEY if open_to_all else 'needed'}",
         ]
     )

@@ -6,11 +6,12 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from spanledger.cli.options import DEFAULT_DATA, ApiPort, Config, DataOver, GrpcPort, HttpPort
+from spanledger.cli.say import NO_KEY
 
 if TYPE_CHECKING:
     from spanledger.cli.addresses import Addresses
@@ -40,9 +41,10 @@ def up(
     children: list[Child] = []
     code, grace = 0, 0.0
     try:
-        addresses, grace = _collector(children, _options(config, data, grpc_port, http_port, api_port))
+        addresses, said = _collector(children, _options(config, data, grpc_port, http_port, api_port))
+        grace = float(said["shutdown_grace"])
         dashboard = _dashboard(children, addresses, dashboard_port)
-        typer.echo(_welcome(addresses, dashboard))
+        typer.echo(_welcome(addresses, dashboard, open_to_all=said["open_to_all"]))
         code = _until_one_ends(children)
     except KeyboardInterrupt:
         typer.echo("\nstopping …")
@@ -71,8 +73,8 @@ def _options(config: Path | None, data: Path | None, *ports: int | None) -> list
     return [*(["--config", str(config)] if config else []), *(["--data", str(data)] if data else []), *chosen]
 
 
-def _collector(children: "list[Child]", options: list[str]) -> "tuple[Addresses, float]":
-    """Start it and wait until it listens: it says so on a line of JSON, with the seconds that it takes at most to stop."""
+def _collector(children: "list[Child]", options: list[str]) -> "tuple[Addresses, dict[str, Any]]":
+    """Start it and wait until it listens: it says so on a line of JSON; gives the rest of that line, too."""
     import json
 
     from spanledger.cli.addresses import Addresses
@@ -84,7 +86,7 @@ def _collector(children: "list[Child]", options: list[str]) -> "tuple[Addresses,
     if told is None:
         raise ChildEnded(child)
     said = json.loads("{" + told)
-    return Addresses.of(said), float(said["shutdown_grace"])
+    return Addresses.of(said), said
 
 
 def _dashboard(children: "list[Child]", addresses: "Addresses", port: int) -> str:
@@ -134,7 +136,7 @@ def _stop(children: "list[Child]", seconds: float) -> int:
     return 0
 
 
-def _welcome(addresses: "Addresses", dashboard: str) -> str:
+def _welcome(addresses: "Addresses", dashboard: str, *, open_to_all: bool = False) -> str:
     from importlib.metadata import version
 
     variables = addresses.variables()
@@ -146,6 +148,7 @@ def _welcome(addresses: "Addresses", dashboard: str) -> str:
         f"  API         {addresses.api}",
         f"  OTLP/gRPC   {addresses.grpc}",
         f"  OTLP/HTTP   http://{addresses.http}",
+        *([f"  keys        {NO_KEY}"] if open_to_all else []),
         "",
         "Put this line first in your application:",
         "",
