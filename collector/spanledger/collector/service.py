@@ -170,7 +170,9 @@ class Collector:
                 metrics=self.registry,
             )
             self._opened.append("limits")
-            self.limits.configure(config.settings.extensions.limits, config.settings.extensions.tiers)
+            # Counters in memory are rebuilt below, all at once.
+            given = config.settings.extensions
+            self.limits.configure(given.limits, given.tiers, count=self.limits.waits)
             storage = config.settings.extensions.file_storage
             self.journal = Journal(
                 self.data / "journal.sqlite",

@@ -261,9 +261,14 @@ class Limits:
         """Remove a limit. Raises `NotFound`, and `LimitError` for one of the configuration."""
         self._rules.delete(limit_id, who=who, why=why)
 
-    def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Make the limits and tiers of the configuration these, by name: add, change and remove. Raises `LimitError`."""
-        self._rules.configure(limits, tiers)
+    def configure(
+        self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]] = (), *, count: bool = True
+    ) -> None:
+        """Make the limits and tiers of the configuration these, by name: add, change and remove. Raises `LimitError`.
+
+        Without `count`, `rebuild` must follow before anyone asks.
+        """
+        self._rules.configure(limits, tiers, count=count)
 
     def reload(self, *, recount: Sequence[str] = (), counted: bool = False) -> None:
         """Take limits and terms from the control database as they are there now, and count some limits anew.

@@ -91,6 +91,8 @@ class Repair:
         """Post again what was missed; what the counters know of it already changes nothing."""
         with self._limits.in_step():
             since, self._missed_since = self._missed_since, None
+            if since is None:
+                return
             try:
                 with self._history() as connection:
                     if self._limits.now() - since > KNOWN_FOR:

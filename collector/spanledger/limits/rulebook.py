@@ -74,7 +74,7 @@ class Rulebook:
             self._use([limit for limit in self.covering.limits.values() if limit.id != limit_id], [])
             self._counters.forget(limit_id)
 
-    def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]]) -> None:
+    def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]], *, count: bool) -> None:
         """Raises `LimitError` with the place in the list."""
         with self._step:
             before = {limit.name: limit for limit in self.covering.limits.values() if limit.source == "config"}
@@ -91,7 +91,7 @@ class Rulebook:
                     (rows.update if name in before else rows.insert)(change, limit)
             kept = [limit for limit in self.covering.limits.values() if limit.source != "config"]
             changed = [limit for name, limit in wanted.items() if before.get(name) != limit]
-            self._use([*kept, *wanted.values()], changed)
+            self._use([*kept, *wanted.values()], changed if count else ())
 
     def reload(self, *, recount: Sequence[str], counted: bool) -> None:
         """Take all from the control database as it is there now."""
