@@ -1,9 +1,12 @@
 """Another instrumentation of the same client beside ours, installed before it or after: never a double count."""
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from spanledger.instrumentation import LimitExceeded, instrument, uninstrument
@@ -11,6 +14,8 @@ from tests.clients import foreign
 from tests.clients.styles import MESSAGES, PROMPT, Spans
 from tests.instrumentation.check_api import CheckApi
 
+# Otherwise LiteLLM asks the internet for prices when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 counted = pytest.importorskip("tests.instrumentation.counted").counted
 openai = pytest.importorskip("openai")
 
@@ -48,6 +53,11 @@ def _both(
         finally:
             uninstrument()
             take_out()
+
+
+@pytest.fixture
+def exporter(_exporter: InMemorySpanExporter) -> InMemorySpanExporter:
+    return _exporter
 
 
 @pytest.fixture(params=foreign.OPENAI)
@@ -89,3 +99,55 @@ def test_the_guard_is_asked_whoever_came_first(both: Spans, url: str, monkeypatc
         instrument()
         with openai.OpenAI(base_url=url + "/v1", api_key="any", max_retries=0) as client, pytest.raises(LimitExceeded):
             plain(client)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["theirs first", "ours first"])
+@pytest.mark.parametrize("name", foreign.ANTHROPIC)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_anthropic_counts_once_too(name: str, first: bool, stream: bool, url: str, exporter: InMemorySpanExporter) -> None:
+    anthropic = pytest.importorskip("anthropic")
+    for _ in _both(foreign.ANTHROPIC[name], first, exporter, "anthropic"):
+        exporter.clear()
+        with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
+            answered = client.messages.create(model="claude-opus-4-6", max_tokens=99, messages=MESSAGES, stream=stream)
+            list(answered)
+        spans = Spans(exporter).all()
+        assert len({span.instrumentation_scope.name for span in spans if span.instrumentation_scope}) == 2
+        (call,) = counted(spans)
+        assert (call["input_tokens"], call["output_tokens"], call["cache_read_tokens"]) == (100, 40, 60)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["theirs first", "ours first"])
+def test_bedrock_counts_once_too(first: bool, url: str, exporter: InMemorySpanExporter) -> None:
+    boto3 = pytest.importorskip("boto3")
+    keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "eu-west-1"}
+    for _ in _both(foreign.BOTOCORE["botocore"], first, exporter, "botocore"):
+        exporter.clear()
+        client = boto3.Session().client("bedrock-runtime", endpoint_url=url, **keys)
+        client.converse(modelId="a-model", messages=[{"role": "user", "content": [{"text": PROMPT}]}])
+        spans = Spans(exporter).all()
+        assert len({span.instrumentation_scope.name for span in spans if span.instrumentation_scope}) == 2
+        (call,) = counted(spans)
+        assert (call["input_tokens"], call["output_tokens"], call["cache_read_tokens"]) == (100, 40, 60)
+
+
+def test_litellms_own_spans_count_once_too(url: str, spans: Spans, exporter: InMemorySpanExporter) -> None:
+    """Its callback makes a span for each of its calls, around ours."""
+    litellm = pytest.importorskip("litellm")
+    module = pytest.importorskip("litellm.integrations.opentelemetry")
+    callback = module.OpenTelemetry(
+        config=module.OpenTelemetryConfig(exporter=exporter), tracer_provider=trace.get_tracer_provider()
+    )
+    litellm.callbacks = [callback]
+    try:
+        for model, base in (("openai/gpt-4o", url + "/v1"), ("anthropic/claude-sonnet-4-5", url + "/v1/messages")):
+            exporter.clear()
+            litellm.completion(model=model, messages=MESSAGES, api_base=base, api_key="any", max_retries=0)
+            deadline = time.monotonic() + 20
+            while len({span.instrumentation_scope.name for span in spans.all() if span.instrumentation_scope}) < 2:
+                assert time.monotonic() < deadline, [span.name for span in spans.all()]
+                time.sleep(0.05)
+            (call,) = counted(spans.all())
+            assert (call["input_tokens"], call["output_tokens"], call["cache_read_tokens"]) == (100, 40, 60)
+    finally:
+        litellm.callbacks = []
