@@ -35,7 +35,8 @@ import spanledger.auto
 
 def test_each_call_of_a_notebook_is_one_span_however_often_its_cells_are_run(provider: StandIn, tmp_path: Path) -> None:
     cells = [
-        (IMPORT, 0), (MAKE, 0), (ASK, 1), (IMPORT, 0), (ASK, 1), (RELOAD, 0), (ASK, 1), (AUTORELOAD, 0), (ASK, 1), (FORGET, 0), (ASK, 1), (MAKE, 0), (ASK, 1), ("await __import__('asyncio').sleep(0)", 0), (ASK, 1),
+        (IMPORT, 0), (MAKE, 0), (ASK, 1), (IMPORT, 0), (ASK, 1), (RELOAD, 0), (ASK, 1), (AUTORELOAD, 0), (ASK, 1),
+        (FORGET, 0), (ASK, 1), (MAKE, 0), (ASK, 1), ("await __import__('asyncio').sleep(0)", 0), (ASK, 1),
     ]  # fmt: skip
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source, _ in cells])
     with OtlpSink() as sink:

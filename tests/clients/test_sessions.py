@@ -64,7 +64,7 @@ def raw(url: str) -> Any:
     with openai.OpenAI(base_url=url + "/v1", api_key="any") as client, client.realtime.connect(model="gpt-realtime") as session:
         session.send({"type": "conversation.item.create", "item": _says(PROMPT)})
         session.send({"type": "response.create"})
-        received = []
+        received: list[bytes] = []
         while not received or b"response.done" not in received[-1]:
             received.append(session.recv_bytes())
         return received

@@ -68,6 +68,9 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
     def failing(status: int) -> Callable[[Any], Any]:
         return lambda c: raised(lambda: c.chat.completions.create(**{**ASK, "model": f"fail-{status}"}))
 
+    def listening(method: str) -> Callable[[Any], Any]:
+        return lambda c: getattr(c.audio, method).create(model="whisper", file=("a.wav", b"RIFF"))
+
     async def async_plain(c: Any) -> Any:
         return await c.chat.completions.create(**ASK)
 
@@ -90,13 +93,8 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
         yield Style(name=f"fails with {status}", use=use(failing(status)), error=kind)
     if package in ("groq", "together"):
         media = {"gen_ai.provider.name": provider, "gen_ai.request.model": "whisper"}
-        for name_, operation in (("transcriptions", "transcription"), ("translations", "translation")):
-            yield Style(
-                name=name_,
-                use=use(lambda c, name_=name_: getattr(c.audio, name_).create(model="whisper", file=("a.wav", b"RIFF"))),
-                said={**media, "gen_ai.operation.name": operation},
-                usage=None,
-            )
+        for method, operation in (("transcriptions", "transcription"), ("translations", "translation")):
+            yield Style(name=method, use=use(listening(method)), said={**media, "gen_ai.operation.name": operation}, usage=None)
         yield Style(
             name="speech",
             use=use(lambda c: c.audio.speech.create(model="whisper", voice="alloy", input="hello").read()),
