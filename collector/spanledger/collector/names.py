@@ -72,6 +72,10 @@ _LIKE_OPENAI = frozenset((
 ))  # fmt: skip
 
 
+#: Who answers with the models of others, whose own names have a vendor in front: Groq's is openai/gpt-oss-120b.
+HOSTS_OF_OTHERS = ("openrouter", "groq", "together", "fireworks", "cerebras", "huggingface", "deepinfra", "novita")
+
+
 @lru_cache(maxsize=65_536)
 def provider(named: str) -> str | None:
     """OpenTelemetry's spelling of a provider; None for what is no provider."""
@@ -106,6 +110,12 @@ def unprefixed(model: str) -> str:
     """A model's name without the provider that gateways put before it: `openai/gpt-4o` is gpt-4o."""
     first, slash, rest = model.partition("/")
     return rest if slash and rest and first.lower() in _CANONICAL else model
+
+
+def hosted(provider: str, model: str) -> str:
+    """What a host calls a model: the name as it was sent, without the host's own in front of a vendor's."""
+    first, _, rest = model.partition("/")
+    return rest if first.lower() == provider and "/" in rest else model
 
 
 @lru_cache(maxsize=65_536)

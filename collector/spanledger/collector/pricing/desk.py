@@ -98,14 +98,14 @@ class PriceDesk:
             with self.read() as connection:
                 if post:
                     self._intents.settle(connection)
-                found = rerate(connection, self.prices, over, now=now, reason=reason, reversed_only=reversed_only)
+                found = rerate(connection, self.prices, over, now=now, reason=reason, post=post, reversed_only=reversed_only)
             if post and found.changed:
                 row = asdict(over) | {
                     "at": now, "who": who, "note": note, "calls": found.calls, "changed": found.changed,
                     "old_usd": found.old_usd, "new_usd": found.new_usd, "revision": found.revision,
                 }  # fmt: skip
                 with self._intents.posting(row, who=who, why=note or None):
-                    self._post(conform(found.adjustments))
+                    self._post(found.adjustments)
             return found
 
     def post_monthly(self) -> int:

@@ -6,7 +6,6 @@ too (`unpriced` to `priced`), two adjustments move the call: one takes it out of
 other puts it into the new one, so that plain sums by `cost_state` (coverage, price ceilings) are right as well.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -14,10 +13,14 @@ from decimal import Decimal
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
+from spanledger.collector import identity
 from spanledger.collector.pricing.queries import frame, rows
+from spanledger.ledger.frame import COLUMNS, conform
 from spanledger.ledger.schema import MEASURES
 from spanledger.prices import Prices
+from spanledger.prices.cell import microseconds
 from spanledger.prices.stated import AMOUNT_COLUMNS, MONEY, WORD_COLUMNS
 
 #: What an adjustment repeats of the call, so that it falls into the same groups.
@@ -65,7 +68,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerating:
-    """What re-rating a range comes to. `adjustments` are entries, ready to be posted; none when nothing changes."""
+    """What re-rating a range comes to. `adjustments` are entries, ready to be posted; none in a preview."""
 
     range: Range
     revision: str
@@ -74,7 +77,7 @@ class Rerating:
     old_usd: Decimal
     new_usd: Decimal
     lines: tuple[Line, ...]
-    adjustments: pl.DataFrame = field(repr=False)
+    adjustments: pa.Table = field(repr=False)
 
     @property
     def difference_usd(self) -> Decimal:
@@ -82,15 +85,17 @@ class Rerating:
 
 
 def rerate(
-    connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *, now: datetime, reason: str, reversed_only: bool = False
-) -> Rerating:
-    """Price the calls of a range by `prices` and find what differs, day by day, so that memory stays bounded.
+    connection: duckdb.DuckDBPyConnection, prices: Prices, over: Range, *, now: datetime, reason: str, post: bool = True,
+    reversed_only: bool = False,
+) -> Rerating:  # fmt: skip
+    """Price the calls of a range by `prices` and find what differs, day by day, so that memory stays bounded by a day and by what
+    changes (a call that changes its state takes some 2 kB until it is posted). Without `post` no adjustments are made.
 
     With `reversed_only` nothing is priced: what is found is the adjustments that calls left behind which were reversed.
     """
     calls, old, new = 0, Decimal(0), Decimal(0)
     lines: list[pl.DataFrame] = []
-    adjustments: list[pl.DataFrame] = []
+    adjustments = [conform(pl.DataFrame(schema=COLUMNS))]
     for day in () if reversed_only else _days(connection, over):
         was = frame(
             connection, "to_rerate", day=day, since=over.since, until=over.until, provider=over.provider, model=over.model,
@@ -105,18 +110,20 @@ def rerate(
         changed = _changed(was, became)
         if changed.height:
             lines.append(_told(changed))
-            adjustments.append(_adjustments(changed, now, reason))
+            if post:
+                adjustments += map(conform, _adjustments(changed, now, reason))
     orphans = frame(connection, "orphans", since=over.since, until=over.until)
     if orphans.height:
         # The calls are reversed: what is taken back is the adjustments alone.
         old -= _sum(orphans["cost_usd"])
         lines.append(_told_of_orphans(orphans))
         flags = pl.lit([]).cast(pl.List(pl.String)).alias("flags")
-        adjustments.append(_entries(orphans.with_columns(flags), "rerate", now, f"{reason}, of a reversed call"))
+        if post:
+            adjustments.append(conform(_entries(orphans.with_columns(flags), "rerate", now, f"{reason}, of a reversed call")))
     told = pl.concat(lines) if lines else pl.DataFrame()
     return Rerating(
         range=over, revision=prices.revision, calls=calls, changed=told.height, old_usd=old, new_usd=new,
-        lines=_lines(told), adjustments=pl.concat(adjustments) if adjustments else pl.DataFrame(),
+        lines=_lines(told), adjustments=pa.concat_tables(adjustments),
     )  # fmt: skip
 
 
@@ -134,7 +141,7 @@ def _changed(was: pl.DataFrame, became: pl.DataFrame) -> pl.DataFrame:
 _MOVES = pl.col("was_cost_state").ne_missing(pl.col("cost_state"))
 
 
-def _adjustments(changed: pl.DataFrame, now: datetime, reason: str) -> pl.DataFrame:
+def _adjustments(changed: pl.DataFrame, now: datetime, reason: str) -> list[pl.DataFrame]:
     """Those of calls that keep their state carry differences; the others go in pairs."""
     stays, moves = changed.filter(~_MOVES), changed.filter(_MOVES)
     differences = stays.with_columns(
@@ -147,19 +154,16 @@ def _adjustments(changed: pl.DataFrame, now: datetime, reason: str) -> pl.DataFr
         *[pl.col(f"was_{name}").alias(name) for name in WORD_COLUMNS],
     )
     parts = ((differences, "rerate"), (out_of, "rerate_from"), (moves, "rerate"))
-    return pl.concat([_entries(part, name, now, reason) for part, name in parts if part.height])
+    return [_entries(part, name, now, reason) for part, name in parts if part.height]
 
 
 def _entries(rows: pl.DataFrame, rule: str, now: datetime, reason: str) -> pl.DataFrame:
-    """Rows with what they add, as entries; ids follow from the call, the moment and which part of the correction it is."""
-    moment = now.timestamp()
-    about = zip(rows["entry_id"], rows["cost_state"], rows["unpriced_reason"], strict=True)
-    ids = [
-        hashlib.blake2b(f"{rule} {call} {state} {why} {moment}".encode(), digest_size=16).hexdigest()
-        for call, state, why in about
-    ]
+    """Rows with what they add, as entries. Ids follow from the call, the moment and which part of the correction it is: of a
+    reversed call there is a row for each state that it had."""
+    moment = pl.lit(microseconds(now)) + pl.col("entry_id").cum_count().over("entry_id")
+    ids = identity.derived(rows["entry_id"], rule.removeprefix("rerate") or "to", rows.select(moment).to_series())
     return rows.select(
-        pl.Series("entry_id", ids),
+        ids.alias("entry_id"),
         pl.lit("adjustment").alias("kind"),
         pl.lit(reason).alias("reason"),
         pl.lit(rule).alias("rule"),

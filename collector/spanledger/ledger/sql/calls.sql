@@ -7,6 +7,7 @@ create or replace view calls as
 with adjusted as (
     select
         stands_for,
+        day,
         sum(cost_usd)                              as cost_usd,
         sum(input_cost_usd)                        as input_cost_usd,
         sum(cache_read_cost_usd)                   as cache_read_cost_usd,
@@ -21,7 +22,7 @@ with adjusted as (
         arg_max(price_revision, recorded_at) filter (where rule is distinct from 'rerate_from') as price_revision
     from corrections
     where kind = 'adjustment'
-    group by stands_for
+    group by stands_for, day
 )
 select
     e.* replace (
@@ -39,6 +40,7 @@ select
         coalesce(a.price_revision, e.price_revision) as price_revision
     )
 from entries as e
-left join adjusted as a on a.stands_for = e.entry_id
+-- An adjustment is of the day of its call: a question about one day need not add up those of all others.
+left join adjusted as a on a.stands_for = e.entry_id and a.day = e.day
 where e.kind = 'call'
   and e.entry_id not in (select stands_for from corrections where kind = 'reversal' and stands_for is not null)
