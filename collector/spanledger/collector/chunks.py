@@ -122,15 +122,14 @@ def in_columns(frame: pl.DataFrame, schema: Mapping[str, Any], height: int | Non
     """The frame in these columns, of these types already or null; those it lacks are null."""
     here = {column.name: column for column in frame.get_columns()}
     count = frame.height if height is None else height
-    nothing: dict[str, pl.Series] = {}
+    nothing: dict[Any, pl.Series] = {}
     columns = []
     for name, kind in schema.items():
         column = here.get(name)
         if column is None:
-            said = str(kind)
-            if said not in nothing:
-                nothing[said] = pl.Series([None], dtype=kind).new_from_index(0, count)
-            column = nothing[said].alias(name)
+            if kind not in nothing:
+                nothing[kind] = pl.Series([None], dtype=kind).new_from_index(0, count)
+            column = nothing[kind].alias(name)
         elif column.dtype != kind:
             column = column.cast(kind)
         columns.append(column)

@@ -80,6 +80,7 @@ class CountOnce:
         kept = in_columns(evidence.with_columns(pl.lit(arrived, dtype=pl.Int64).alias("arrived")), KEPT)
         # First of all, so that what is delivered again is known from the ledger as what became of it.
         narrow = narrowed(kept)
+        self._memory.hear(kept, narrow)
         self._recall(kept, narrow, now, arriving=True)
         new = self._memory.add(kept, narrow)
         if not len(new):

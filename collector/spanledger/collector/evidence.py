@@ -105,7 +105,9 @@ class Evidence:
     def __init__(self, chunks: Chunks, rows: Rows, narrow: Mapping[str, npt.NDArray[Any]]) -> None:
         self.rows, self.narrow = rows, dict(narrow)
         self._chunks = chunks
-        self._changed: dict[str, pl.Series] = {}
+        #: what some records say instead, and for each record its row there, -1 for none
+        self._told: pl.DataFrame | None = None
+        self._instead = np.zeros(0, dtype=np.int64)
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> "Evidence":
@@ -125,19 +127,26 @@ class Evidence:
         return list(self._chunks.schema)
 
     def __getitem__(self, name: str) -> pl.Series:
-        return self._changed[name] if name in self._changed else self._chunks.column(name, self.rows)
+        return self.take(np.arange(self.height), [name]).to_series()
 
     def take(self, at: Rows, names: Sequence[str] | None = None) -> pl.DataFrame:
         """The records at these places in this order; all columns or those of these names."""
-        rows = self.rows[at]
-        frame = self._chunks.take(rows, names)
-        changed = [column for name, column in self._changed.items() if names is None or name in names]
-        return frame.with_columns(column.gather(pl.Series(at)) for column in changed) if changed else frame
+        frame = self._chunks.take(self.rows[at], names)
+        if self._told is None:
+            return frame
+        instead = self._instead[at]
+        here = instead >= 0
+        if not here.any():
+            return frame
+        place, mask = pl.Series(np.maximum(instead, 0)), pl.Series(here)
+        wanted = [name for name in self._told.columns if name in frame.columns]
+        return frame.with_columns(self._told[name].gather(place).zip_with(mask, frame[name]).alias(name) for name in wanted)
 
     def part(self, at: Rows) -> "Evidence":
         """The records at these places alone."""
         part = Evidence(self._chunks, self.rows[at], {name: array[at] for name, array in self.narrow.items()})
-        part._changed = {name: column.gather(pl.Series(at)) for name, column in self._changed.items()}
+        if self._told is not None:
+            part._told, part._instead = self._told, self._instead[at]
         return part
 
     def beside(self, frame: pl.DataFrame) -> "Evidence":
@@ -148,16 +157,17 @@ class Evidence:
         return Evidence(both, rows, {name: np.concatenate([array, more[name]]) for name, array in self.narrow.items()})
 
     def changed(self, at: Rows, told: pl.DataFrame) -> "Evidence":
-        """The same records, of which those at these places say this instead; `told` names the columns."""
-        other = self.part(np.arange(self.height))
-        here = np.zeros(self.height, dtype=bool)
-        here[at] = True
-        index = np.zeros(self.height, dtype=np.int64)
-        index[at] = np.arange(len(at))
-        for name in told.columns:
-            given = told[name].cast(self._chunks.schema[name]).gather(pl.Series(index))
-            other._changed[name] = given.zip_with(pl.Series(here), self[name]).alias(name)
-        fresh = narrowed(other.take(at))
-        for name, array in other.narrow.items():
-            array[at] = fresh[name]
+        """The same records, of which those at these places have these roles and measures instead."""
+        other = Evidence(self._chunks, self.rows, self.narrow)
+        other._told = told.cast({name: self._chunks.schema[name] for name in told.columns})
+        other._instead = np.full(self.height, -1, dtype=np.int64)
+        other._instead[at] = np.arange(len(at))
+        fresh = {
+            "role": told["role"].cast(_CODE).to_physical().cast(pl.UInt8),
+            "input": told["input_tokens"].fill_null(-1),
+            "output": told["output_tokens"].fill_null(-1),
+        }
+        for name, column in fresh.items():
+            other.narrow[name] = self.narrow[name].copy()
+            other.narrow[name][at] = column.to_numpy()
         return other

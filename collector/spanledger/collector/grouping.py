@@ -171,8 +171,13 @@ def by_fingerprint(evidence: Evidence, standing: Flags, groups: Groups) -> None:
     )
     prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
     rows = rows[_differing(prints, narrow["voice"][rows], groups.label[rows])]
+    left, right = _pairs(evidence, rows)
     for _ in range(3):
-        pairs = _pairs(evidence, rows, groups)
+        apart = groups.label[left] != groups.label[right]
+        left, right = left[apart], right[apart]
+        if not len(left):
+            return
+        pairs = _of_other_voices(left, right, evidence, groups)
         if not pairs.height:
             return
         # The closest pair of both its calls is taken; what is left is looked at again.
@@ -203,46 +208,30 @@ def _differing(keys: npt.NDArray[np.uint64], voices: npt.NDArray[np.uint64], lab
     return differ
 
 
-_NOTHING = pl.DataFrame(schema={"left": pl.Int64})
-
-
-def _pairs(evidence: Evidence, rows: Ints, groups: Groups) -> pl.DataFrame:
+def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
+    """Pairs of these rows that agree in all but what the records say that were put with them already."""
     narrow = evidence.narrow
-    started, ended = narrow["started"][rows], narrow["ended"][rows]
-    at, bucket = buckets(started, ended)
+    start, end, voice, response = (narrow[name] for name in ("started", "ended", "voice", "response"))
+    at, bucket = buckets(start[rows], end[rows])
     prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
     keys = mixed(prints[at], bucket.view(np.uint64))
-    shared = _differing(keys, narrow["voice"][rows[at]], groups.label[rows[at]])
-    at, keys = at[shared], keys[shared]
-    if not len(at):
-        return _NOTHING
-    left, right = _of_one_key(at, keys)
+    shared = _differing(keys, voice[rows[at]], at)
+    left, right = _of_one_key(at[shared], keys[shared])
     left, right = rows[left], rows[right]
-    label, voice = groups.label, narrow["voice"]
-    start, end = narrow["started"], narrow["ended"]
     inside = (start[left] >= start[right] - SLACK_MICROS) & (end[left] <= end[right] + SLACK_MICROS)
     around = (start[right] >= start[left] - SLACK_MICROS) & (end[right] <= end[left] + SLACK_MICROS)
-    response = narrow["response"]
-    fit = (label[left] != label[right]) & (voice[left] != voice[right]) & (inside | around)
-    fit &= narrow["failed"][left] == narrow["failed"][right]
+    fit = (voice[left] != voice[right]) & (inside | around) & (narrow["failed"][left] == narrow["failed"][right])
     fit &= (response[left] == response[right]) | (response[left] == 0) | (response[right] == 0)
     fit &= (narrow["input"][left] == narrow["input"][right]) & (narrow["emitter"][left] == narrow["emitter"][right])
     left, right = left[fit], right[fit]
-    if not len(left):
-        return _NOTHING
     fit = _alike(evidence, left, right)
-    left, right = left[fit], right[fit]
-    pairs = pl.DataFrame(
-        {
-            "left": left, "right": right, "left_label": label[left], "right_label": label[right],
-            "apart": np.abs(start[left] - start[right]) + np.abs(end[left] - end[right]),
-        }
-    )  # fmt: skip
-    return _of_other_voices(pairs, evidence, groups) if pairs.height else _NOTHING
+    return left[fit], right[fit]
 
 
 def _of_one_key(at: Ints, keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
     """All pairs of places that share a key, each once, the lower one first."""
+    if not len(at):
+        return at, at
     spread = pl.DataFrame({"at": at, "key": keys})
     pairs = spread.join(spread, on="key", how="inner").filter(pl.col("at") < pl.col("at_right"))
     pairs = pairs[["at", "at_right"]].unique()
@@ -251,6 +240,8 @@ def _of_one_key(at: Ints, keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
 
 def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
     """Which pairs agree in output, with or without the reasoning that one of them loses, and in model."""
+    if not len(left):
+        return np.zeros(0, dtype=bool)
     rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
     said = evidence.take(rows, ["model", "output_tokens", "reasoning_tokens", "flags"])
     model = names.mapped(said["model"], names.bare_model).fill_null("")
@@ -274,14 +265,21 @@ def _equal(left: Ints, right: Ints) -> Flags:
     return near
 
 
-def _of_other_voices(pairs: pl.DataFrame, evidence: Evidence, groups: Groups) -> pl.DataFrame:
-    """Pairs of calls that no scope and signal describes both, and that do not contradict each other's response ids."""
-    narrow = evidence.narrow
+def _of_other_voices(left: Ints, right: Ints, evidence: Evidence, groups: Groups) -> pl.DataFrame:
+    """Pairs of calls that no scope and signal describes both, and that do not contradict each other's response ids, with how
+    far they are apart in time."""
+    narrow, label = evidence.narrow, groups.label
+    start, end = narrow["started"], narrow["ended"]
+    pairs = pl.DataFrame(
+        {
+            "left": left, "right": right, "left_label": label[left], "right_label": label[right],
+            "apart": np.abs(start[left] - start[right]) + np.abs(end[left] - end[right]),
+        }
+    )  # fmt: skip
     concerned = np.zeros(evidence.height, dtype=bool)
-    for side in ("left_label", "right_label"):
-        concerned[pairs[side].to_numpy()] = True
-    rows = np.flatnonzero(concerned[groups.label] & (narrow["role"] == LEAF))
-    members = pl.DataFrame({"label": groups.label[rows], "voice": narrow["voice"][rows], "response": narrow["response"][rows]})
+    concerned[label[left]] = concerned[label[right]] = True
+    rows = np.flatnonzero(concerned[label] & (narrow["role"] == LEAF))
+    members = pl.DataFrame({"label": label[rows], "voice": narrow["voice"][rows], "response": narrow["response"][rows]})
     voices = members.group_by("label").agg(pl.col("voice").unique(), (pl.col("response") != 0).any().alias("named"))
     both = pairs.join(voices, left_on="left_label", right_on="label").join(
         voices, left_on="right_label", right_on="label", suffix="_right"

@@ -96,8 +96,10 @@ class Memory:
         return self.arrays["standing"]
 
     def add(self, evidence: pl.DataFrame, narrow: Narrow | None = None) -> Rows:
-        """Keep records (`KEPT`) that are not here yet; gives their rows. `narrow` are their arrays, if made already."""
-        narrow = narrow or narrowed(evidence)
+        """Keep records (`KEPT`) that are not here yet; gives their rows. `narrow` are their arrays, if they were heard already."""
+        if narrow is None:
+            narrow = narrowed(evidence)
+            self.hear(evidence, narrow)
         again = np.flatnonzero(repeated(narrow["entry"]))
         new = np.ones(evidence.height, dtype=bool)
         new[again] = False
@@ -113,14 +115,14 @@ class Memory:
             self.evidence.append(evidence)
             nothing = {"version": np.zeros(count), "standing": np.full(count, -1), "plain": np.zeros(count)}
             self.arrays.extend({**narrow, **nothing}, count)
-            self._hear(evidence, narrow)
         return np.arange(begin, begin + count)
 
     def seen(self, rows: Rows) -> Evidence:
         """These records side by side."""
         return Evidence(self.evidence, rows, {name: self.arrays[name][rows] for name in NARROW})
 
-    def _hear(self, new: pl.DataFrame, narrow: dict[str, npt.NDArray[Any]]) -> None:
+    def hear(self, new: pl.DataFrame, narrow: Narrow) -> None:
+        """Note who speaks, and in which voices."""
         speakers = np.flatnonzero(((narrow["role"] == LEAF) | (narrow["role"] == HEARD)) & (narrow["emitter"] != 0))
         # The name of a record that only says who was heard is the voice.
         spoken = mixed(narrow["emitter"][speakers], narrow["voice"][speakers], narrow["role"][speakers].astype(np.uint64))

@@ -187,11 +187,12 @@ def _inherited(
     named = evidence.take(members, ["entry_id"])
     lenders = named.with_columns(pl.Series("label", label[members]), pl.Series("row", members)).sort("label", "entry_id")
     columns = []
-    for name in (*WHO, "model"):
+    known = evidence.take(np.arange(evidence.height), [*WHO, "model"])
+    for name in known.columns:
         missing = calls[name].is_null().to_numpy()
         if not missing.any():
             continue
-        values = evidence[name]
+        values = known[name]
         has = values.is_not_null().to_numpy()
         if not has.any():
             continue

@@ -221,9 +221,11 @@ def _repeats(evidence: Evidence, label: Ints, best: Ints, by: Ints, rule: Ints) 
     for key in ("trace", "response", "request"):
         near |= among(narrow[key], narrow[key][others]) & (narrow[key] != 0)
     columns = ["trace", "response", "request", "started", "input", "output"]
-    narrowly = pl.DataFrame({"row": np.arange(evidence.height), **{name: narrow[name] for name in columns}})
-    frame = narrowly.with_columns(evidence["parent_span_id"])
-    leaves, repeats = frame.filter(pl.Series(near & (role == LEAF))), frame[pl.Series(others)]
+    rows = np.flatnonzero((near & (role == LEAF)) | (role == REPEAT) | (role == NEVER))
+    frame = pl.DataFrame({"row": rows, **{name: narrow[name][rows] for name in columns}})
+    frame = frame.with_columns(evidence.take(rows, ["parent_span_id"])["parent_span_id"])
+    is_leaf = pl.Series(role[rows] == LEAF)
+    leaves, repeats = frame.filter(is_leaf), frame.filter(~is_leaf)
     apart = (pl.col("started") - pl.col("started_of")).abs().alias("apart")
     alike = (pl.col("input") >= 0) & (pl.col("output") >= 0)
     at_once = pl.lit(0, dtype=pl.Int64).alias("apart")
