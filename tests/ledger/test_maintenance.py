@@ -211,11 +211,10 @@ def test_what_a_full_disk_cut_short_takes_no_room(tmp_path: Path, monkeypatch: p
     for number in range(9):
         ledger.post(entries(entry(f"{number:032x}", occurred_at=START)), mark=number + 1)
 
-    def full(rows: Any, out: Any, **options: Any) -> None:
-        out.write(b"PAR1" + bytes(4096))
+    def full(*rows: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
         Maintenance(ledger, clock=clock, grace_seconds=0).round()
     with pytest.raises(LedgerError, match="No space left"):

@@ -1,5 +1,6 @@
 """Tables of older and newer versions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 
 from spanledger.ledger.connect import connect, duckdb_types
-from spanledger.ledger.maintenance import Maintenance
+from spanledger.ledger.maintenance import Maintenance, files_of
+from spanledger.ledger.rolling import roll_up
 from spanledger.ledger.schema import ENTRIES, SCHEMA_VERSION
 from spanledger.ledger.table import Ledger, LedgerError, mark_name
 from spanledger.ledger.version import VERSION, missing_columns, mixed
@@ -41,6 +43,13 @@ def test_an_older_table_gets_the_new_columns_and_is_read_and_maintained_with_the
     assert missing_columns(ledger.table) == []
     assert mixed(ledger.table)
     assert ledger.mark() == 7
+    assert connect(tmp_path).execute("select count(*), sum(cost_usd), max(agent) from calls").fetchone() == (
+        1,
+        Decimal("0.5"),
+        None,
+    )
+    roll_up(ledger, [replace(file, ordered=True) for file in files_of(ledger)])
+    assert connect(tmp_path).execute("select sum(entries), max(agent) from rollup").fetchone() == (1, None)
     ledger.post(entries(entry("b" * 32, agent="x", list_cost_usd=Decimal(2))), mark=8)
     wanted = [("a" * 32, None, None), ("b" * 32, "x", Decimal(2))]
     asked = "select entry_id, agent, list_cost_usd from entries order by all"

@@ -135,15 +135,22 @@ def _table(location: str, storage_options: Mapping[str, str] | None) -> DeltaTab
 
 
 def reading(paths: Iterable[str], lacking: Iterable[str], *, by_name: bool) -> str:
-    """A select of all columns from Parquet files of the table; `lacking` are columns that none of them has yet."""
+    """A select of all columns from Parquet files of the table; `lacking` are columns that none of them has yet.
+
+    `by_name` is for files of which some, or all, may lack columns that nobody names here.
+    """
     listed = list(paths)
     types = duckdb_types()
+    empty = f"select {', '.join(f'null::{kind} as {chr(34)}{name}{chr(34)}' for name, kind in types.items())} where false"
     if not listed:
-        empty = ", ".join(f'null::{kind} as "{name}"' for name, kind in types.items())
-        return f"select {empty} where false"
+        return empty
+    read = f"read_parquet({_list(listed)}, hive_partitioning = true, hive_types = {{'day': date}}"
+    if by_name:
+        names = ", ".join(f'"{name}"' for name in types)
+        # What no file has comes, empty, from the second part, of which the plan leaves nothing.
+        return f"select {names} from (from {read}, union_by_name = true) union all by name {empty})"  # noqa: S608
     columns = ", ".join(f'null::{kind} as "{name}"' if name in lacking else f'"{name}"' for name, kind in types.items())
-    union = ", union_by_name = true" if by_name else ""
-    return f"select {columns} from read_parquet({_list(listed)}, hive_partitioning = true, hive_types = {{'day': date}}{union})"  # noqa: S608
+    return f"select {columns} from {read})"  # noqa: S608
 
 
 def _list(paths: list[str]) -> str:
