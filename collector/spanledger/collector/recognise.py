@@ -5,52 +5,31 @@ By columns: what is decided once for each distinct scope, name or value is decid
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from spanledger.collector import identity, names, roles
+from spanledger.collector import identity
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
+from spanledger.collector.decided import PROOFS, decided, ranked
 from spanledger.collector.decode import Telemetry
-from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import WHO
-from spanledger.collector.embedded import cost_in
 from spanledger.collector.emitters import dialects_of
+from spanledger.collector.entry_columns import EVIDENCE, evidence_of
 from spanledger.collector.fields import Fields, read_fields, read_resources, read_scopes
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
 from spanledger.collector.nested import opened
 from spanledger.collector.payee import paid
 from spanledger.collector.points import metric_records
 from spanledger.collector.shapes import Shapes
-from spanledger.collector.usage import FLAGS, normalise
-from spanledger.ledger.frame import COLUMNS
+from spanledger.collector.usage import meant, normalise
+
+__all__ = ["EVIDENCE", "recognise"]
 
 #: Before this no model was called over an API; later than this after its arrival no clock is merely slow.
 EARLIEST = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
 LATEST_SKEW = timedelta(days=1)
-
-
-#: What evidence holds beside the columns of an entry.
-EXTRA: dict[str, Any] = {
-    "role": pl.String,
-    "name": pl.String,
-    "family": pl.String,
-    "emitter": pl.String,
-    "started": pl.Int64,
-    "ended": pl.Int64,
-    "said": pl.Boolean,
-    "detail": pl.Int64,
-    "rank": pl.Int64,
-    "status": pl.Int64,
-    "cumulative": pl.Boolean,
-    "synthetic": pl.Boolean,
-    "series": pl.String,
-    **{f"resource_{who}": pl.String for who in WHO},
-}
-
-EVIDENCE: dict[str, Any] = {**COLUMNS, **EXTRA}
 
 
 def recognise(telemetry: Telemetry, attribution: Attribution | None = None, settled: Sequence[CachedInput] = ()) -> pl.DataFrame:
@@ -65,6 +44,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     records = telemetry.records.rename({"status": "span_status", "name": "given_name"})
     frame = pl.concat([records, fields.columns], how="horizontal").with_columns(
         pl.int_range(pl.len()).alias("at"),
+        identity.of_spans(records["trace_id"].fill_null(""), records["span_id"].fill_null("")).alias("span_entry"),
         pl.Series("dialect", dialect),
         pl.Series("proved", proved),
         pl.Series("tokens_invalid", fields.invalid),
@@ -74,11 +54,11 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         *_around(telemetry, attribution),
         *_service(telemetry)[records["resource"]].get_columns(),
     )
-    evidence = _columns(_finished(_spoken(frame, settled), telemetry, fields, attribution))
+    evidence = evidence_of(_finished(_spoken(frame, settled), telemetry, fields, attribution))
     measured = metric_records(frame, telemetry)
     if not measured.is_empty():
-        measured = _finished(_outcomes(normalise(paid(measured), settled)), telemetry, fields, attribution)
-        evidence = pl.concat([evidence, _columns(measured)])
+        measured = _finished(_outcomes(normalise(ranked(meant(paid(measured))), settled)), telemetry, fields, attribution)
+        evidence = pl.concat([evidence, evidence_of(measured)])
     return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], how="diagonal_relaxed")
 
 
@@ -141,7 +121,7 @@ def _linked(links: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.DataFrame:
+def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame:
     """Spans and log records with what they are taken for and what they say."""
     frame = frame.filter(pl.col("signal") != "metrics")
     is_log = pl.col("signal") == "logs"
@@ -152,15 +132,16 @@ def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.DataFrame
         .str.slice(0, LONGEST_REST)
         .alias("name")
     )
-    return _roles(_outcomes(normalise(paid(roles.classify(frame)), settled)))
+    return _roles(_outcomes(normalise(decided(frame), settled)))
 
 
-def _finished(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
-    frame = _ranked(_identified(_times(frame)))
+def _finished(said: pl.LazyFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
+    # To search so wide a plan for savings costs more than it saves.
+    frame = _identified(_times(said)).collect(optimizations=pl.QueryOptFlags.none())
     return with_rest(with_tags(frame, telemetry, attribution), telemetry, fields)
 
 
-def _outcomes(frame: pl.DataFrame) -> pl.DataFrame:
+def _outcomes(frame: pl.LazyFrame) -> pl.LazyFrame:
     said_wrong = pl.col("error_text").is_not_null() & ~pl.col("error_text").is_in(
         ["DEFAULT", "DEBUG", "WARNING", "false", "False"]
     )
@@ -189,24 +170,18 @@ def _outcomes(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_ANSWERS = [pl.Series(name, [name in d.answers for d in DIALECTS]) for name in ("response_model", "response_id", "finish_reason")]
-_CUMULATIVE = pl.Series("cumulative", [bool(d.cumulative) for d in DIALECTS])
-_SUMS = pl.Series("sums", [d.sums for d in DIALECTS])
-
-
-def _roles(frame: pl.DataFrame) -> pl.DataFrame:
+def _roles(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Roles with what the record says taken into account: a leaf that answers nothing is no call; one that counts wrongly is."""
     said = pl.col("input").is_not_null() | pl.col("output").is_not_null()
-    responded = pl.any_horizontal(pl.col(proof.name).is_not_null() & proof[frame["dialect"]] for proof in _ANSWERS)
+    responded = pl.any_horizontal(pl.col(proof).is_not_null() & pl.col(f"{proof}_proves") for proof in PROOFS)
     leaf = pl.col("role") == "leaf"
     nothing = leaf & ~said & ~pl.col("failed") & ~responded & ~pl.col("tokens_invalid")
     hit = pl.col("cache_hit").str.to_lowercase() == "true"
-    sums = _SUMS[frame["dialect"]]
     around = pl.col("role").is_in(["agent", "span"]) | (pl.col("role").is_null())
-    frame = frame.with_columns(_CUMULATIVE[frame["dialect"]]).with_columns(
+    frame = frame.with_columns(
         # A total that outlives the span it stands on says nothing about the calls below it.
-        pl.when(around & (sums == "running")).then(False).otherwise(said).alias("said"),
-        (around & said & (sums == "last")).alias("partial_sum"),
+        pl.when(around & (pl.col("sums") == "running")).then(False).otherwise(said).alias("said"),
+        (around & said & (pl.col("sums") == "last")).alias("partial_sum"),
         pl.when(leaf & hit.fill_null(False))
         .then(pl.lit("never"))
         .when(nothing)
@@ -220,7 +195,7 @@ def _roles(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _times(frame: pl.DataFrame) -> pl.DataFrame:
+def _times(frame: pl.LazyFrame) -> pl.LazyFrame:
     """`started` and `ended` in microseconds since 1970; a time that cannot be gives way to that of arrival."""
     arrived = pl.col("received_at").dt.epoch("us")
     lasted = pl.coalesce("duration", "duration_ms")
@@ -254,7 +229,7 @@ def _times(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _identified(frame: pl.DataFrame) -> pl.DataFrame:
+def _identified(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Entry ids; ids of spans that are none are left out."""
     trace, span = pl.col("trace_id"), pl.col("span_id")
     whole = (trace.str.len_bytes() == 32) & (span.str.len_bytes() == 16) & (trace != "0" * 32) & (span != "0" * 16)
@@ -266,117 +241,5 @@ def _identified(frame: pl.DataFrame) -> pl.DataFrame:
         .alias("parent_span_id"),
         (~whole.fill_null(False) & (pl.col("signal") == "traces")).alias("ids_invalid"),
     )
-    of_span = identity.of_spans(frame["trace_id"].fill_null(""), frame["span_id"].fill_null(""))
-    told = frame.select(
-        pl.when((pl.col("signal") == "traces") & ~pl.col("ids_invalid")).then(of_span).otherwise("digest").alias("entry_id")
-    )["entry_id"]
-    return frame.with_columns(told)
-
-
-def _ranked(frame: pl.DataFrame) -> pl.DataFrame:
-    distinct = frame.select("dialect", "signal", "family").unique()
-    table = distinct.with_columns(
-        pl.Series("rank", [DIALECTS[d].authority.index(s) for d, s, _ in distinct.iter_rows()], dtype=pl.Int64),
-        pl.Series("synthetic", [f in DIALECTS[d].synthetic_ids for d, _, f in distinct.iter_rows()], dtype=pl.Boolean),
-    )
-    return frame.join(table, on=["dialect", "signal", "family"], how="left", maintain_order="left")
-
-
-def _flagged(frame: pl.DataFrame) -> pl.Series:
-    """The flags that are raised, as lists; few combinations occur."""
-    raised = [name for name in FLAGS if name in frame.columns and frame[name].any()]
-    code = np.zeros(frame.height, dtype=np.int64)
-    for bit, name in enumerate(raised):
-        code |= frame[name].fill_null(False).to_numpy().astype(np.int64) << bit
-    codes, inverse = np.unique(code, return_inverse=True)
-    lists = [[name for bit, name in enumerate(raised) if value >> bit & 1] for value in codes.tolist()]
-    return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(pl.Series(inverse))
-
-
-def _columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame in the columns of `EVIDENCE`."""
-    cost = pl.coalesce("cost", "cost_micros", names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64))
-    lasted = (pl.col("ended") - pl.col("started")) / 1e6
-    details = (
-        "cache_read",
-        "cache_write",
-        "cache_write_5m",
-        "cache_write_1h",
-        "reasoning",
-        "input_audio",
-        "response_id",
-        "ttft",
-        "service_tier",
-    )
-    moment = pl.from_epoch("started", time_unit="us").dt.replace_time_zone("UTC")
-    given = {
-        "occurred_at": moment,
-        "day": moment.dt.date(),
-        "recorded_at": pl.col("received_at"),
-        "environment": pl.coalesce("environment", "resource_environment"),
-        "duration_seconds": pl.when(~pl.col("time_implausible")).then(lasted),
-        "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
-        "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
-        "granularity": pl.when(pl.col("role") == "metric").then(pl.lit("metric")).otherwise(pl.lit("call")),
-        "calls": pl.col("calls") if "calls" in frame.columns else pl.col("batch_calls"),
-        "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
-        "streamed": pl.col("streamed").str.to_lowercase() == "true",
-        "batch": pl.col("batch").str.to_lowercase() == "true",
-        "response_id": pl.when(~pl.col("synthetic") & ~((pl.col("dialect") == _LITELLM) & pl.col("failed"))).then("response_id"),
-        "input_tokens": pl.col("input"),
-        "output_tokens": pl.col("output"),
-        "cache_read_tokens": pl.col("cache_read"),
-        "cache_write_tokens": pl.col("cache_write"),
-        "cache_write_5m_tokens": pl.col("cache_write_5m"),
-        "cache_write_1h_tokens": pl.col("cache_write_1h"),
-        "reasoning_tokens": pl.col("reasoning"),
-        "input_audio_tokens": pl.col("input_audio"),
-        "output_audio_tokens": pl.col("output_audio"),
-        "cache_read_audio_tokens": pl.col("cache_read_audio"),
-        "variant": _variant(frame),
-        "input_image_tokens": pl.col("input_image"),
-        "output_image_tokens": pl.col("output_image"),
-        "input_video_tokens": pl.col("input_video"),
-        "reported_cost_usd": pl.when((cost > 0) & (cost < 1e7))
-        .then(cost)
-        .round(12)
-        .cast(COLUMNS["reported_cost_usd"], strict=False),
-        "outcome": pl.when("failed").then(pl.lit("error")).otherwise(pl.lit("ok")),
-        "tokens_estimated": pl.col("estimated").str.to_lowercase() == "true",
-        "cut_short": pl.when(pl.col("cut_short").is_not_null())
-        .then(pl.col("cut_short").str.to_lowercase() == "true")
-        .when(
-            (pl.col("role") == "leaf")
-            & pl.col("input").is_not_null()
-            & pl.col("output").is_null()
-            & (pl.col("streamed").str.to_lowercase() == "true")
-        )
-        .then(True),
-        "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details),
-        "flags": _flagged(frame),
-    }
-    given |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
-    known: dict[str, Any] = {name: given.get(name, pl.col(name) if name in frame.columns else pl.lit(None)) for name in EVIDENCE}
-    return frame.select(
-        (pl.lit(value) if isinstance(value, pl.Series) else value).cast(EVIDENCE[name], strict=False).alias(name)
-        for name, value in known.items()
-    )
-
-
-def _variant(frame: pl.DataFrame) -> pl.Expr:
-    """Quality and size of what was made, as `hd/1024x1024`; what the provider chose by itself is not known."""
-    told = [
-        pl.when(~pl.col(name).str.to_lowercase().is_in(["auto", "default", ""])).then(pl.col(name).str.to_lowercase())
-        for name in ("made_quality", "made_size")
-        if frame[name].null_count() < frame.height
-    ]
-    joined = pl.concat_str(told, separator="/", ignore_nulls=True) if told else pl.lit(None, pl.String)
-    return pl.when(joined != "").then(joined)
-
-
-_LITELLM = next(index for index, dialect in enumerate(DIALECTS) if dialect.name == "litellm")
-
-
-def _cost_text(raw: str) -> str | None:
-    cost = cost_in(raw)
-    return None if cost is None else repr(cost)
+    of_span = (pl.col("signal") == "traces") & ~pl.col("ids_invalid")
+    return frame.with_columns(pl.when(of_span).then("span_entry").otherwise("digest").alias("entry_id"))

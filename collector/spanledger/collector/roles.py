@@ -64,25 +64,24 @@ FAILURES = frozenset(("api_error", "claude_code.api_error", "gemini_cli.api_erro
 _KNOWN_NAMES = frozenset(EVENTS) | {name for dialect in DIALECTS for name in dialect.names}
 
 
-def classify(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with `role` and `operation`, from its columns dialect, signal, name, class, subclass, operation."""
-    name = pl.col("name")
+def known_name(frame: pl.DataFrame) -> pl.Expr:
+    """`known_name`: the name, with its subclass or without, if any dialect knows it."""
+    name, known = pl.col("name"), list(_KNOWN_NAMES)
+    plain = pl.when(name.is_in(known)).then(name)
+    if frame["subclass"].null_count() == frame.height:
+        return plain.alias("known_name")
     told = pl.concat_str([name, pl.lit("/"), pl.col("subclass")])
-    keyed = frame.with_columns(
-        pl.when(told.is_in(list(_KNOWN_NAMES))).then(told).when(name.is_in(list(_KNOWN_NAMES))).then(name).alias("known_name")
-    )
-    by = ["dialect", "signal", "known_name", "class", "subclass", "operation"]
-    distinct = keyed.select(by).unique()
-    answers = [_role(*row) for row in distinct.iter_rows()]
-    table = distinct.with_columns(
+    return pl.when(told.is_in(known)).then(told).otherwise(plain).alias("known_name")
+
+
+def classify(frame: pl.DataFrame) -> pl.DataFrame:
+    """With `role`, `fails` and `operation`, from its columns dialect, signal, known_name, class, subclass, operation."""
+    rows = list(frame.select("dialect", "signal", "known_name", "class", "subclass", "operation").iter_rows())
+    answers = [_role(*row) for row in rows]
+    return frame.with_columns(
         pl.Series("role", [role for role, _ in answers], dtype=pl.String),
-        pl.Series("called", [called for _, called in answers], dtype=pl.String),
-        pl.Series("fails", [row[2] in FAILURES for row in distinct.iter_rows()], dtype=pl.Boolean),
-    )
-    return (
-        keyed.join(table, on=by, how="left", nulls_equal=True, maintain_order="left")
-        .drop("known_name", "operation")
-        .rename({"called": "operation"})
+        pl.Series("operation", [called for _, called in answers], dtype=pl.String),
+        pl.Series("fails", [row[2] in FAILURES for row in rows], dtype=pl.Boolean),
     )
 
 

@@ -45,21 +45,22 @@ def _meaning(dialect: int, family: str) -> tuple[Cache, Reasoning, bool]:
     return cache, row.reasoning.get(family) or row.reasoning.get("*") or "in", "cache_read" in row.loses
 
 
-def normalise(frame: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.DataFrame:
-    """The frame with inclusive counts; adds boolean columns named as in `FLAGS`, one for each that can be told here.
-
-    Reads the count fields, `dialect`, `family` and `raw`; `settled` facts go before those of the dialects.
-    """
-    frame = _with_embedded(frame)
-    by = ["dialect", "family"]
-    distinct = frame.select(by).unique()
-    meanings = [_meaning(*row) for row in distinct.iter_rows()]
-    table = distinct.with_columns(
+def meant(frame: pl.DataFrame) -> pl.DataFrame:
+    """With what the numbers of its `dialect` and `family` mean: `cache`, `thinking`, `loses_cache`."""
+    meanings = [_meaning(*row) for row in frame.select("dialect", "family").iter_rows()]
+    return frame.with_columns(
         pl.Series("cache", [cache for cache, _, _ in meanings], dtype=pl.String),
         pl.Series("thinking", [reasoning for _, reasoning, _ in meanings], dtype=pl.String),
         pl.Series("loses_cache", [loses for _, _, loses in meanings], dtype=pl.Boolean),
     )
-    frame = frame.join(table, on=by, how="left", maintain_order="left")
+
+
+def normalise(records: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.LazyFrame:
+    """The records with inclusive counts; adds boolean columns named as in `FLAGS`, one for each that can be told here.
+
+    Reads the count fields, the columns of `meant` and `raw`; `settled` facts go before those of the dialects.
+    """
+    frame = _with_embedded(records).lazy()
     for fact in settled:
         ours = (pl.col("scope_name") == fact.scope) & (pl.lit(not fact.provider) | (pl.col("provider") == fact.provider))
         stands = pl.lit("in" if fact.where == "inside" else "apart")
@@ -108,7 +109,7 @@ def normalise(frame: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.Da
     ).drop("cache", "thinking", "loses_cache", "whole_input", "whole_output")
 
 
-def _with_reasoning(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_reasoning(frame: pl.LazyFrame) -> pl.LazyFrame:
     reasoning, output, thinking = pl.col("reasoning"), pl.col("output"), pl.col("thinking")
     tools = pl.col("tool_prompt").fill_null(0)
     google = pl.col("family") == "google"

@@ -1,0 +1,133 @@
+"""What records say, in the columns of an entry and those that counting once needs."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from spanledger.collector import names
+from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.dialects.fields import WHO
+from spanledger.collector.embedded import cost_in
+from spanledger.collector.usage import FLAGS
+from spanledger.ledger.frame import COLUMNS
+
+#: What evidence holds beside the columns of an entry.
+EXTRA: dict[str, Any] = {
+    "role": pl.String,
+    "name": pl.String,
+    "family": pl.String,
+    "emitter": pl.String,
+    "started": pl.Int64,
+    "ended": pl.Int64,
+    "said": pl.Boolean,
+    "detail": pl.Int64,
+    "rank": pl.Int64,
+    "status": pl.Int64,
+    "cumulative": pl.Boolean,
+    "synthetic": pl.Boolean,
+    "series": pl.String,
+    **{f"resource_{who}": pl.String for who in WHO},
+}
+
+EVIDENCE: dict[str, Any] = {**COLUMNS, **EXTRA}
+
+
+def _flagged(frame: pl.DataFrame) -> pl.Series:
+    """The flags that are raised, as lists; few combinations occur."""
+    raised = [name for name in FLAGS if name in frame.columns and frame[name].any()]
+    code = np.zeros(frame.height, dtype=np.int64)
+    for bit, name in enumerate(raised):
+        code |= frame[name].fill_null(False).to_numpy().astype(np.int64) << bit
+    codes, inverse = np.unique(code, return_inverse=True)
+    lists = [[name for bit, name in enumerate(raised) if value >> bit & 1] for value in codes.tolist()]
+    return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(pl.Series(inverse))
+
+
+def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame in the columns of `EVIDENCE`."""
+    cost = pl.coalesce("cost", "cost_micros", names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64))
+    lasted = (pl.col("ended") - pl.col("started")) / 1e6
+    details = (
+        "cache_read",
+        "cache_write",
+        "cache_write_5m",
+        "cache_write_1h",
+        "reasoning",
+        "input_audio",
+        "response_id",
+        "ttft",
+        "service_tier",
+    )
+    moment = pl.from_epoch("started", time_unit="us").dt.replace_time_zone("UTC")
+    given = {
+        "occurred_at": moment,
+        "day": moment.dt.date(),
+        "recorded_at": pl.col("received_at"),
+        "environment": pl.coalesce("environment", "resource_environment"),
+        "duration_seconds": pl.when(~pl.col("time_implausible")).then(lasted),
+        "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
+        "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
+        "granularity": pl.when(pl.col("role") == "metric").then(pl.lit("metric")).otherwise(pl.lit("call")),
+        "calls": pl.col("calls") if "calls" in frame.columns else pl.col("batch_calls"),
+        "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
+        "streamed": pl.col("streamed").str.to_lowercase() == "true",
+        "batch": pl.col("batch").str.to_lowercase() == "true",
+        "response_id": pl.when(~pl.col("synthetic") & ~((pl.col("dialect") == _LITELLM) & pl.col("failed"))).then("response_id"),
+        "input_tokens": pl.col("input"),
+        "output_tokens": pl.col("output"),
+        "cache_read_tokens": pl.col("cache_read"),
+        "cache_write_tokens": pl.col("cache_write"),
+        "cache_write_5m_tokens": pl.col("cache_write_5m"),
+        "cache_write_1h_tokens": pl.col("cache_write_1h"),
+        "reasoning_tokens": pl.col("reasoning"),
+        "input_audio_tokens": pl.col("input_audio"),
+        "output_audio_tokens": pl.col("output_audio"),
+        "cache_read_audio_tokens": pl.col("cache_read_audio"),
+        "variant": _variant(frame),
+        "input_image_tokens": pl.col("input_image"),
+        "output_image_tokens": pl.col("output_image"),
+        "input_video_tokens": pl.col("input_video"),
+        "reported_cost_usd": pl.when((cost > 0) & (cost < 1e7))
+        .then(cost)
+        .round(12)
+        .cast(COLUMNS["reported_cost_usd"], strict=False),
+        "outcome": pl.when("failed").then(pl.lit("error")).otherwise(pl.lit("ok")),
+        "tokens_estimated": pl.col("estimated").str.to_lowercase() == "true",
+        "cut_short": pl.when(pl.col("cut_short").is_not_null())
+        .then(pl.col("cut_short").str.to_lowercase() == "true")
+        .when(
+            (pl.col("role") == "leaf")
+            & pl.col("input").is_not_null()
+            & pl.col("output").is_null()
+            & (pl.col("streamed").str.to_lowercase() == "true")
+        )
+        .then(True),
+        "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details),
+        "flags": _flagged(frame),
+    }
+    given |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
+    known: dict[str, Any] = {name: given.get(name, pl.col(name) if name in frame.columns else pl.lit(None)) for name in EVIDENCE}
+    return frame.select(
+        (pl.lit(value) if isinstance(value, pl.Series) else value).cast(EVIDENCE[name], strict=False).alias(name)
+        for name, value in known.items()
+    )
+
+
+def _variant(frame: pl.DataFrame) -> pl.Expr:
+    """Quality and size of what was made, as `hd/1024x1024`; what the provider chose by itself is not known."""
+    told = [
+        pl.when(~pl.col(name).str.to_lowercase().is_in(["auto", "default", ""])).then(pl.col(name).str.to_lowercase())
+        for name in ("made_quality", "made_size")
+        if frame[name].null_count() < frame.height
+    ]
+    joined = pl.concat_str(told, separator="/", ignore_nulls=True) if told else pl.lit(None, pl.String)
+    return pl.when(joined != "").then(joined)
+
+
+_LITELLM = next(index for index, dialect in enumerate(DIALECTS) if dialect.name == "litellm")
+
+
+def _cost_text(raw: str) -> str | None:
+    cost = cost_in(raw)
+    return None if cost is None else repr(cost)
