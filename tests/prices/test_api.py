@@ -90,7 +90,9 @@ def test_a_contract_is_listed_changed_and_keeps_its_history(up: Running) -> None
     assert made["id"] in [rule["id"] for rule in ask(up, "GET", "")["rules"]]
     clash = ask(up, "POST", "", 409, json=form)
     assert made["id"] in clash["detail"]
-    assert "overlaps rule" in clash["detail"]
+    assert "the new rule (contract, openai/gpt-4o for tenant acme) overlaps rule" in clash["detail"]
+    both = [{"scope": "key:9", "multiplier": "0.5", "provider": "x"}] * 2
+    assert "rules[1] (contract, x/* for key 9) overlaps rules[0]" in ask(up, "POST", "", 409, json={"rules": both})["detail"]
     changed = ask(up, "PATCH", f"/{made['id']}", json={"multiplier": "0.85", "reason": "typing error"})
     assert (changed["supersedes"], changed["multiplier"]) == (made["id"], "0.85")
     assert ask(up, "PATCH", f"/{made['id']}", 409, json={"multiplier": "0.5"})["type"].endswith("rules-overlap")

@@ -88,7 +88,7 @@ MONTHLY_USD = 16 * Decimal(30) + 4 * Decimal(900) + 22 * Decimal(30)
 
 def posted(at: At) -> tuple[int, int, Decimal]:
     sums = "select count(*), count(distinct entry_id), sum(cost_usd) from entries where starts_with(rule, 'monthly:')"
-    return at.sql(sums)[0]  # type: ignore[return-value]
+    return at.sql(sums)[0]
 
 
 @pytest.mark.parametrize("moments", [["before", "after"], [0.005, 0.03]])

@@ -44,7 +44,7 @@ def known(request: Request, as_known_on: datetime, since: datetime | None = None
     with desk_of(request).read() as connection:
         found = rows(connection, "known", as_known_on=at, since=since, until=until)
     total = sum((one["cost_usd"] for one in found), Decimal(0))
-    return {"as_known_on": at, "since": since, "until": until, "cost_usd": str(total), "models": plain(found)}
+    return {"as_known_on": at, "since": since, "until": until, "cost_usd": plain(total), "models": plain(found)}
 
 
 @router.post("/rerate", summary="Price past calls anew")
@@ -79,10 +79,10 @@ def monthly(request: Request) -> Json:
 def shown_rerating(found: Rerating) -> Json:
     return {
         "since": found.range.since, "until": found.range.until, "revision": found.revision, "calls": found.calls,
-        "changed": found.changed, "old_usd": str(found.old_usd), "new_usd": str(found.new_usd),
-        "difference_usd": str(found.difference_usd),
+        "changed": found.changed, "old_usd": plain(found.old_usd), "new_usd": plain(found.new_usd),
+        "difference_usd": plain(found.difference_usd),
         "lines": [
-            {**{name: plain(getattr(line, name)) for name in line.__slots__}, "difference_usd": str(line.difference_usd)}
+            {**{name: plain(getattr(line, name)) for name in line.__slots__}, "difference_usd": plain(line.difference_usd)}
             for line in found.lines
         ],
     }  # fmt: skip

@@ -45,9 +45,10 @@ def print_made(answer: Json, json: bool) -> None:
     typer.echo(f"rule {answer['id']}: {answer['provider']}/{answer['model']} {_says(answer)} ({answer['state']})")
     waiting = answer.get("unpriced")
     if waiting:
-        since = _day(waiting["since"])
-        note(f"{waiting['calls']} calls without a price may be priced by it:")
-        note(f"  spanledger prices rerate --since {since} --unpriced            shows what it comes to, --post does it")
+        calls = waiting["calls"]
+        note(f"{calls} {'call' if calls == 1 else 'calls'} without a price may be priced by it. See what it comes to with")
+        note(f"  spanledger prices rerate --since {waiting['since'][:10]} --unpriced")
+        note('and add --post --note "why" to do it')
     return None
 
 
@@ -81,7 +82,7 @@ def print_unpriced(answer: Json, json: bool) -> None:
         return _json(answer)
     if not answer["unpriced"]:
         return note("every call has its price")
-    keys = ("provider", "model", "service_tier", "reason", "calls", "input_tokens", "output_tokens", "last_at")
+    keys = ("provider", "model", "service_tier", "cost_state", "reason", "calls", "input_tokens", "output_tokens", "last_at")
     return _table(list(keys), [[str(one[key] if one[key] is not None else "") for key in keys] for one in answer["unpriced"]])
 
 

@@ -193,15 +193,19 @@ def _check(change: Change, made: Sequence[Row]) -> None:
         if row["monthly_usd"] is None:
             rule = rule_of_row(dict(row))
             by_place.setdefault(_place(rule), []).append(rule)
-    for mine in made:
+    new: dict[str, str] = {}
+    for number, mine in enumerate(made):
+        new[mine["id"]] = "the new rule" if len(made) == 1 else f"rules[{number}]"
         if mine["monthly_usd"] is not None:
             continue
         rule = rule_of_row({**mine, **_read(mine)})
         for other in by_place.get(_place(rule), []):
             if rule.clashes(other):
+                standing = other.rule_id not in new
                 raise Clash(
-                    f"rule {_named(rule)} overlaps rule {_named(other)}, of the same rank: "
-                    f"supersede {other.rule_id}, end it first, or give one of them a priority"
+                    f"{_named(rule, new)} overlaps {_named(other, new)}, of the same rank: "
+                    + (f"supersede {other.rule_id}, end it first, or " if standing else "")
+                    + "give one of them a priority"
                 )
         by_place.setdefault(_place(rule), []).append(rule)
 
@@ -210,9 +214,9 @@ def _place(rule: Rule) -> tuple[object, ...]:
     return rule.rank, rule.belongs_to, rule.provider, rule.model.lower(), rule.tier, rule.region
 
 
-def _named(rule: Rule) -> str:
+def _named(rule: Rule, new: Mapping[str, str]) -> str:
     whom = "" if rule.scope == "all" else f" for {rule.scope} {rule.belongs_to}"
-    return f"{rule.rule_id} ({rule.layer}, {rule.provider}/{rule.model}{whom})"
+    return f"{new.get(rule.rule_id) or f'rule {rule.rule_id}'} ({rule.layer}, {rule.provider}/{rule.model}{whom})"
 
 
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
