@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spanledger.ledger import log, rolling
-from spanledger.ledger.compaction import File, plan
+from spanledger.ledger.compaction import FULL_BYTES, File, plan
 from spanledger.ledger.connect import connect
 from spanledger.ledger.keeper import alone
 from spanledger.ledger.maintenance import Maintenance, files_of
@@ -51,6 +51,12 @@ def test_a_week_of_one_call_a_second_stays_in_few_files_and_rewrites_an_entry_a_
     assert most < 200
     assert len([file for file in files.values() if file.day < now.date()]) == 6
     assert written / calls < 8
+
+
+def test_files_of_large_entries_are_put_together_only_as_far_as_memory_bears() -> None:
+    size = FULL_BYTES // 3
+    files = [File(f"{n}", START.date(), 100, size, START) for n in range(10)]
+    assert [len(group.files) for group in plan(files, START)] == [3, 3, 3]
 
 
 def test_a_ledger_that_is_written_and_maintained_has_few_files_and_few_log_entries(

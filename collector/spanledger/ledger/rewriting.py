@@ -34,6 +34,7 @@ def put_together(ledger: Ledger, group: Group, now: datetime) -> None:
         data_change=False, prefix="ordered-" if group.finally_ else "",
     )  # fmt: skip
     del entries, order
+    pa.default_memory_pool().release_unused()
     removals = [removal(file, now, data_change=False) for file in group.files]
     with ledger.lock:
         ledger.table.update_incremental()
