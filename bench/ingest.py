@@ -8,6 +8,7 @@ waiting for its acknowledgement before it sends the next. The floor is protobuf 
 
 import argparse
 import asyncio
+import gc
 import http.client
 import json
 import multiprocessing
@@ -155,12 +156,18 @@ def send(number: int, args: argparse.Namespace, transport: str, target: str, sta
 
 
 async def serve(data: Path) -> None:
-    """The collector alone, until standard input closes."""
+    """The collector alone, as `spanledger serve` runs it, until standard input closes."""
+    from spanledger.cli.libraries import prepare
+
+    prepare()
     from spanledger.collector.config import load
     from spanledger.collector.service import Collector
 
     collector = Collector(load(None, {}, data=data, grpc_port=0, http_port=0, api_port=0))
     await collector.start()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     print(json.dumps(collector.addresses), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await collector.stop()
