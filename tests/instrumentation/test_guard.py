@@ -299,6 +299,34 @@ def test_holds_of_a_lease_are_not_given_to_other_kinds_of_calls_nor_when_they_ar
     assert lease.take(question) == (False, None)
 
 
+def test_the_lease_of_a_call_that_takes_long_is_extended_until_it_ends_or_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spanledger.instrumentation import guard as module
+    from spanledger.instrumentation.answer import Asked, Operation, nothing
+    from spanledger.instrumentation.settings import Settings
+
+    monkeypatch.setattr(module, "EXTENDED_AFTER_SECONDS", 0.0)
+
+    def extended(hold: str) -> int:
+        return api.told.count(("POST", f"/api/holds/{hold}/extend", {"lease_seconds": 600}))
+
+    with CheckApi() as api:
+        guard = module.Guard(Settings(api=api.url, guard_timeout_ms=20_000))
+        guard._courier._seconds = 0.05
+        asked = Asked(operation=Operation(name="chat", read=nothing), provider="openai", model="gpt-4o")
+        runs, gone, ended = (guard.check(asked, {}) for _ in range(3))
+        assert runs is not None
+        assert ended is not None
+        _until(lambda: min(extended("hold-1"), extended("hold-2"), extended("hold-3")) > 0)
+        guard.finish(ended, None, failed=True)
+        del gone
+        api.wait_for(("POST", "/api/holds/hold-3/settle", {"input_tokens": 0, "output_tokens": 0, "cost_usd": "0"}))
+        seen = [extended(f"hold-{number}") for number in (1, 2, 3)]
+        _until(lambda: extended("hold-1") >= seen[0] + 5)
+        assert extended("hold-2") <= seen[1] + 1
+        assert extended("hold-3") <= seen[2] + 1
+        guard.close()
+
+
 def test_calls_of_different_traces_share_a_lease_unless_some_limit_is_per_trace() -> None:
     from spanledger.instrumentation.lease import Lease
 

@@ -24,7 +24,7 @@ def overshoot_bound(limit: Limit, *, shared: bool) -> dict[str, Any]:
 
 def _conditions(limit: Limit, *, shared: bool) -> list[str]:
     found = ["every call is checked (one that was not counts when its span arrives, and makes later checks refuse)"]
-    found.append("no call outlives its lease without extending it (the guard extends it while a stream runs)")
+    found.append("no call outlives its lease without extending it (the guard extends it while a call runs)")
     if limit.measure != "requests":
         found.append(
             "a call takes no more tokens than its check said (one whose check says none is held at its model's most, or at "

@@ -1,5 +1,6 @@
 """Speaks HTTP with the check API: kept-alive connections, short time-outs, nothing but the standard library."""
 
+import contextlib
 import json
 import queue
 import threading
@@ -82,8 +83,10 @@ class Courier:
     What cannot be delivered is dropped: a hold ends with its lease anyway.
     """
 
-    def __init__(self, client: CheckClient) -> None:
+    def __init__(self, client: CheckClient, now_and_then: Callable[[], object] = lambda: None, seconds: float = 60.0) -> None:
+        """`now_and_then` is done every so many seconds, once something was asked of it."""
         self._client = client
+        self._now_and_then, self._seconds = now_and_then, seconds
         self._queue: queue.Queue[Callable[[], object]] = queue.Queue(maxsize=10_000)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -97,6 +100,10 @@ class Courier:
             self._queue.put_nowait(errand)
         except queue.Full:
             return
+        self.start()
+
+    def start(self) -> None:
+        """Be there; does nothing when it is."""
         if self._thread is None or not self._thread.is_alive():
             with self._lock:
                 if self._thread is None or not self._thread.is_alive():
@@ -104,15 +111,17 @@ class Courier:
                     self._thread.start()
 
     def _run(self) -> None:
+        due = monotonic() + self._seconds
         while True:
-            errand = self._queue.get()
-            try:
-                errand()
-            except (OSError, HTTPException):
-                continue
-            except Exception as bug:
-                harmless.drop(bug, "telling the check API about a hold")
-            finally:
+            errand: Callable[[], object] | None = None
+            with contextlib.suppress(queue.Empty):
+                errand = self._queue.get(timeout=max(0.0, due - monotonic()))
+            if monotonic() >= due:
+                due = monotonic() + self._seconds
+                _tried(self._now_and_then)
+            if errand is not None:
+                _tried(errand)
+                errand = None  # what it speaks of must not live until the next one comes
                 self._queue.task_done()
 
     def finish(self, seconds: float) -> None:
@@ -130,3 +139,12 @@ class Courier:
         self._queue = queue.Queue(maxsize=10_000)
         self._lock = threading.Lock()
         self._thread = None
+
+
+def _tried(errand: Callable[[], object]) -> None:
+    try:
+        errand()
+    except (OSError, HTTPException):
+        return
+    except Exception as bug:
+        harmless.drop(bug, "telling the check API about a hold")

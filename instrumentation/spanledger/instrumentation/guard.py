@@ -6,9 +6,11 @@ import os
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
+from time import monotonic
 from typing import Any
+from weakref import WeakValueDictionary
 
 from spanledger.instrumentation.answer import Asked
 from spanledger.instrumentation.breaker import Breaker
@@ -25,6 +27,8 @@ logger = logging.getLogger("spanledger.instrumentation")
 MARGIN = 1.4
 #: How long a call may take before the hold it took from the lease is given up.
 CALL_SECONDS = 600
+#: A hold is extended once so much of its lease is over; looked for every minute.
+EXTENDED_AFTER_SECONDS = 240.0
 #: Tokens asked for where a request cannot be looked at.
 UNKNOWN = 4_000
 
@@ -37,11 +41,12 @@ CLOSED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Hold:
-    """What a passed check set aside for a call."""
+    """What a passed check set aside for a call, which keeps it until it ends."""
 
     id: str
+    taken_at: float = field(default_factory=monotonic, compare=False)
 
 
 class Guard:
@@ -52,7 +57,9 @@ class Guard:
         self._closed = settings.guard_closed
         self._seconds = settings.guard_timeout_ms / 1000
         self._client = CheckClient(settings.api, settings.api_key, self._seconds)
-        self._courier = Courier(self._client)
+        self._courier = Courier(self._client, self._extend_leases)
+        #: Holds of calls that run. Whatever lets go of a call without ending it lets its lease run out.
+        self._running: WeakValueDictionary[str, Hold] = WeakValueDictionary()
         self._breaker = Breaker()
         self._pool: ThreadPoolExecutor | None = None
         self._lease = Lease(settings.guard_lease, self._ask, self._courier.do) if settings.guard_lease else None
@@ -100,6 +107,7 @@ class Guard:
         The span that arrives later settles it for good. A failed call keeps its request: were its hold let go, calls that
         fail faster than their spans are posted would pass a limit on requests.
         """
+        self._running.pop(hold.id, None)
         used: dict[str, object] | None = None
         if usage is not None and usage.input is not None:
             used = {"input_tokens": usage.input, "output_tokens": usage.output or 0}
@@ -122,7 +130,8 @@ class Guard:
             self._pool.shutdown(wait=False)
 
     def forget(self) -> None:
-        """In a child process."""
+        """In a child process: the parent's calls are the parent's."""
+        self._running.clear()
         self._client.forget()
         self._courier.forget()
         if self._lease is not None:
@@ -138,7 +147,7 @@ class Guard:
             return ahead, None
         # The call may take longer than what is left of the lease.
         self._courier.send("POST", f"/api/holds/{hold}/extend", {"lease_seconds": CALL_SECONDS})
-        return True, Hold(hold)
+        return True, self._held(hold)
 
     def _question(self, asked: Asked, names: Mapping[str, str]) -> dict[str, Any]:
         question: dict[str, Any] = {name: value for name, value in self._constant.items() if value}
@@ -185,7 +194,19 @@ class Guard:
         if status == 429:
             raise LimitExceeded(document)
         hold = document.get("hold_id")
-        return Hold(hold) if isinstance(hold, str) and hold else None
+        return self._held(hold) if isinstance(hold, str) and hold else None
+
+    def _held(self, hold_id: str) -> Hold:
+        hold = self._running[hold_id] = Hold(hold_id)
+        self._courier.start()
+        return hold
+
+    def _extend_leases(self) -> None:
+        """Lengthen the leases of calls that take long, also of those that stream nothing."""
+        for one in self._running.valuerefs():
+            hold = one()
+            if hold is not None and monotonic() - hold.taken_at >= EXTENDED_AFTER_SECONDS:
+                self._client.request("POST", f"/api/holds/{hold.id}/extend", {"lease_seconds": CALL_SECONDS}, timeout_seconds=2.0)
 
     def _away(self) -> Hold | None:
         if self._closed:
