@@ -190,7 +190,7 @@ def test_after_leaving_an_event_loop_checks_go_on_in_another_and_in_threads(both
     both.add(amount=6)
 
     async def some() -> list[str]:
-        found = [(await both.one.ask(Check())).verdict for _ in range(2)]
+        found: list[str] = [(await both.one.ask(Check())).verdict for _ in range(2)]
         await both.one.leave()
         await both.one.leave()
         return found
