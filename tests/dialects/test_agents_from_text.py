@@ -209,3 +209,12 @@ def test_what_an_emitter_does_not_tell_is_flagged(span: Span, flags: set[str]) -
 )  # fmt: skip
 def test_what_nobody_is_billed_for_is_no_call(span: Span) -> None:
     assert standing(entries_of([[body_of(span)]])) == []
+
+
+def test_cursors_events_are_known_by_their_id_however_they_are_delivered_again() -> None:
+    def failed(event: str, at: float) -> Log:
+        told = {"cursor.event.id": event, "cursor.model.name": "claude-4.5-sonnet", "cursor.api.billable": False}
+        return Log(scope="cursor.telemetry", text="api_error", at=at, attributes=told)
+
+    entries = entries_of([[logs_of(failed("e1", 100), failed("e2", 5000))], [logs_of(failed("e1", 90_000))]])
+    assert entries.select("kind", "outcome", "model").rows() == [("call", "error", "claude-4.5-sonnet")] * 2

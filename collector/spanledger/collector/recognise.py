@@ -5,6 +5,7 @@ By columns: what is decided once for each distinct scope, name or value is decid
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
@@ -132,7 +133,17 @@ def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame
         .str.slice(0, LONGEST_REST)
         .alias("name")
     )
-    return _roles(_outcomes(normalise(decided(frame), settled)))
+    return _roles(_outcomes(normalise(decided(_known_by_event(frame)), settled)))
+
+
+def _known_by_event(frame: pl.DataFrame) -> pl.DataFrame:
+    """Log records with an id of their vendor's are known by it, however their second delivery differs."""
+    rows = (frame["event_id"].is_not_null() & (frame["signal"] == "logs")).arg_true()
+    if not rows.len():
+        return frame
+    told = frame[rows].select(pl.col("emitter").fill_null(""), "event_id").iter_rows()
+    digests = [blake2b("/".join(pair).encode(), digest_size=16).hexdigest() for pair in told]
+    return frame.with_columns(frame["digest"].scatter(rows, digests))
 
 
 def _finished(said: pl.LazyFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
