@@ -31,8 +31,9 @@ class Chunks:
         while len(self._frames) > 1 and _fit(self._frames[-2].height, self._frames[-1].height):
             last = self._frames.pop()
             self._frames[-1] = pl.concat([self._frames[-1], last], how="diagonal").rechunk()
-        columns = (frame.get_column(name) for name in self.schema if name in frame.columns)
-        self._frames.append(pl.DataFrame([column for column in columns if column.null_count() < frame.height]))
+        columns = [frame.get_column(name) for name in self.schema if name in frame.columns]
+        said = [column for column in columns if column.null_count() < frame.height]
+        self._frames.append(pl.DataFrame(said or columns[:1]))
         self._measure()
 
     def beside(self, frame: pl.DataFrame) -> "Chunks":

@@ -31,8 +31,10 @@ _PLAIN = "plain"
 _NAME = re.compile(r"(\d{20})-(\d{8})\.(evidence|postings)\.arrow")
 #: The file that says before when (microseconds since 1970) evidence may be in the ledger alone.
 _HORIZON = "horizon"
-#: So many files are merged into two.
+#: So many files are merged into two, …
 MOST_FILES = 128
+#: … or those that hold so many times as many records as memory does, so that a burst does not fill the disk.
+_MOST_TIMES = 8
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class EvidenceFiles:
 
     folder: Path
     _number: int = field(default=0, init=False)
+    _records: int = field(default=0, init=False)
 
     def read(self, memory: Memory, mark: int) -> None:
         """Put into memory what is in the ledger already, that is up to `mark`."""
@@ -99,6 +102,7 @@ class EvidenceFiles:
         """Write down what a batch brought: records (`KEPT`), of which of these the call was posted just as they are, and all
         other postings (`WRITTEN`)."""
         self._number += 1
+        self._records += evidence.height
         if evidence.height:
             self._file(mark, "evidence", evidence.with_columns(pl.Series(_PLAIN, plain)))
         if postings.height:
@@ -107,7 +111,8 @@ class EvidenceFiles:
     def merge(self, memory: Memory, mark: int) -> None:
         """Replace many files by what memory still holds, once everything up to `mark` is in the ledger."""
         found = self._files()
-        if len(found) < MOST_FILES or any(of > mark for of, _, _, _ in found):
+        enough = len(found) >= MOST_FILES or self._records > _MOST_TIMES * memory.rows
+        if not enough or any(of > mark for of, _, _, _ in found):
             return
         heard = pl.DataFrame(
             [(emitter, "heard", spoken, arrived, f"heard/{emitter}/{spoken}")
@@ -138,6 +143,7 @@ class EvidenceFiles:
         for _, number, _, path in found:
             if number < self._number:
                 path.unlink(missing_ok=True)
+        self._records = memory.evidence.height
 
     def _file(self, mark: int, kind: str, frame: pl.DataFrame) -> None:
         path = self.folder / f"{mark:020d}-{self._number:08d}.{kind}.arrow"

@@ -96,7 +96,7 @@ class Memory:
         return self.arrays["standing"]
 
     def add(self, evidence: pl.DataFrame, narrow: Narrow | None = None) -> Rows:
-        """Keep records (`KEPT`) that are not here yet; gives their rows. `narrow` are their arrays, if they were heard already."""
+        """Keep records (`KEPT`) that are not here yet; gives their rows. `narrow` are their arrays, if heard already."""
         if narrow is None:
             narrow = narrowed(evidence)
             self.hear(evidence, narrow)

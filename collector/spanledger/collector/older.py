@@ -21,8 +21,8 @@ from spanledger.ledger.frame import COLUMNS, frame_of
 #: How long before a record another one that contains it may have begun.
 LONGEST_CALL = timedelta(hours=6)
 _SLACK = timedelta(minutes=5)
-#: No call was seen to be posted anew as often as this.
-_MOST_POSTINGS = 17
+#: So many postings of a record may be missing among those found.
+_NOT_FOUND = 16
 
 
 class LedgerEvidence:
@@ -85,20 +85,24 @@ def recalled(entries: pl.DataFrame, late: pl.DataFrame) -> tuple[pl.DataFrame, p
     told = entries.filter(pl.col("kind").is_in(["call", "duplicate"])).unique("entry_id")
     whole = (pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null()
     of_span = identity.of_spans(told["trace_id"].fill_null(""), told["span_id"].fill_null(""))
-    told = told.with_columns(pl.when(whole).then(of_span).otherwise(_first_ids(told["entry_id"])).alias("base_id"))
+    told = told.with_columns(pl.when(whole).then(of_span).otherwise(_first_ids(told)).alias("base_id"))
     stands = told["entry_id"].is_in(undone["entry_id"].implode()).not_() & (told["kind"] == "call")
     past = as_kept(told.filter(~stands), WRITTEN).with_columns(pl.lit("duplicate").alias("kind"))
     return _as_evidence(told, late), as_kept(told.filter(stands), WRITTEN), past
 
 
-def _first_ids(entry_ids: pl.Series) -> pl.Series:
-    """For each entry the id under which its record was posted first, which is the record's own, where that is among them."""
-    counts = (pl.repeat(times, len(entry_ids), dtype=pl.Int64, eager=True) for times in range(1, _MOST_POSTINGS))
-    again = pl.concat(
-        pl.DataFrame({"entry_id": identity.derived(entry_ids, "call", times), "first": entry_ids}) for times in counts
-    )
-    entries = pl.DataFrame({"entry_id": entry_ids})
-    found = entries.join(again.unique("entry_id"), on="entry_id", how="left", maintain_order="left")
+def _first_ids(told: pl.DataFrame) -> pl.Series:
+    """For each entry the id under which its record was posted first, which is the record's own, where that is among them.
+
+    All postings of a record say the same of when and by whom, so it was posted no more often than there are such entries, or
+    some more if not all of them were found.
+    """
+    alike = ["occurred_at", "signal", "scope_name", "dialect"]
+    often = told.select("entry_id", (pl.len().over(alike) + _NOT_FOUND).alias("times"))
+    again = often.with_columns(pl.int_ranges(1, "times").alias("number")).explode("number")
+    derived = identity.derived(again["entry_id"], "call", again["number"]).alias("derived")
+    named = again.select(pl.col("entry_id").alias("first"), derived).unique("derived")
+    found = told.select("entry_id").join(named, left_on="entry_id", right_on="derived", how="left", maintain_order="left")
     return found.select(pl.coalesce("first", "entry_id").alias("first"))["first"]
 
 

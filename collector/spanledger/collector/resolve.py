@@ -78,7 +78,7 @@ def resolve(evidence: Evidence, *, settled: Flags, fingerprint: bool = True) -> 
     # A call with which nothing shares a trace, an id or a voice stands for itself; the rules are for the rest.
     place = np.flatnonzero(_joined(evidence, leaves, fingerprint=fingerprint))
     label, began = np.arange(rows), evidence.narrow["started"]
-    stands, rule, by = leaves.copy(), np.zeros(rows, dtype=np.int64), np.full(rows, -1, dtype=np.int64)
+    stands, rule, by = leaves.copy(), np.zeros(rows, dtype=np.int64), np.where(leaves, label, -1)
     ancestry, outer, call = Ancestry.none(rows), np.full(rows, -1, dtype=np.int64), label
     if len(place):
         part = _decided(evidence.part(place), settled[place], fingerprint=fingerprint)
