@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS, dialect_of_scope, dialect_of_span, marker_dialects, telling_spans
@@ -39,8 +40,10 @@ def _told_by_name(telemetry: Telemetry, found: Ints) -> Ints:
     if not rows.len():
         return found
     named = telemetry.records[rows].select("scope", "name")
-    told = [dialect_of_span(*telemetry.scopes[scope], name) for scope, name in named.iter_rows()]
-    found = found.copy()
-    at = rows.to_numpy()
-    found[at] = [was if tells is None else tells for tells, was in zip(told, found[at].tolist(), strict=True)]
+    distinct = named.unique()
+    told = [dialect_of_span(*telemetry.scopes[scope], name) for scope, name in distinct.iter_rows()]
+    table = distinct.with_columns(pl.Series("told", told, dtype=pl.Int64))
+    tells = named.join(table, on=["scope", "name"], how="left", maintain_order="left")["told"].fill_null(-1).to_numpy()
+    found, at = found.copy(), rows.to_numpy()
+    found[at] = np.where(tells >= 0, tells, found[at])
     return found
