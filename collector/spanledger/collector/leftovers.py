@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spanledger.collector.attributes import FLAG, REAL, TEXT, WHOLE, Attributes
+from spanledger.collector.attributes import ARRAY, FLAG, MAP, REAL, TEXT, WHOLE, Attributes
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.fields import Fields
@@ -90,14 +90,12 @@ def _within(row: Ints) -> Ints:
 def _as_json(attributes: Attributes, at: Ints, keys: list[str]) -> pa.Array:
     """Values as JSON; null for none, for no number, and for what is too long."""
     kind = attributes.kind[at]
-    texts = attributes.texts(at, keys)
-    texts = pc.if_else(pc.less_equal(pc.binary_length(texts), LONGEST_REST), texts, None)
-    odd = pc.match_substring_regex(texts, r'[\\"\x00-\x1f\x7f]').fill_null(False)
-    if pc.any(odd).as_py():
-        plain = pc.replace_substring(pc.replace_substring(texts, "\\", "\\\\"), '"', '\\"')
-        texts = pc.if_else(odd, pc.replace_substring_regex(plain, r"[\x00-\x1f\x7f]", " "), texts)
-    texts = pc.binary_join_element_wise('"', texts, '"', "")
-    if (kind == TEXT).all():
-        return texts
-    finite = (kind == WHOLE) | (kind == FLAG) | ((kind == REAL) & np.isfinite(attributes.numbers(at)))
-    return pc.coalesce(texts, pc.if_else(pa.array(finite), attributes.spelled(at, keys), None))
+    told = attributes.spelled(at, keys)
+    bare = (kind == WHOLE) | (kind == FLAG) | ((kind == REAL) & np.isfinite(attributes.numbers(at)))
+    quoted = pa.array((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
+    short = pc.and_(quoted, pc.less_equal(pc.binary_length(told), LONGEST_REST))
+    distinct = pc.dictionary_encode(pc.if_else(short, told, None))
+    plain = pc.replace_substring(pc.replace_substring(distinct.dictionary, "\\", "\\\\"), '"', '\\"')
+    plain = pc.replace_substring_regex(plain, r"[\x00-\x1f\x7f]", " ")
+    texts = pc.binary_join_element_wise('"', plain, '"', "").take(distinct.indices)
+    return pc.if_else(pa.array(bare), told, texts) if bare.any() else texts

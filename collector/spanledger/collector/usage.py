@@ -7,6 +7,7 @@ too, the conventions are taken at their word and the entry is flagged.
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 from spanledger.collector.assumptions import CachedInput
@@ -143,20 +144,16 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.with_columns(nothing)
     held = frame[rows].select("raw", "raw_output", "dialect")
     usages = [_embedded(*row) for row in held.iter_rows()]
-    found = pl.DataFrame(
-        [
-            pl.Series(f"{name}_held", [None if usage is None else usage.get(name) for usage in usages], dtype=pl.Int64)
-            for name in _EMBEDDED
-        ]
-    ).with_columns(
-        rows.cast(pl.UInt32).alias("held_at"),
-        pl.Series(
-            "first", [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for dialect in held["dialect"]]
-        ),
-        pl.Series("embedded_unreadable", [usage is None for usage in usages]),
+    firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for dialect in held["dialect"]]
+    # The last row is that of all records which embed nothing.
+    counted = pl.DataFrame([*(usage or {} for usage in usages), {}], schema=dict.fromkeys(_EMBEDDED, pl.Int64))
+    found = counted.select(pl.all().name.suffix("_held")).with_columns(
+        pl.Series("first", [*firsts, False]), pl.Series("embedded_unreadable", [*(usage is None for usage in usages), False])
     )
-    joined = frame.with_row_index("held_at").join(found, on="held_at", how="left", maintain_order="left")
-    first = pl.col("first").fill_null(False)
+    of_row = np.full(frame.height, len(usages), dtype=np.int64)
+    of_row[rows.to_numpy()] = np.arange(len(usages))
+    joined = frame.with_columns(found[of_row].get_columns())
+    first = pl.col("first")
     counts = [
         pl.when(first).then(pl.coalesce(f"{name}_held", name)).otherwise(pl.coalesce(name, f"{name}_held")).alias(name)
         for name in _EMBEDDED
@@ -165,8 +162,7 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
         *counts,
         ((first | pl.col("input").is_null()) & pl.col("input_held").is_not_null()).alias("whole_input"),
         ((first | pl.col("output").is_null()) & pl.col("output_held").is_not_null()).alias("whole_output"),
-        pl.col("embedded_unreadable").fill_null(False),
-    ).drop("held_at", "first", *(f"{name}_held" for name in _EMBEDDED))
+    ).drop("first", *(f"{name}_held" for name in _EMBEDDED))
 
 
 def _embedded(raw: str | None, details: str | None, dialect: int) -> Usage | None:
