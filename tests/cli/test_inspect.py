@@ -130,3 +130,8 @@ def test_a_trace_of_a_running_collector_is_told_span_by_span(tmp_path: Path) -> 
     told = {record["name"]: record["verdict"] for record in found["records"] if record["name"]}
     assert told == {"chat": "duplicate", "POST": "call"}
     assert sorted(entry["kind"] for entry in found["entries"]) == ["call", "duplicate"]
+
+
+def test_log_records_that_their_vendor_numbers_are_told_once() -> None:
+    found = _inspect(str(SAMPLES / "cursor_enterprise.logs.json"))
+    assert [record["taken_for"] for record in found["records"]] == ["call", "call", "call", "correction"]

@@ -63,11 +63,11 @@ def explain(bodies: Sequence[Received], reading: Reading | None = None) -> Expla
     entries = pl.concat([counter.count(evidence, now=now), counter.due(now=now + timedelta(days=1))])
     unreadable = [each.reason for each in telemetry.undecodable] + [f"{each.count} {each.reason}" for each in telemetry.rejected]
     told = _told(as_kept(evidence, KEPT), fingerprint=reading.counting.fingerprint)
-    return Explained(_with_silent(told, evidence["entry_id"], bodies), entries, telemetry.seen, unreadable)
+    return Explained(_with_silent(told, evidence, bodies), entries, telemetry.seen, unreadable)
 
 
-def _with_silent(told: pl.DataFrame, of: pl.Series, bodies: Sequence[Received]) -> pl.DataFrame:
-    """What was told of records, these in turn, with the spans and log records of which nothing is taken."""
+def _with_silent(told: pl.DataFrame, evidence: pl.DataFrame, bodies: Sequence[Received]) -> pl.DataFrame:
+    """What was told of this evidence, with the spans and log records of which nothing is taken."""
     telemetry = decode(bodies, _EVERYTHING)
     records = telemetry.records.filter(pl.col("signal") != "metrics")
     if records.is_empty():
@@ -78,10 +78,17 @@ def _with_silent(told: pl.DataFrame, of: pl.Series, bodies: Sequence[Received]) 
         for part, name in enumerate(("scope_name", "scope_version"))
     ]
     named = records.select(
-        "signal", "trace_id", "span_id", "parent_span_id", *scopes, pl.coalesce("digest", of_span).alias("record"),
-        pl.coalesce("name", "text").alias("name"), pl.lit("nothing").alias("taken_for"), pl.lit("-").alias("verdict"),
+        "signal", "trace_id", "span_id", "parent_span_id", *scopes, (pl.col("end") // 1000).cast(pl.Int64).alias("ended"),
+        pl.coalesce("digest", of_span).alias("record"), pl.coalesce("name", "text").alias("name"),
+        pl.lit("nothing").alias("taken_for"), pl.lit("-").alias("verdict"),
     ).unique("record", keep="first", maintain_order=True)  # fmt: skip
-    silent = named.filter(~pl.col("record").is_in(of.implode())).drop("record")
+    # Log records that their vendor numbers have that number's id in the evidence.
+    numbered = evidence.filter(pl.col("signal") == "logs").select("signal", "scope_name", "ended").unique()
+    silent = (
+        named.filter(~pl.col("record").is_in(evidence["entry_id"].implode()))
+        .join(numbered, on=["signal", "scope_name", "ended"], how="anti", nulls_equal=True, maintain_order="left")
+        .drop("record", "ended")
+    )
     # Spans that only pass things on were told without their names.
     names = named.select("trace_id", "span_id", pl.col("name").alias("called"), pl.col("scope_name").alias("scoped")).unique(
         ["trace_id", "span_id"], keep="first"
