@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from spanledger.cli.provider_stand_in import StandIn
 from spanledger.instrumentation.answer import Answer
+from spanledger.instrumentation.skimming import Tail
 from spanledger.instrumentation.wires.openai_chat import read_chat_event
 from tests.instrumentation.asking import MESSAGES, OPENAI_USAGE, reach, said, usage
 from tests.instrumentation.conftest import Spans
@@ -313,6 +314,25 @@ def test_an_azure_client_is_named_as_azure(provider: StandIn, spans: Spans) -> N
     attributes = said(spans.one())
     assert attributes["gen_ai.provider.name"] == "azure.ai.openai"
     assert attributes["gen_ai.request.model"] == "my-deployment"
+
+
+def test_a_stream_of_plain_dictionaries_is_one_span_too(client: Any, spans: Spans) -> None:
+    body = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
+    stream = client.post("/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.Stream[object])
+    assert all(type(event) is dict for event in stream)
+    assert usage(spans.one()) == OPENAI_USAGE
+
+
+def test_what_is_passed_over_in_a_stream_is_measured_by_what_is_read(spans: Spans) -> None:
+    answer = Answer()
+    answer.hear("12345")
+    tail = Tail(lambda event, answer: answer.hear(event), answer)
+    for _ in range(100):
+        tail.seen += 1
+        tail.last.append("12345")
+    for _ in range(2):
+        tail.settle()
+    assert (answer.pieces, answer.characters) == (101, 505)
 
 
 def test_a_first_chunk_without_choices_and_model_says_nothing() -> None:

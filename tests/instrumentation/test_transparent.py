@@ -176,7 +176,7 @@ def test_a_bug_of_ours_never_reaches_the_application(
         object.__setattr__(operation, place, broken)
     else:
         owner, name = {
-            "ask": (engine, "_suppressed"),
+            "ask": (engine, "suppressed"),
             "begin": (engine, "Call"),
             "_watch": (results, "watch"),
             "_finish": (call.Call, "_finish"),

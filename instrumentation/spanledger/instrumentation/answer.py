@@ -77,6 +77,7 @@ def nothing(_: Any, answer: Answer) -> None:
 class Operation:
     """One kind of request: its name in OpenTelemetry's spelling, and how its answers are read.
 
+    `skims`: all that its events tell, but for their text, is told by the first of them, the last few, and those with a usage.
     `counts_tokens`: it is charged by tokens, so they are estimated when the provider says nothing.
     """
 
@@ -84,6 +85,7 @@ class Operation:
     read: Reader
     read_event: Reader = nothing
     counts_tokens: bool = False
+    skims: bool = False
 
 
 Sent = tuple[Any, tuple[Any, ...], dict[str, Any]]

@@ -151,7 +151,7 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 
 def current() -> Mapping[str, str]:
     """Who the present call is for: `tenant` …, `tag.<name>` → value; baggage first, `attribute` over it."""
-    from opentelemetry import baggage
+    import opentelemetry.baggage as baggage
 
     layer = _layer.get()
     carried = baggage.get_all()

@@ -13,6 +13,7 @@ from spanledger.instrumentation.usage import Usage
 
 if TYPE_CHECKING:
     from spanledger.instrumentation.guard import Guard, Hold
+    from spanledger.instrumentation.skimming import Tail
     from spanledger.instrumentation.tracing import Tracing
 
 #: Calls that are not ended yet, so that an interpreter that exits can end them.
@@ -27,7 +28,7 @@ class Call:
 
     __slots__ = (  # pyright: ignore[reportUninitializedInstanceVariable]: the interpreter makes __weakref__
         "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "names", "reading", "recording",
-        "span", "started_at", "tracing",
+        "span", "started_at", "tail", "tracing",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +41,7 @@ class Call:
         self.guard = guard
         self.answer = Answer()
         self.reading = False
+        self.tail: Tail | None = None
         self.first_at = 0
         # An item that can be taken once: taking it is atomic, so of two threads that end a call one does.
         self._open = [True]
@@ -96,6 +98,8 @@ class Call:
 
     def _finish(self, error: BaseException | None) -> None:
         answer, asked = self.answer, self.asked
+        if self.tail is not None:
+            self.tail.settle()
         failed = answer.error if error is None else error_type(error)
         attributes: dict[str, Any] = {}
         cut_short = asked.streamed and not answer.finished and (self.first_at or failed is None)

@@ -137,10 +137,10 @@ def _guard(settings: Settings) -> "Guard | None":
 
 def suppressed() -> bool:
     """Whether the application wants no telemetry of what it does now."""
-    from opentelemetry import context
+    import opentelemetry.context as context
 
     now = context.get_current()
-    return bool(now.get(context._SUPPRESS_INSTRUMENTATION_KEY) or now.get("suppress_instrumentation"))
+    return bool(now and (now.get(context._SUPPRESS_INSTRUMENTATION_KEY) or now.get("suppress_instrumentation")))
 
 
 if hasattr(os, "register_at_fork"):

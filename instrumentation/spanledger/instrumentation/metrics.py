@@ -25,7 +25,7 @@ class Metrics:
 
     def record(self, seconds: float, asked: dict[str, Any], model: str | None, usage: Usage | None, error: str | None) -> None:
         """`asked` are the attributes that the call's span began with."""
-        from opentelemetry import metrics
+        import opentelemetry.metrics as metrics
 
         provider: object = metrics.get_meter_provider()
         if provider is not self._provider:

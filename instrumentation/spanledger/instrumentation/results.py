@@ -6,6 +6,7 @@ from typing import Any
 from spanledger.instrumentation.bodies import reader_for
 from spanledger.instrumentation.call import Call
 from spanledger.instrumentation.failure import said
+from spanledger.instrumentation.skimming import async_skimmed, skimmed, skims
 from spanledger.instrumentation.streams import async_events, events, watch_body
 
 #: How each type of result is watched; found once per type, by shape, so that no private class is imported.
@@ -51,8 +52,11 @@ def _shape(result: Any) -> str:
 def _watch_stream(call: Call, stream: Any) -> None:
     operation = call.asked.operation
     inner = stream._iterator
-    watched = async_events if hasattr(inner, "__anext__") else events
-    stream._iterator = watched(inner, call, operation.read_event, call.asked.keep)
+    if skims(call):
+        stream._iterator = (async_skimmed if hasattr(inner, "__anext__") else skimmed)(inner, call)
+    else:
+        watched = async_events if hasattr(inner, "__anext__") else events
+        stream._iterator = watched(inner, call, operation.read_event, call.asked.keep)
     watch_body(stream.response, call)
 
 

@@ -51,7 +51,7 @@ def asking(
         if operation is None:
             return None
         body = options.json_data
-        if not isinstance(body, Mapping):
+        if type(body) is not dict and not isinstance(body, Mapping):
             body = {}
         extra_json = getattr(options, "extra_json", None)
         if extra_json:
@@ -68,6 +68,7 @@ def asking(
         if extra is not None:
             extra(body, attributes)
         model = body.get("model")
+        limit = body.get("max_completion_tokens") or body.get("max_tokens") or body.get("max_output_tokens")
         asked = Asked(
             operation=operation,
             provider=provider,
@@ -76,7 +77,7 @@ def asking(
             port=port,
             body=body,
             streamed=bool(kwargs.get("stream") or body.get("stream")),
-            max_output_tokens=_whole(body, "max_completion_tokens", "max_tokens", "max_output_tokens"),
+            max_output_tokens=limit if type(limit) is int else None,
             attributes=attributes,
             harvest=harvest,
         )
@@ -134,6 +135,8 @@ def is_raw(options: Any) -> bool:
 
 def sampling(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     """Parameters that the conventions have attributes for."""
+    if _PARAMETERS.keys().isdisjoint(body):
+        return
     for name in body:
         if name in _PARAMETERS and type(value := body[name]) in _NUMBERS:
             attributes[_PARAMETERS[name]] = value
@@ -148,11 +151,3 @@ _PARAMETERS = {
     "frequency_penalty": "gen_ai.request.frequency_penalty",
     "presence_penalty": "gen_ai.request.presence_penalty",
 }
-
-
-def _whole(body: Mapping[str, Any], *names: str) -> int | None:
-    for name in names:
-        value = body.get(name)
-        if type(value) is int:
-            return value
-    return None

@@ -48,14 +48,14 @@ class Tracing:
         Where the application's sampler drops the trace, the call still goes out whole, by our own provider: cost does not
         vanish when traces are sampled. The context is then the one that the sampler made.
         """
-        from opentelemetry.trace import SpanKind, set_span_in_context
+        import opentelemetry.trace as trace
 
-        span = self.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-        context = set_span_in_context(span)
+        span = self.tracer().start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+        context = trace.set_span_in_context(span)
         if not span.is_recording() and self.keeps_sampled_out and hasattr(self._provider, "sampler"):
             with self._lock:
                 own = self._own_provider().get_tracer(SCOPE, version(), schema_url=SCHEMA)
-            span = own.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+            span = own.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
         return span, context
 
     def no_span(self) -> "tuple[Span, Context]":
@@ -66,7 +66,7 @@ class Tracing:
 
     def tracer(self) -> "Tracer":
         """Costs one look at the global provider when nothing has changed."""
-        from opentelemetry import trace
+        import opentelemetry.trace as trace
 
         provider: object = trace.get_tracer_provider() if not self.disabled else None
         if provider is self._provider and self._tracer is not None:

@@ -66,7 +66,10 @@ def view(of: Any) -> Mapping[str, Any]:
     """
     if type(of) is dict:
         return of
-    extra = getattr(of, "__pydantic_extra__", None)
+    try:
+        extra = of.__pydantic_extra__
+    except AttributeError:
+        extra = None
     fields: dict[str, Any] = of.__dict__
     return {**fields, **extra} if extra else fields
 

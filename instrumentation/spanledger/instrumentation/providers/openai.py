@@ -33,7 +33,7 @@ _VIDEOS = Operation(name="video_generation", read=read_video)
 
 #: By the end of the path; the first that fits wins, so the longer ones stand first.
 OPERATIONS: Mapping[str, Operation] = {
-    "/chat/completions": Operation(name="chat", read=read_chat, read_event=read_chat_event, counts_tokens=True),
+    "/chat/completions": Operation(name="chat", read=read_chat, read_event=read_chat_event, counts_tokens=True, skims=True),
     "/completions": Operation(name="text_completion", read=read_chat, read_event=read_chat_event, counts_tokens=True),
     "/responses": _RESPONSES,
     "/responses/compact": _RESPONSES,
@@ -52,8 +52,13 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 
+_RARE = frozenset({"n", "reasoning_effort", "reasoning", "service_tier", "previous_response_id"})
+
+
 def _extra(body: Mapping[str, Any], attributes: dict[str, Any]) -> None:
     sampling(body, attributes)
+    if _RARE.isdisjoint(body):
+        return
     choices = body.get("n")
     if type(choices) is int and choices != 1:
         attributes["gen_ai.request.choice.count"] = choices

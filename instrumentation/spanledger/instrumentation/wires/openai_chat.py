@@ -10,26 +10,32 @@ from spanledger.instrumentation.usage import Usage, field, view, whole
 def chat_usage(usage: Any) -> Usage:
     """The usage of a chat completion, in every known dialect of it."""
     said = view(usage)
-    details, output_details = said.get("prompt_tokens_details"), said.get("completion_tokens_details")
     prompt, completion = whole(said.get("prompt_tokens")), whole(said.get("completion_tokens"))
     used = Usage(input=prompt, output=completion)
-    if details is not None:
+    if (details := said.get("prompt_tokens_details")) is not None:
         inputs = view(details)
-        used.cache_read = whole(inputs.get("cached_tokens"))
-        used.cache_write = whole(inputs.get("cache_write_tokens"))
-        used.input_audio = whole(inputs.get("audio_tokens"))
-        used.input_image = whole(inputs.get("image_tokens"))
-    if output_details is not None:
-        outputs = view(output_details)
-        used.reasoning = reasoning = whole(outputs.get("reasoning_tokens"))
-        used.output_audio = whole(outputs.get("audio_tokens"))
-        if reasoning and completion is not None and said.get("total_tokens") == (prompt or 0) + completion + reasoning:
-            # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
-            used.output = completion + reasoning
+        # Most are zero or absent, which says the same.
+        if cached := inputs.get("cached_tokens"):
+            used.cache_read = whole(cached)
+        if written := inputs.get("cache_write_tokens"):
+            used.cache_write = whole(written)
+        if audio := inputs.get("audio_tokens"):
+            used.input_audio = whole(audio)
+        if images := inputs.get("image_tokens"):
+            used.input_image = whole(images)
+    if (details := said.get("completion_tokens_details")) is not None:
+        outputs = view(details)
+        if audio := outputs.get("audio_tokens"):
+            used.output_audio = whole(audio)
+        if (thought := outputs.get("reasoning_tokens")) and (reasoning := whole(thought)):
+            used.reasoning = reasoning
+            if completion is not None and said.get("total_tokens") == (prompt or 0) + completion + reasoning:
+                # xAI counts reasoning beside the completion, everyone else inside it; the total tells which.
+                used.output = completion + reasoning
     if used.cache_read is None:
         # DeepSeek's and Moonshot's places for it.
-        hit = whole(said.get("prompt_cache_hit_tokens"))
-        used.cache_read = whole(said.get("cached_tokens")) if hit is None else hit
+        hit = said.get("prompt_cache_hit_tokens") or said.get("cached_tokens")
+        used.cache_read = whole(hit) if hit else None
     return used
 
 
