@@ -249,6 +249,8 @@ def _is_utf8(blob: bytes) -> bool:
 def _plain(blob: bytes) -> bytes:
     """A value as a plain writer writes it; nothing if it cannot be read."""
     try:
-        return AnyValue.FromString(blob).SerializeToString()
+        value = AnyValue.FromString(blob)
     except DecodeError:
         return b""
+    value.DiscardUnknownFields()
+    return value.SerializeToString()
