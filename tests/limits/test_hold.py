@@ -150,3 +150,18 @@ def test_a_waiting_check_is_refused_when_its_time_is_up(tmp_path: Path) -> None:
     verdict = asyncio.run(of.ask(Check(wait_ms=50)))
     assert verdict.verdict == "refuse"
     assert verdict.refused[0].retry_after_seconds == 1
+
+
+def test_a_check_that_waits_is_refused_once_its_subject_is_paused(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    add(of)
+    hold = of.check(Check(tenant="acme")).hold_id or ""
+
+    async def run() -> list[str]:
+        waiting = asyncio.create_task(of.ask(Check(tenant="acme", wait_ms=10_000)))
+        await asyncio.sleep(0.05)
+        of.admin.pause({"tenant": "acme"}, reason="stop", who="ann")
+        of.release(hold)
+        return [one.limit for one in (await waiting).refused]
+
+    assert asyncio.run(run()) == ["paused"]

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 from spanledger.control import Control
 from spanledger.limits.admin import Admin
 from spanledger.limits.answer import Asked
-from spanledger.limits.asking import Asking, Prepared
+from spanledger.limits.asking import Asking
 from spanledger.limits.carried import Carried
-from spanledger.limits.check import LONGEST_LEASE, LONGEST_WAIT_MS, Check, Verdict
+from spanledger.limits.check import LONGEST_LEASE, Check, Verdict
+from spanledger.limits.checking import Checking
 from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Hold, Place, Posting
 from spanledger.limits.counting import postings
 from spanledger.limits.covering import Covered, Covering, place_of
@@ -75,7 +76,8 @@ class Limits:
             self._counters = restored(MemoryCounters(self._waiting.wake, self._log), self._log, self.micros())
         self._learned = Learned()
         self._carried = Carried(self._counters)
-        self._asking = Asking(prices, self._learned, self._carried)
+        asking = Asking(prices, self._learned, self._carried)
+        self._checking = Checking(self._counters, asking, self._carried, self._waiting, lambda: self._rules.covering, self.micros)
         self._rules = Rulebook(control, self._counters, self._step, clock, history, self._changed)
         self._keeper = Keeper(self, control, self._counters, self._repair)
         self.admin = Admin(control, self)
@@ -147,20 +149,7 @@ class Limits:
 
     def check(self, check: Check) -> Verdict:
         """Answer at once; a call that passes leaves a hold unless `dry_run`."""
-        prepared = self._prepared(check)
-        if self._carried.wanted:
-            self._carried.fetch_now(prepared.now)
-            prepared = self._prepared(check)
-        if prepared.pauses:
-            return self._answered(self._asking.paused(prepared))
-        try:
-            counters = self._counters
-            readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
-            slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
-            verdict, _ = self._asking.conclude(prepared, readings, slots)
-        except CountersAway as away:
-            verdict = self._asking.without_counters(prepared, str(away))
-        return self._answered(verdict)
+        return self._answered(self._checking.now(check)[0])
 
     @property
     def waits(self) -> bool:
@@ -169,28 +158,12 @@ class Limits:
 
     def ask_at_once(self, check: Check) -> Verdict | None:
         """As `check`, with counters in memory; None when `ask` would wait for holds to settle."""
-        prepared = self._prepared(check)
-        if prepared.pauses:
-            return self._answered(self._asking.paused(prepared))
-        counters = self._counters
-        readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
-        slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
-        verdict, waits = self._asking.conclude(prepared, readings, slots)
+        verdict, waits = self._checking.now(check)
         return None if waits and check.wait_ms > 0 else self._answered(verdict)
 
     async def ask(self, check: Check) -> Verdict:
         """As `check`, but when only holds stand in the way, wait up to `wait_ms` for them to settle."""
-        prepared = await self._prepared_soon(check)
-        if prepared.pauses:
-            return self._answered(self._asking.paused(prepared))
-        try:
-            verdict, waits = await self._ask(prepared)
-            if waits and check.wait_ms > 0:
-                seconds = min(check.wait_ms, LONGEST_WAIT_MS) / 1000
-                verdict = await self._waiting.until(self._again(check), verdict, seconds=seconds, look=self._counters.remote)
-        except CountersAway as away:
-            verdict = self._asking.without_counters(prepared, str(away))
-        return self._answered(verdict)
+        return self._answered(await self._checking.soon(check))
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds; False when it is already settled, expired or unknown."""
@@ -323,29 +296,6 @@ class Limits:
         return micros(self._clock())
 
     # — inside —
-
-    async def _ask(self, prepared: Prepared) -> tuple[Verdict, bool]:
-        counters = self._counters
-        asked = (prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, prepared.check)
-        readings = await counters.hold_soon(*asked)
-        slots = {place: await counters.slots_soon(place, prepared.now) for place in self._asking.needs(prepared, readings)}
-        return self._asking.conclude(prepared, readings, slots)
-
-    def _again(self, check: Check) -> Callable[[], Awaitable[tuple[Verdict, bool]]]:
-        async def again() -> tuple[Verdict, bool]:
-            return await self._ask(await self._prepared_soon(check))
-
-        return again
-
-    def _prepared(self, check: Check) -> Prepared:
-        return self._asking.prepare(self.covering, check, self.micros())
-
-    async def _prepared_soon(self, check: Check) -> Prepared:
-        prepared = self._prepared(check)
-        if self._carried.wanted:
-            await self._carried.fetch(prepared.now)
-            prepared = self._prepared(check)
-        return prepared
 
     def _changed(self, counted: Iterable[Limit]) -> None:
         self._keeper.count_again(limit.id for limit in counted)

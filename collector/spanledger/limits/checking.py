@@ -1,0 +1,72 @@
+"""Answers checks: at once, in a thread, or from an event loop, where a check may wait for holds to settle."""
+
+from collections.abc import Callable
+
+from spanledger.limits.asking import Asking, Prepared
+from spanledger.limits.carried import Carried
+from spanledger.limits.check import LONGEST_WAIT_MS, Check, Verdict
+from spanledger.limits.counters import Counters, CountersAway
+from spanledger.limits.covering import Covering
+from spanledger.limits.waiting import Waiting
+
+
+class Checking:
+    """Around the counters' one atomic step. `covering` and `micros` say by which limits, and when."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        asking: Asking,
+        carried: Carried,
+        waiting: Waiting,
+        covering: Callable[[], Covering],
+        micros: Callable[[], int],
+    ) -> None:
+        self._counters, self._asking, self._carried, self._waiting = counters, asking, carried, waiting
+        self._covering, self._micros = covering, micros
+
+    def now(self, check: Check) -> tuple[Verdict, bool]:
+        """The verdict, and whether waiting for holds to settle may change it."""
+        prepared = self._prepared(check)
+        if self._carried.wanted:
+            self._carried.fetch_now(prepared.now)
+            prepared = self._prepared(check)
+        if prepared.pauses:
+            return self._asking.paused(prepared), False
+        counters = self._counters
+        try:
+            readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
+            slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
+        except CountersAway as away:
+            return self._asking.without_counters(prepared, str(away)), False
+        return self._asking.conclude(prepared, readings, slots)
+
+    async def soon(self, check: Check) -> Verdict:
+        """When only holds stand in the way, wait up to `wait_ms` for them to settle."""
+
+        async def again() -> tuple[Verdict, bool]:
+            return await self._soon(check)
+
+        verdict, waits = await again()
+        if waits and check.wait_ms > 0:
+            seconds = min(check.wait_ms, LONGEST_WAIT_MS) / 1000
+            verdict = await self._waiting.until(again, verdict, seconds=seconds, look=self._counters.remote)
+        return verdict
+
+    async def _soon(self, check: Check) -> tuple[Verdict, bool]:
+        prepared = self._prepared(check)
+        if self._carried.wanted:
+            await self._carried.fetch(prepared.now)
+            prepared = self._prepared(check)
+        if prepared.pauses:
+            return self._asking.paused(prepared), False
+        counters = self._counters
+        try:
+            readings = await counters.hold_soon(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
+            slots = {place: await counters.slots_soon(place, prepared.now) for place in self._asking.needs(prepared, readings)}
+        except CountersAway as away:
+            return self._asking.without_counters(prepared, str(away)), False
+        return self._asking.conclude(prepared, readings, slots)
+
+    def _prepared(self, check: Check) -> Prepared:
+        return self._asking.prepare(self._covering(), check, self._micros())
