@@ -94,7 +94,7 @@ def test_letting_go_bounds_what_is_kept() -> None:
     for batch in range(12):
         calls = [chat(trace=f"{batch}-{n}", id="x") for n in range(25)]
         counter.count(recognise(decode([body_of(*calls)])), now=NOW + timedelta(seconds=batch))
-        memory = counter._memory
+        memory = counter.memory
         assert memory.evidence.height == memory.arrays.height <= 60 + 25
         assert memory.posted.height == (memory.standing >= 0).sum() == memory.evidence.height
 

@@ -66,12 +66,12 @@ class CountOnce:
     ) -> None:
         self._counting = counting or Counting()
         self._older = older
-        self._memory = Memory(rows=self._counting.rows, kept_for=self._counting.remember)
+        self.memory = Memory(rows=self._counting.rows, kept_for=self._counting.remember)
         self._files = EvidenceFiles(folder) if folder is not None else None
         if self._files is not None:
-            self._files.read(self._memory, mark)
-            self._memory.let_go(0)
-        self._waiting = self._sums(np.arange(self._memory.evidence.height))
+            self._files.read(self.memory, mark)
+            self.memory.let_go(0)
+        self._waiting = self._sums(np.arange(self.memory.evidence.height))
         self._unwritten = pl.DataFrame()
 
     def count(self, evidence: pl.DataFrame, *, now: datetime, mark: int = 0) -> pl.DataFrame:
@@ -80,19 +80,19 @@ class CountOnce:
         kept = in_columns(evidence.with_columns(pl.lit(arrived, dtype=pl.Int64).alias("arrived")), KEPT)
         # First of all, so that what is delivered again is known from the ledger as what became of it.
         narrow = narrowed(kept)
-        self._memory.hear(kept, narrow)
+        self.memory.hear(kept, narrow)
         self._recall(kept, narrow, now, arriving=True)
-        new = self._memory.add(kept, narrow)
+        new = self.memory.add(kept, narrow)
         if not len(new):
             return pl.DataFrame(schema=COLUMNS)
         self._waiting = pl.concat([self._waiting, self._sums(new)])
         entries = self._entries(new, now)
-        self._memory.remember(entries)
+        self.memory.remember(entries)
         if self._files is not None:
-            plain = self._memory.arrays["plain"]
+            plain = self.memory.arrays["plain"]
             told = entries.filter(pl.Series(~plain[entries["row"].to_numpy()]))
-            self._files.write(mark, self._memory.evidence.take(new), self._written(told), plain[new])
-        self._memory.let_go(arrived)
+            self._files.write(mark, self.memory.evidence.take(new), self._written(told), plain[new])
+        self.memory.let_go(arrived)
         return entries[list(COLUMNS)]
 
     def due(self, *, now: datetime) -> pl.DataFrame:
@@ -102,34 +102,34 @@ class CountOnce:
             return pl.DataFrame(schema=COLUMNS)
         ids = self._waiting.filter(pl.col("arrived") <= ripe)["entry_id"]
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
-        rows = self._memory.rows_of(ids)
+        rows = self.memory.rows_of(ids)
         rows = rows[rows >= 0]
-        self._recall(self._memory.evidence.take(rows), self._memory.seen(rows).narrow, now, arriving=False)
+        self._recall(self.memory.evidence.take(rows), self.memory.seen(rows).narrow, now, arriving=False)
         entries = self._entries(rows, now)
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
             known = self._older.entries(entries["entry_id"]).select("entry_id")
-            self._memory.remember(entries.join(known, on="entry_id", how="semi"))
+            self.memory.remember(entries.join(known, on="entry_id", how="semi"))
             entries = entries.join(known, on="entry_id", how="anti", maintain_order="left")
         self._unwritten = self._written(entries)
-        self._memory.remember(entries)
+        self.memory.remember(entries)
         return entries[list(COLUMNS)]
 
     def posted(self, mark: int, entries: pl.DataFrame | None = None) -> None:
         """The ledger has committed everything up to this mark, `entries` as priced among it."""
         if entries is not None and entries.height:
-            self._memory.priced(entries)
+            self.memory.priced(entries)
         if self._files is not None:
             if self._unwritten.height:
                 self._files.write(mark, pl.DataFrame(schema=KEPT), self._unwritten, np.zeros(0, dtype=bool))
-            self._files.merge(self._memory, mark)
+            self._files.merge(self.memory, mark)
         self._unwritten = pl.DataFrame()
 
     def _entries(self, new: Rows, now: datetime) -> pl.DataFrame:
         """Postings with `row`, the record they are posted for."""
         if not len(new):
             return pl.DataFrame(schema={**POSTING, "row": pl.Int64})
-        memory = self._memory
+        memory = self.memory
         rows = memory.touched(new, fingerprint=self._counting.fingerprint)
         evidence = self._with_heard(memory.seen(rows))
         quiet = int(self._counting.quiet.total_seconds() * 1e6)
@@ -147,13 +147,13 @@ class CountOnce:
         return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))
 
     def _written(self, entries: pl.DataFrame) -> pl.DataFrame:
-        return entries.with_columns(self._memory.evidence.column("entry_id", entries["row"].to_numpy()).alias("base_id"))
+        return entries.with_columns(self.memory.evidence.column("entry_id", entries["row"].to_numpy()).alias("base_id"))
 
     def _sums(self, rows: Rows) -> pl.DataFrame:
         """Of these records, those that wait for what they sum up."""
-        role, said = self._memory.arrays["role"][rows], self._memory.arrays["said"][rows]
+        role, said = self.memory.arrays["role"][rows], self.memory.arrays["said"][rows]
         waiting = rows[(role == METRIC) | (((role == AGENT) | (role == SPAN)) & said)]
-        return self._memory.evidence.take(waiting, ["entry_id", "arrived"])
+        return self.memory.evidence.take(waiting, ["entry_id", "arrived"])
 
     def _with_heard(self, evidence: Evidence) -> Evidence:
         """Points of metrics must know of calls that their emitter sent earlier than memory reaches."""
@@ -161,11 +161,11 @@ class CountOnce:
         if not len(points):
             return evidence
         metered = evidence.take(points, ["emitter"])["emitter"].unique().drop_nulls().to_list()
-        heard = [emitter for emitter in metered if emitter in self._memory.heard]
+        heard = [emitter for emitter in metered if emitter in self.memory.heard]
         if not heard:
             return evidence
         # The call that ended last stands for what the points say, where memory still has one.
-        memory = self._memory
+        memory = self.memory
         here = np.flatnonzero(among(memory.arrays["emitter"], pl.Series(heard).hash(7).to_numpy()) & (memory.standing >= 0))
         spoken = memory.evidence.take(here, ["emitter", "ended"])
         spoken = spoken.with_columns(memory.posted.take(memory.standing[here], ["entry_id"])["entry_id"])
@@ -197,19 +197,19 @@ class CountOnce:
         Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran. `arriving`
         records that are here already say nothing new.
         """
-        if self._older is None or self._memory.horizon is None:
+        if self._older is None or self.memory.horizon is None:
             return
-        asked = self._memory.unknown_likes(narrow, arriving=arriving)
+        asked = self.memory.unknown_likes(narrow, arriving=arriving)
         if not len(asked):
             return
         late = evidence[pl.Series(asked)]
-        found = self._older.find(late, since=now - self._counting.remember, horizon=self._memory.horizon)
+        found = self._older.find(late, since=now - self._counting.remember, horizon=self.memory.horizon)
         if not found.height:
             return
         described, posted, past = recalled(found, late)
-        before = self._memory.evidence.height
-        self._memory.add(described)
+        before = self.memory.evidence.height
+        self.memory.add(described)
         for entries in (past, posted):
             # Records that were here already are known with what was posted for them.
-            rows = self._memory.rows_of(entries["base_id"])
-            self._memory.remember(entries.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= before)))
+            rows = self.memory.rows_of(entries["base_id"])
+            self.memory.remember(entries.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= before)))

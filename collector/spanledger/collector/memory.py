@@ -1,7 +1,8 @@
 """Recent evidence, kept so that what comes later can be told to belong to it; bounded.
 
-Bound: `rows` records (60,000 by default), what was posted for them included. At 200 calls a second of one record each
-that is the last five minutes, at 5,000 the last twelve seconds; older evidence is looked up in the ledger (`older.py`).
+Bound: one and a half times `rows` records (60,000 by default) and a batch, about 1 kB each, what was posted for them
+included. At 200 calls a second of one record each that is at least the last five minutes, at 5,000 the last twelve seconds;
+of older evidence keys are known (`gone.py`), and the rest is looked up in the ledger (`older.py`).
 """
 
 from dataclasses import dataclass, field
