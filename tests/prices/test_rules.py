@@ -159,6 +159,14 @@ def test_a_batch_finds_whom_a_rule_is_for_before_and_after_the_rules_change(scop
     assert found.price(entries)["list_cost_usd"].to_list() == [full] * 4
 
 
+def test_a_name_looks_at_the_rules_that_may_be_about_it_and_at_no_others() -> None:
+    tenants = [rule_of({"scope": f"tenant:t{n}", "multiplier": "0.9"}, f"t{n}") for n in range(500)]
+    models = [rule_of({"model": f"gpt-{n}", "multiplier": "0.9"}, f"m{n}") for n in range(500)]
+    layers = Layers([BOOK], [*tenants, *models])
+    looked_at = layers._perhaps("openai", ["gpt-7"], [("tenant", "t7"), ("project", "p")])
+    assert [rule.rule_id for rule in looked_at] == ["m7", "t7"]
+
+
 def test_a_contract_of_nothing_is_free() -> None:
     found = prices({"scope": "tenant:acme", "provider": "openai", "multiplier": "0"})
     quote = found.cost_of("openai", "gpt-4o", AT, 1000, 0, belongs=[("tenant", "acme")])

@@ -69,15 +69,12 @@ class Layers:
         #: Whether quality and size of what was made matter anywhere.
         self.sizes = bool(self._sized) or any(isinstance(book, Flat) and book.sizes for book in self.books)
         self.belongings = frozenset((rule.scope, rule.belongs_to) for rule in self.rules if rule.scope != "all")
-        #: Where to look for the rules of a name, so that ten thousand rules cost a name nothing: their places in
-        #: `rules` by model where they are for one, and those of the others.
-        self._by_model: dict[str, list[int]] = {}
-        self._by_provider: dict[str, list[int]] = {}
+        #: Where to look for the rules of a name, so that ten thousand rules cost a name nothing: their places in `rules` by
+        #: whom they are for, and then by model where they are for one and else by provider.
+        self._places: dict[Belongs, dict[tuple[str, str], list[int]]] = {}
         for place, rule in enumerate(self.rules):
-            if rule.model.endswith(ANY):
-                self._by_provider.setdefault(provider_id(rule.provider), []).append(place)
-            else:
-                self._by_model.setdefault(rule.model.lower(), []).append(place)
+            about = ("provider", provider_id(rule.provider)) if rule.model.endswith(ANY) else ("model", rule.model.lower())
+            self._places.setdefault((rule.scope, rule.belongs_to), {}).setdefault(about, []).append(place)
 
     def priced(self, name: Name) -> Priced:
         """The cells that price calls of a name."""
@@ -91,7 +88,7 @@ class Layers:
         listed = self._in_books(provider, model, name.tier, name.variant)
         found, cells, names = listed.found, listed.cells, listed.names
         applied = []
-        for rule in self._perhaps(provider, names):
+        for rule in self._perhaps(provider, names, name.belongs):
             if name.listed and rule.layer == "contract":
                 continue
             if not rule.covers(provider, names, name.tier, name.region, name.belongs):
@@ -116,10 +113,14 @@ class Layers:
             cells = unpriced_everywhere(OF_NO_SIZE)
         return Priced(found=found, cells=cells, rules=tuple(applied))
 
-    def _perhaps(self, provider: str, names: Iterable[str]) -> Iterator[Rule]:
-        places = {*self._by_provider.get(ANY, ()), *self._by_provider.get(provider, ())}
-        places.update(place for name in names for place in self._by_model.get(name, ()))
-        return (self.rules[place] for place in sorted(places))
+    def _perhaps(self, provider: str, names: Iterable[str], belongs: Iterable[Belongs]) -> Iterator[Rule]:
+        """The rules that may cover a name, in their order."""
+        about = [("provider", ANY), ("provider", provider), *(("model", name) for name in names)]
+        found: set[int] = set()
+        for whom in (("all", ""), *belongs):
+            places = self._places.get(whom, {})
+            found.update(place for what in about for place in places.get(what, ()))
+        return (self.rules[place] for place in sorted(found))
 
     def _in_books(self, provider: str, model: str, tier: str, variant: str) -> "_Listed":
         known = self._listed.get((provider, model, tier, variant))
