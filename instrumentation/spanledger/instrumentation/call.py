@@ -26,9 +26,10 @@ class Call:
     Everything that raises here is a bug of ours; the engine keeps it from the application.
     """
 
-    __slots__ = (  # pyright: ignore[reportUninitializedInstanceVariable]: the interpreter makes __weakref__
-        "__weakref__", "_open", "answer", "asked", "context", "first_at", "guard", "hold", "names", "reading", "recording",
-        "span", "started_at", "tail", "tracing",
+    __slots__ = (
+        "__weakref__",  # pyright: ignore[reportUninitializedInstanceVariable]: the interpreter makes it
+        "_open", "answer", "asked", "context", "first_at", "guard", "hold", "names", "reading", "recording", "span",
+        "started_at", "tail", "tracing",
     )  # fmt: skip
 
     def __init__(
