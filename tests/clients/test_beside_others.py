@@ -132,10 +132,14 @@ def test_bedrock_counts_once_too(first: bool, url: str, exporter: InMemorySpanEx
         assert (call["input_tokens"], call["output_tokens"], call["cache_read_tokens"]) == (100, 40, 60)
 
 
-def test_litellms_own_spans_count_once_too(url: str, spans: Spans, exporter: InMemorySpanExporter) -> None:
+def test_litellms_own_spans_count_once_too(
+    url: str, spans: Spans, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its callback makes a span for each of its calls, around ours."""
     litellm = pytest.importorskip("litellm")
     module = pytest.importorskip("litellm.integrations.opentelemetry")
+    # It would import the whole of LiteLLM's proxy to tell it of itself.
+    monkeypatch.setattr(module.OpenTelemetry, "_init_otel_logger_on_litellm_proxy", lambda self: None)
     callback = module.OpenTelemetry(
         config=module.OpenTelemetryConfig(exporter=exporter), tracer_provider=trace.get_tracer_provider()
     )
