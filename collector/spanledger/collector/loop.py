@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 #: A batch is what arrives within this time after its first body …
 GATHER_SECONDS = 0.25
 #: … or about so many bytes of bodies, whichever is reached first: as many as hold what suits the steps by columns,
-#: whose cost has a fixed part a batch, and no more than memory bears.
-FEWEST_BYTES, MOST_BYTES = 8 * 1024 * 1024, 48 * 1024 * 1024
-#: Records about models in a batch that suit those steps.
-FITTING_RECORDS = 20_000
+#: whose cost has a fixed part a batch, and no more than memory bears. With 48 MiB at most, the peak was 150 MB higher.
+FEWEST_BYTES, MOST_BYTES = 8 * 1024 * 1024, 24 * 1024 * 1024
+#: Records about models in a batch that suit those steps: 20,000 cost a twentieth less CPU and 35 MB more.
+FITTING_RECORDS = 12_000
 
 _RETRY_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
@@ -93,7 +93,7 @@ class Loop:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position
         self._count_once = steps.fresh_count_once(self.position)
-        self._batch_bytes = 2 * FEWEST_BYTES
+        self._batch_bytes = FEWEST_BYTES
         self._looked_at = 0.0
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
