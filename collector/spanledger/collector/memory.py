@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from spanledger.collector.arrays import Arrays
 from spanledger.collector.chunks import Chunks, Flags, Rows
 from spanledger.collector.evidence import (
     HEARD,
@@ -75,7 +75,7 @@ class Memory:
     rows: int = 60_000
     kept_for: timedelta = timedelta(hours=24)
     evidence: Chunks = field(default_factory=lambda: Chunks(KEPT))
-    arrays: "Arrays" = field(default_factory=lambda: Arrays({**NARROW, **_OF_POSTINGS}))
+    arrays: Arrays = field(default_factory=lambda: Arrays({**NARROW, **_OF_POSTINGS}))
     posted: Chunks = field(default_factory=lambda: Chunks(POSTED))
     #: emitters that sent calls, with when last
     heard: dict[str, int] = field(default_factory=dict)
@@ -296,38 +296,6 @@ class Memory:
         """Evidence that came up to this moment (microseconds since 1970) may no longer be here, nor known to have been."""
         self.horizon = max(before, self.horizon or 0)
         self.gone.forgot(before)
-
-
-class Arrays:
-    """Arrays of one length that grow at their end."""
-
-    __slots__ = ("_arrays", "_room", "height")
-
-    def __init__(self, kinds: dict[str, Any]) -> None:
-        self._room, self.height = 1024, 0
-        self._arrays = {name: np.empty(self._room, dtype=kind) for name, kind in kinds.items()}
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self._arrays[name][: self.height]
-
-    def extend(self, more: dict[str, npt.NDArray[Any]], count: int) -> None:
-        """Add so many rows."""
-        end = self.height + count
-        if end > self._room:
-            self._room = end + end // 2
-            for name, array in self._arrays.items():
-                self._arrays[name] = np.empty(self._room, dtype=array.dtype)
-                self._arrays[name][: self.height] = array[: self.height]
-        for name, array in self._arrays.items():
-            array[self.height : end] = more[name]
-        self.height = end
-
-    def keep(self, kept: Flags) -> None:
-        """Let go of all rows but these."""
-        left = int(kept.sum())
-        for name, array in self._arrays.items():
-            array[:left] = self[name][kept]
-        self.height = left
 
 
 def as_kept(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
