@@ -39,13 +39,13 @@ def back_up(data: Path, target: Path) -> dict[str, Any]:
 
     Works beside a running collector and disturbs it only by reading. Raises `BackupError`.
     """
-    if not (data / "entries" / "_delta_log").exists():
-        elsewhere = location_of(data)
+    location = location_of(data)
+    if location is not None and Path(location).absolute() != (data / "entries").absolute():
         raise BackupError(
-            f"there is no ledger in {data}"
-            if elsewhere is None
-            else f"the ledger of {data} is at {elsewhere}: copy it there, with the collector stopped, together with this folder"
+            f"the ledger of {data} is at {location}: copy it there, with the collector stopped, together with this folder"
         )
+    if not (data / "entries" / "_delta_log").exists():
+        raise BackupError(f"there is no ledger in {data}")
     _must_be_empty(target)
     target.mkdir(parents=True, exist_ok=True)
     began = datetime.now(UTC)
