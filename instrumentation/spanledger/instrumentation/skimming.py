@@ -30,9 +30,9 @@ class Tail:
     def settle(self) -> None:
         """Read what was kept, and measure what was not by it. A second time does nothing."""
         answer, passed_over = self.answer, self.seen - len(self.last)
-        last, self.last, self.seen = self.last, deque(maxlen=LAST), 0
-        for event in last:
-            _see(self.read, event, answer)
+        self.seen = 0
+        while self.last:
+            _see(self.read, self.last.popleft(), answer)
         if passed_over and answer.pieces:
             answer.characters += round(passed_over * answer.characters / answer.pieces)
         answer.pieces += passed_over
@@ -50,6 +50,7 @@ def skimmed(inner: Iterator[Any], call: Call) -> Generator[Any, None, None]:
     """The same events; the call ends when they do."""
     answer, read = call.answer, call.asked.operation.read_event
     call.tail = tail = Tail(read, answer)
+    keep = tail.last.append
     call.reading = True
     try:
         for event in inner:
@@ -60,15 +61,15 @@ def skimmed(inner: Iterator[Any], call: Call) -> Generator[Any, None, None]:
                 _see(read, event, answer)
             else:
                 try:
-                    whole = event.__dict__.get("usage") is not None
-                except AttributeError:
-                    whole = True  # no object of the client's kind
-                if whole:
+                    told = event.__dict__["usage"]
+                except (AttributeError, KeyError):
+                    told = event  # another kind of event
+                if told is None:
+                    tail.seen += 1
+                    keep(event)
+                else:
                     tail.settle()
                     _see(read, event, answer)
-                else:
-                    tail.seen += 1
-                    tail.last.append(event)
             yield event
             call.reading = True
     except BaseException as error:
@@ -81,6 +82,7 @@ async def async_skimmed(inner: AsyncIterator[Any], call: Call) -> AsyncGenerator
     """The same events; the call ends when they do."""
     answer, read = call.answer, call.asked.operation.read_event
     call.tail = tail = Tail(read, answer)
+    keep = tail.last.append
     call.reading = True
     try:
         async for event in inner:
@@ -91,15 +93,15 @@ async def async_skimmed(inner: AsyncIterator[Any], call: Call) -> AsyncGenerator
                 _see(read, event, answer)
             else:
                 try:
-                    whole = event.__dict__.get("usage") is not None
-                except AttributeError:
-                    whole = True  # no object of the client's kind
-                if whole:
+                    told = event.__dict__["usage"]
+                except (AttributeError, KeyError):
+                    told = event  # another kind of event
+                if told is None:
+                    tail.seen += 1
+                    keep(event)
+                else:
                     tail.settle()
                     _see(read, event, answer)
-                else:
-                    tail.seen += 1
-                    tail.last.append(event)
             yield event
             call.reading = True
     except BaseException as error:
