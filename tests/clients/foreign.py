@@ -54,7 +54,7 @@ OPENAI: dict[str, Callable[[InMemorySpanExporter], Any]] = {
     "OpenLIT": _openlit,
     "Logfire": _logfire,
 }
-#: These two cannot be installed beside the newest client, or beside the others; they are run by hand (bench/overhead.py says how).
+#: These two cannot be installed beside the newest client or the others, and are run by hand (bench/overhead.py says how).
 for _name, _package in (("openai-v2", "opentelemetry.instrumentation.openai_v2"), ("OpenLIT", "openlit")):
     if not installed(_package):
         del OPENAI[_name]
