@@ -50,7 +50,8 @@ def test_a_value_reads_as_protobuf_reads_it(blobs: list[bytes]) -> None:
     for blob, found in zip(blobs, told, strict=True):
         expected = _spelled(blob)
         if expected is not None and AnyValue.FromString(blob).WhichOneof("value") == "double_value":
-            assert found is not None and (float(found) == float(expected) or expected == "nan"), blob
+            assert found is not None, blob
+            assert float(found) == float(expected) or expected == "nan", blob
         else:
             assert found == expected, blob
     assert attributes.spelled(at[::-1], ["key"]).to_pylist() == told[::-1]
