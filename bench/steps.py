@@ -49,9 +49,7 @@ def main() -> None:
     spans = entries_made = 0
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.open(Path(folder) / "entries")
-        counter = CountOnce(
-            Counting(), folder=Path(folder) / "evidence", mark=0, older=LedgerEvidence(ledger.table.table_uri)
-        )
+        counter = CountOnce(Counting(), folder=Path(folder) / "evidence", mark=0, older=LedgerEvidence(ledger.table.table_uri))
         for batch in range(args.batches):
             bodies = [
                 Received(
