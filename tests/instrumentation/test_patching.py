@@ -21,8 +21,8 @@ def module() -> ModuleType:
     class Client(Base):
         pass
 
-    made: Any = ModuleType("client")
-    made.Base, made.Client = Base, Client
+    made = ModuleType("client")
+    made.__dict__.update(Base=Base, Client=Client)
     return made
 
 

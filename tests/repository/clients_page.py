@@ -66,8 +66,8 @@ OPERATIONS = {
 BEYOND = """
 Not metered: Google's interactions, generated videos and music sessions; Bedrock's bidirectional streams (Nova Sonic); xAI's
 images and embeddings; OpenAI's live translation sessions, which report seconds; assistants and threads (their runs tell of
-usage, and are deprecated); Replicate, IBM watsonx and `vertexai`'s deprecated `generative_models`, which have no `Provider` yet. They work
-as without metering, and other instrumentations' spans of them are counted.
+usage, and are deprecated); Replicate, IBM watsonx and `vertexai`'s deprecated `generative_models`, which have no `Provider` yet.
+They work as without metering, and other instrumentations' spans of them are counted.
 """
 
 
