@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Request
 from starlette.concurrency import run_in_threadpool
 
 from spanledger.api.price_asking import Json, aware, desk_of, errors, moment_in, plain, range_of, who_asks
+from spanledger.api.price_examples import RERATING
 from spanledger.api.problem import wrong_field
 from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.rerate import Range, Rerating
@@ -48,7 +49,7 @@ def known(request: Request, as_known_on: datetime, since: datetime | None = None
 
 
 @router.post("/rerate", summary="Price past calls anew")
-async def rerate(request: Request, body: Json = Body()) -> Json:  # noqa: B008
+async def rerate(request: Request, body: Json = Body(examples=[RERATING])) -> Json:  # noqa: B008
     """`{"since", "until", "provider", "model", "tenant", "unpriced_only", "post": false, "reason"}`. Without `post` it is
     a preview; with it, the differences are posted as adjustments in one commit and the counters follow."""
     desk = desk_of(request)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Request
 from starlette.concurrency import run_in_threadpool
 
 from spanledger.api.price_asking import Json, belongs_to, desk_of, errors, moment_in, plain
+from spanledger.api.price_examples import CALL, COMPARED, INSTEAD, TEXT
 from spanledger.api.problem import wrong_field
 from spanledger.collector.pricing.shown import shown_cells
 from spanledger.collector.pricing.traffic import instead, traffic
@@ -42,7 +43,7 @@ def show(
 
 
 @router.post("/tokens", summary="How many tokens a text has")
-def tokens(body: Json = Body()) -> Json:  # noqa: B008
+def tokens(body: Json = Body(examples=[TEXT])) -> Json:  # noqa: B008
     """`{"text", "model"}`. Nothing leaves the collector, and the text is not kept."""
     text = body.get("text")
     if not isinstance(text, str):
@@ -52,7 +53,7 @@ def tokens(body: Json = Body()) -> Json:  # noqa: B008
 
 
 @router.post("/cost", summary="What a call would cost")
-def cost(request: Request, body: Json = Body()) -> Json:  # noqa: B008
+def cost(request: Request, body: Json = Body(examples=[CALL])) -> Json:  # noqa: B008
     """`{"provider", "model", "at", "service_tier", "region", "scope", "text", …counters}`: the counters are the ledger's
     (`input_tokens`, `cache_read_tokens`, …); a `text` is counted as input."""
     prices = desk_of(request).prices
@@ -66,7 +67,7 @@ def cost(request: Request, body: Json = Body()) -> Json:  # noqa: B008
 
 
 @router.post("/compare", summary="The same call on other models, the cheapest first")
-def compare_models(request: Request, body: Json = Body()) -> Json:  # noqa: B008
+def compare_models(request: Request, body: Json = Body(examples=[COMPARED])) -> Json:  # noqa: B008
     """As `/cost`, with `models` (a list of `provider/model`; all by default), `abilities` (what it must be able to do),
     `context_window` (at least) and `top`."""
     prices = desk_of(request).prices
@@ -87,7 +88,7 @@ def compare_models(request: Request, body: Json = Body()) -> Json:  # noqa: B008
 
 
 @router.post("/instead", summary="My own calls on another model")
-async def on_other_models(request: Request, body: Json = Body()) -> Json:  # noqa: B008
+async def on_other_models(request: Request, body: Json = Body(examples=[INSTEAD])) -> Json:  # noqa: B008
     """`{"since", "until", "provider", "model", "tenant", "models": ["provider/model", …]}`: the calls of the range, the
     last 30 days by default, at the list price of each of `models`."""
     desk = desk_of(request)

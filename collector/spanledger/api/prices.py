@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from spanledger.api import price_past, price_questions
 from spanledger.api.price_asking import Json, desk_of, errors, who_asks
+from spanledger.api.price_examples import CHANGE, RULE
 from spanledger.api.problem import wrong_field
 from spanledger.collector.pricing import PriceDesk
 from spanledger.collector.pricing.queries import rows
@@ -27,7 +28,7 @@ def all_prices(request: Request) -> Json:
 
 
 @_rules.post("", status_code=201, summary="Put rules in force")
-def create(request: Request, response: Response, body: Json = Body()) -> Json:  # noqa: B008
+def create(request: Request, response: Response, body: Json = Body(examples=[RULE])) -> Json:  # noqa: B008
     """One rule, or `{"rules": [...]}`: all or none. `reason` goes into the audit; `supersede` names the rule whose place
     it takes from its `valid_from` on. A rule gives `rates` by unit (`{"input_mtok": "2.50"}`), a `multiplier`, `same_as`
     another model, or `monthly_usd`."""
@@ -83,7 +84,7 @@ def one(rule_id: str, request: Request) -> Json:
 
 
 @_rules.patch("/{rule_id}", summary="Put a changed rule in the place of one")
-def change(rule_id: str, request: Request, body: Json = Body()) -> Json:  # noqa: B008
+def change(rule_id: str, request: Request, body: Json = Body(examples=[CHANGE])) -> Json:  # noqa: B008
     """The rule itself stays as it was, superseded; the answer is the one in its place. `reason` goes into the audit."""
     fields = dict(body)
     why = fields.pop("reason", None)
