@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -297,6 +298,23 @@ def test_holds_of_a_lease_are_not_given_to_other_kinds_of_calls_nor_when_they_ar
     assert lease.take({**question, "input_tokens": 510}) == (True, "h1")
     now[0] = 56.0
     assert lease.take(question) == (False, None)
+
+
+def test_a_call_is_not_refused_because_what_is_left_is_being_fetched_ahead() -> None:
+    from spanledger.instrumentation.lease import Lease
+
+    errands: list[Callable[[], None]] = []
+    left = iter([(200, {"hold_id": "last"})])
+    lease = Lease(2, lambda _: next(left, (429, {})), errands.append)
+    question = {"tenant": "a"}
+    assert lease.take(question) == lease.take(question) == (False, None)
+    # The errand takes the last hold; meanwhile the call itself was asked for, and refused.
+    fetching = threading.Timer(0.05, errands.pop())
+    fetching.start()
+    assert lease.wait(question, 30) == "last"
+    fetching.join()
+    assert lease.wait(question, 30) is None
+    assert lease.wait({"tenant": "never seen"}, 30) is None
 
 
 def test_the_lease_of_a_call_that_takes_long_is_extended_until_it_ends_or_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

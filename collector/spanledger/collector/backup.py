@@ -131,9 +131,9 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def _log_and_evidence(data: Path, target: Path, pin: Pin) -> int:
     """Copy log and evidence so that the evidence reaches just to the log's mark; gives the mark."""
-    source, kept, name = data / "evidence", target / "evidence", journal_name(data)
+    source, kept, journal = data / "evidence", target / "evidence", journal_name(data)
     for _ in range(_ATTEMPTS):
-        mark = copy_log(data / "entries", target / "entries", pin, name)
+        mark = copy_log(data / "entries", target / "entries", pin, journal)
         if not source.exists():
             return mark
         names = {path.name for path in source.glob("*.arrow")}

@@ -73,7 +73,7 @@ class Guard:
             return hold
         if not self._breaker.allows():
             return self._away()
-        return self._decide(self._ask(question))
+        return self._decide(self._asked(question))
 
     async def check_async(self, asked: Asked, names: Mapping[str, str]) -> Hold | None:
         """The same without blocking the event loop."""
@@ -86,10 +86,10 @@ class Guard:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return self._decide(await _in_trio(self._ask, question))
+            return self._decide(await _in_trio(self._asked, question))
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="spanledger guard")
-        waiting = self._pool.submit(self._ask, question)
+        waiting = self._pool.submit(self._asked, question)
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(waiting, loop=loop), self._seconds * 2)
         except TimeoutError:
@@ -145,9 +145,12 @@ class Guard:
         ahead, hold = self._lease.take(question)
         if hold is None:
             return ahead, None
-        # The call may take longer than what is left of the lease.
-        self._courier.send("POST", f"/api/holds/{hold}/extend", {"lease_seconds": CALL_SECONDS})
+        self._keep(hold)
         return True, self._held(hold)
+
+    def _keep(self, hold_id: str) -> None:
+        """The call may take longer than what is left of a lease that was fetched ahead."""
+        self._courier.send("POST", f"/api/holds/{hold_id}/extend", {"lease_seconds": CALL_SECONDS})
 
     def _question(self, asked: Asked, names: Mapping[str, str]) -> dict[str, Any]:
         question: dict[str, Any] = {name: value for name, value in self._constant.items() if value}
@@ -169,6 +172,17 @@ class Guard:
         if tags:
             question["tags"] = tags
         return question
+
+    def _asked(self, question: Mapping[str, Any]) -> tuple[int, Any] | None:
+        """The answer to a call that waits; one that is refused while holds are being fetched ahead takes one of these."""
+        answer = self._ask(question)
+        if self._lease is None or answer is None or answer[0] != 429:
+            return answer
+        hold = self._lease.wait(question, self._seconds)
+        if hold is None:
+            return answer
+        self._keep(hold)
+        return 200, {"hold_id": hold}
 
     def _ask(self, question: Mapping[str, Any]) -> tuple[int, Any] | None:
         """None when the API is away or does not answer as one."""

@@ -32,7 +32,7 @@ class Lease:
         self._fetch = fetch
         self._do = do
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._kinds: OrderedDict[tuple[Any, ...], _Kind] = OrderedDict()
         #: What limits look at, as the API said last; nothing is fetched ahead before that is known. Calls of different traces
         #: are of one kind unless some limit tells them apart.
@@ -44,9 +44,7 @@ class Lease:
         (False, None) says that the API must be asked.
         """
         sized = _rounded(question)
-        apart = self.dimensions is not None and "trace" in self.dimensions
-        key = _key(sized if apart else {name: value for name, value in sized.items() if name != "trace"})
-        now = self._clock()
+        key, now = self._key(sized), self._clock()
         with self._lock:
             kind = self._kinds.get(key)
             if kind is None:
@@ -57,9 +55,7 @@ class Lease:
                 self._kinds.move_to_end(key)
             if kind.free_until > now:
                 return True, None
-            while kind.holds and kind.holds[0][1] < now:
-                kind.holds.popleft()
-            taken = kind.holds.popleft()[0] if kind.holds else None
+            taken = kind.taken(now)
             # A kind that is seen for the first time may never come again: only the second call fetches ahead.
             known = self.dimensions is not None or "trace" not in question
             refill = kind.seen and known and not kind.refilling and len(kind.holds) <= self._calls // 2
@@ -68,6 +64,19 @@ class Lease:
         if refill:
             self._do(lambda: self._refill(kind, sized))
         return taken is not None, taken
+
+    def wait(self, question: Question, seconds: float) -> str | None:
+        """A hold that is being fetched just now, for a call that was refused: what is fetched ahead may be all that was free."""
+        with self._lock:
+            kind = self._kinds.get(self._key(_rounded(question)))
+            if kind is None:
+                return None
+            self._lock.wait_for(lambda: kind.holds or not kind.refilling, seconds)
+            return kind.taken(self._clock())
+
+    def _key(self, sized: Question) -> tuple[Any, ...]:
+        apart = self.dimensions is not None and "trace" in self.dimensions
+        return _hashable(sized if apart else {name: value for name, value in sized.items() if name != "trace"})
 
     def _refill(self, kind: "_Kind", question: Question) -> None:
         try:
@@ -79,9 +88,13 @@ class Lease:
                 if not hold:
                     kind.free_until = self._clock() + _FREE_SECONDS
                     return
-                kind.holds.append((hold, self._clock() + LEASE_SECONDS - _SPARE_SECONDS))
+                with self._lock:
+                    kind.holds.append((hold, self._clock() + LEASE_SECONDS - _SPARE_SECONDS))
+                    self._lock.notify_all()
         finally:
-            kind.refilling = False
+            with self._lock:
+                kind.refilling = False
+                self._lock.notify_all()
 
     def rest(self) -> list[str]:
         """Takes every hold that is left, for them to be released."""
@@ -92,7 +105,7 @@ class Lease:
 
     def forget(self) -> None:
         """In a child process: the holds are its parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._kinds = OrderedDict()
 
 
@@ -105,6 +118,12 @@ class _Kind:
         self.seen = False
         self.refilling = False
 
+    def taken(self, now: float) -> str | None:
+        """The oldest hold whose lease is not over."""
+        while self.holds and self.holds[0][1] < now:
+            self.holds.popleft()
+        return self.holds.popleft()[0] if self.holds else None
+
 
 def _rounded(question: Question) -> Question:
     """The input rounded up to a power of two, so that calls of about one size share their holds."""
@@ -112,7 +131,7 @@ def _rounded(question: Question) -> Question:
     return {**question, "input_tokens": 1 << (size - 1).bit_length()}
 
 
-def _key(question: Question) -> tuple[Any, ...]:
+def _hashable(question: Question) -> tuple[Any, ...]:
     return tuple(
         (name, tuple(sorted(value.items())) if isinstance(value, dict) else value) for name, value in sorted(question.items())
     )
