@@ -241,7 +241,7 @@ def redis_server(folder: Path) -> Generator[str]:
 
 
 def through_redis(seconds: float) -> None:
-    """Checks of one event loop, 16 at a time, and a bare SET in the same run; Redis appends to disk every second."""
+    """Checks of one event loop, 16 at a time, alone and paced, and a bare SET in the same run; Redis appends to disk every second."""
     import duckdb
     import redis.asyncio
 
@@ -268,6 +268,20 @@ def through_redis(seconds: float) -> None:
                 await ask(number)
                 alone.append(time.perf_counter() - start)
             print(f"through Redis, {name}, one at a time: {quantiles(alone)}")
+            paced: list[float] = []
+
+            async def due(number: int, at: float, ask: Any = ask, paced: list[float] = paced) -> None:
+                await ask(number)
+                paced.append(time.perf_counter() - at)
+
+            began, asked = time.perf_counter(), []
+            for number in range(int(2_000 * seconds)):
+                at = began + number / 2_000
+                if (early := at - time.perf_counter()) > 0:
+                    await asyncio.sleep(early)
+                asked.append(asyncio.create_task(due(number, at)))
+            await asyncio.gather(*asked)
+            print(f"through Redis, {name}, 2,000 a second, each from when it was due: {quantiles(paced)}")
         await client.aclose()
         await of.leave()
 

@@ -41,13 +41,8 @@ class Unusual(Exception):
     """A request that uvicorn should read."""
 
 
-def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
-    """Headers by lower name, and the body, of a POST of a check; None while more of it is to come. Raises `Unusual`."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    if not end:
-        if len(data) > LONGEST_HEAD:
-            raise Unusual
-        return None
+def plain_head(head: bytes) -> tuple[Headers, int]:
+    """Headers by lower name, and the body's length, of the POST of a check. Raises `Unusual`."""
     headers: Headers = {}
     for line in head[len(_START) :].split(b"\r\n"):
         name, colon, value = line.partition(b":")
@@ -60,9 +55,9 @@ def plain_request(data: bytes) -> tuple[Headers, bytes] | None:
     if not declared.isdigit() or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         raise Unusual
     length = int(declared)
-    if len(body) > length or length > LONGEST_BODY:
+    if length > LONGEST_BODY:
         raise Unusual
-    return (headers, body) if len(body) == length else None
+    return headers, length
 
 
 class CheckConnection(HttpToolsProtocol):
@@ -76,6 +71,9 @@ class CheckConnection(HttpToolsProtocol):
         self._begun = self._behind = b""
         self._leaving = False
         self._answered_at = 0.0
+        # A client says the same head over and over, and uvicorn makes its own headers once a second.
+        self._head: tuple[bytes, Headers, int] = b"", {}, 0
+        self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = [], b""
 
     def data_received(self, data: bytes) -> None:
         if self._answering is not None:
@@ -86,7 +84,7 @@ class CheckConnection(HttpToolsProtocol):
             data, self._begun = self._begun + data, b""
         if data.startswith(_START) and self._between and (self.cycle is None or self.cycle.response_complete):
             try:
-                request = plain_request(data)
+                request = self._plain_request(data)
             except Unusual:
                 super().data_received(data)
                 return
@@ -110,6 +108,21 @@ class CheckConnection(HttpToolsProtocol):
         self._leaving = True
         if self._answering is None:
             super().shutdown()
+
+    def _plain_request(self, data: bytes) -> tuple[Headers, bytes] | None:
+        """Headers and body of a check; None while more of it is to come. Raises `Unusual`."""
+        head, end, body = data.partition(b"\r\n\r\n")
+        if not end:
+            if len(data) > LONGEST_HEAD:
+                raise Unusual
+            return None
+        known, headers, length = self._head
+        if head != known:
+            headers, length = plain_head(head)
+            self._head = head, headers, length
+        if len(body) > length:
+            raise Unusual
+        return (headers, body) if len(body) == length else None
 
     def _answer(self, headers: Headers, body: bytes) -> None:
         try:
@@ -148,15 +161,14 @@ class CheckConnection(HttpToolsProtocol):
 
     def _write(self, answered: Answered) -> None:
         status, headers, body = answered
-        parts = [_LINES[status]]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for key, text in headers.items():
-            parts.append(f"{key}: {text}\r\n".encode("latin-1"))
-        parts.append(b"content-length: %d\r\n" % len(body))
-        parts.append(b"connection: close\r\n\r\n" if self._leaving else b"\r\n")
-        parts.append(body)
-        self.transport.write(b"".join(parts))
+        of_server = self.server_state.default_headers
+        if of_server is not self._defaults[0]:
+            self._defaults = of_server, b"".join(b"%b: %b\r\n" % header for header in of_server)
+        told = "".join([f"{key}: {text}\r\n" for key, text in headers.items()]).encode("latin-1")
+        end = b"connection: close\r\n\r\n" if self._leaving else b"\r\n"
+        self.transport.write(
+            b"%b%b%bcontent-length: %d\r\n%b%b" % (_LINES[status], self._defaults[1], told, len(body), end, body)
+        )
         self.server_state.total_requests += 1
         if self._leaving:
             self.transport.close()

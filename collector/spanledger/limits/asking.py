@@ -141,7 +141,7 @@ class Asking:
         if worst is None:
             return Demand(place, 0, 0, -1, -1, limit.refuses)
         # A call that may turn out free still needs something to be left: a full limit lets nothing more through.
-        worst = max(worst, 1)
+        worst = worst or 1
         if limit.hold == "worst_case":
             return Demand(place, worst, worst, cap, cap, limit.refuses)
         bound = cap + units_of(limit.measure, limit.overshoot_bound)

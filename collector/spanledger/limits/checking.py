@@ -36,6 +36,8 @@ class Checking:
         counters = self._counters
         try:
             readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
+            if all(reading.passes for reading in readings):
+                return self._asking.conclude(prepared, readings)
             slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
         except CountersAway as away:
             return self._asking.without_counters(prepared, str(away)), False

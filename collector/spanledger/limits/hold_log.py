@@ -7,7 +7,6 @@ the leases of its clients run out. The file is written anew when most of it is a
 import mmap
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -107,9 +106,9 @@ def restored(counters: MemoryCounters, log: HoldLog | None, now: int) -> MemoryC
 
 
 def _line(hold: Hold) -> bytes:
-    about = {name: value for name, value in zip(_ABOUT, _about(hold.about), strict=True) if value is not None}
     parts = [[*place, size, worst] for place, size, worst in hold.parts]
-    return orjson.dumps((hold.id, hold.made_at, hold.expires_at, hold.settled, parts, about), option=orjson.OPT_APPEND_NEWLINE)
+    event = hold.id, hold.made_at, hold.expires_at, hold.settled, parts, _about(hold.about)
+    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _hold(event: Any) -> Hold:
@@ -118,7 +117,7 @@ def _hold(event: Any) -> Hold:
         (Place(limit_id, tuple(key), start, end, width, length), size, worst)
         for limit_id, key, start, end, width, length, size, worst in parts
     )
-    return Hold(hold_id, made_at, expires_at, read, replace(Check(), **about), settled)
+    return Hold(hold_id, made_at, expires_at, read, Check(**dict(zip(_ABOUT, about, strict=True))), settled)
 
 
 #: What settling by tokens needs to price a call, and whose it is.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import duckdb
@@ -293,7 +294,7 @@ class Limits:
 
     def micros(self) -> int:
         """Now, in microseconds since 1970."""
-        return micros(self._clock())
+        return time_ns() // 1_000 if self._clock is _now else micros(self._clock())
 
     # — inside —
 
