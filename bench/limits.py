@@ -241,7 +241,7 @@ def redis_server(folder: Path) -> Generator[str]:
 
 
 def through_redis(seconds: float) -> None:
-    """Checks of one event loop, 16 at a time, alone and paced, and a bare SET in the same run; Redis appends to disk every second."""
+    """Checks of one event loop, 16 at a time, alone and paced, and a bare SET in the same run; Redis appends each second."""
     import duckdb
     import redis.asyncio
 
