@@ -15,26 +15,21 @@ from spanledger.instrumentation.answer import Answer, Reader
 
 _PRELUDE = Struct(">III")
 _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
-#: A piece of the answer; how many there were is all that is asked.
-_DELTA: dict[str, Any] = {"contentBlockDelta": None}
 LARGEST = 32 * 1024 * 1024
 
 
 def event_of(headers: Mapping[str, Any], payload: bytes) -> dict[str, Any] | None:
     """One message as the SDK spells it: `{"metadata": {…}}`; an exception is `{"error": its name}`.
 
-    What a model streams inside `chunk` is given as the JSON it is where it says what was used, and as None elsewhere.
+    What a model streams inside `chunk` is given as the JSON object it is, and as None where it is none.
     """
     if headers.get(":message-type") in ("exception", "error"):
         return {"error": str(headers.get(":exception-type") or headers.get(":error-code") or "error")}
     kind = headers.get(":event-type")
     if kind == "chunk":
-        inner = base64.b64decode(json.loads(payload).get("bytes") or "")
-        document = json.loads(inner) if b"usage" in inner or b"amazon-bedrock-invocationMetrics" in inner else None
+        document = json.loads(base64.b64decode(json.loads(payload).get("bytes") or "") or "null")
         return {"chunk": document if isinstance(document, dict) else None}
-    if kind == "contentBlockDelta":
-        return _DELTA
-    if kind in ("metadata", "messageStop"):
+    if kind in ("contentBlockDelta", "metadata", "messageStop"):
         return {kind: json.loads(payload)}
     return None
 
