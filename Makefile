@@ -40,7 +40,7 @@ test-oldest: $(OLDEST)/installed  ## the suite with the oldest versions that pyp
 	$(OLDEST)/bin/python -m pytest -n $(WORKERS) -W default   # old libraries warn of what was to come
 
 test-clients: $(CLIENTS)/installed ## every client that is metered, in its newest version, against the provider stand-in
-	PYTHONPATH=instrumentation:collector:analytics $(CLIENTS)/bin/python -m pytest -n $(WORKERS) tests/clients
+	PYTHONPATH=$(CURDIR)/instrumentation:$(CURDIR)/collector:$(CURDIR)/analytics $(CLIENTS)/bin/python -m pytest -n $(WORKERS) tests/clients
 
 test-matrix: $(INSTALLED)         ## each client in its oldest and its newest version, in an environment of its own each
 	$(BIN)/python -m tests.clients.matrix $(ARGS)
