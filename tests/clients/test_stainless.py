@@ -115,7 +115,9 @@ def _styles(package: str, name: str, async_name: str, provider: str, prefix: str
     [pytest.param(row[0], style, id=f"{row[3]}: {style}") for row in CLIENTS for style in _styles(*row)],
 )
 def test_every_style_is_one_span_and_changes_nothing(package: str, style: Style, metered: Callable[[Style], None]) -> None:
-    pytest.importorskip(package)
+    client = pytest.importorskip(package)
+    if style.name == "speech" and package == "groq" and not hasattr(client.resources.audio.Audio, "speech"):
+        pytest.skip("this version of Groq's client cannot speak")
     metered(style)
 
 
