@@ -21,7 +21,7 @@ TOOLS = ("pytest", "pytest-timeout", "grpcio", "opentelemetry-sdk", "opentelemet
 #: What is installed beside a client, for the version that is tested; "" is for every version.
 BESIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "bedrock": {"": ("boto3", "aiobotocore"), "1.40.61": ("boto3", "aiobotocore", "aioboto3==15.5.0")},
-    "huggingface": {"0.36.0": ("aiohttp",)},
+    "huggingface": {"": ("numpy",), "0.36.0": ("aiohttp", "numpy")},
     "litellm": {"": ("boto3",)},
     "azure_inference": {"": ("aiohttp",)},
 }
