@@ -97,6 +97,9 @@ def test_the_first_book_that_knows_a_model_wins_and_the_next_fills_what_it_lacks
         (b'[{"id": "x"}]', "not one of genai-prices"),
         (b'[{"id": "x", "name": "X", "api_pattern": "x", "models": [{"id": "m", "match": {"o": 1}, "prices": {}}]}]', "not one"),
         (b"\x1f\x8bnot gzip", "not whole"),
+        (b'{"m": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": -1}}', "m.input_cost_per_token is -1"),
+        (b'{"x": {"models": {"m": {"cost": {"input": -1, "output": 2}}}}}', "x.models.m.cost.input is -1"),
+        (b'[{"id": "x", "models": [{"id": "m", "prices": {"input_mtok": -2.5}}]}]', "models.0..prices.input_mtok is -2.5"),
     ],
 )  # fmt: skip
 def test_what_is_no_book_is_refused_in_words(content: bytes, says: str) -> None:

@@ -35,6 +35,8 @@ def book_of(content: bytes, version: str = "") -> Book:
         parsed = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise NotABook(f"the file is not JSON: {error}") from error
+    if below_zero := _below_zero(parsed):
+        raise NotABook(f"a price below zero: {below_zero}")
     version = version or digest[:12]
     if isinstance(parsed, list):
         return _snapshot(parsed, version)
@@ -44,6 +46,20 @@ def book_of(content: bytes, version: str = "") -> Book:
     if not book.models:
         raise NotABook("the file has no prices: expected genai-prices' data.json, LiteLLM's or models.dev's map")
     return book
+
+
+def _below_zero(parsed: Any) -> str | None:
+    """Where a price or cost is negative and what it is, in any of the formats."""
+    left: list[tuple[str, bool, Any]] = [("", False, parsed)]
+    while left:
+        path, priced, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{path}.{key}".strip("."), priced or "cost" in key or "price" in key, one) for key, one in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{path}[{at}]", priced, one) for at, one in enumerate(value)]
+        elif priced and isinstance(value, int | float) and value < 0:
+            return f"{path} is {value}"
+    return None
 
 
 def _snapshot(parsed: list[Any], version: str) -> Snapshot:
