@@ -27,6 +27,25 @@ class Tail:
         self.last: deque[Any] = deque(maxlen=LAST)
         self.seen = 0
 
+    def take(self, event: Any, call: Call) -> None:
+        """Read an event before the model is known and one with a usage; keep any other."""
+        answer = self.answer
+        if answer.model is None:
+            if not call.first_at:
+                call.saw_chunk()
+            _see(self.read, event, answer)
+            return
+        try:
+            told = event.__dict__["usage"]
+        except (AttributeError, KeyError):
+            told = event  # another kind of event
+        if told is None:
+            self.seen += 1
+            self.last.append(event)
+        else:
+            self.settle()
+            _see(self.read, event, answer)
+
     def settle(self) -> None:
         """Read what was kept, and measure what was not by it. A second time does nothing."""
         answer, passed_over = self.answer, self.seen - len(self.last)
@@ -48,28 +67,13 @@ def skims(call: Call) -> bool:
 
 def skimmed(inner: Iterator[Any], call: Call) -> Generator[Any, None, None]:
     """The same events; the call ends when they do."""
-    answer, read = call.answer, call.asked.operation.read_event
-    call.tail = tail = Tail(read, answer)
-    keep = tail.last.append
+    call.tail = Tail(call.asked.operation.read_event, call.answer)
+    take = call.tail.take
     call.reading = True
     try:
         for event in inner:
             call.reading = False
-            if answer.model is None:
-                if not call.first_at:
-                    call.saw_chunk()
-                _see(read, event, answer)
-            else:
-                try:
-                    told = event.__dict__["usage"]
-                except (AttributeError, KeyError):
-                    told = event  # another kind of event
-                if told is None:
-                    tail.seen += 1
-                    keep(event)
-                else:
-                    tail.settle()
-                    _see(read, event, answer)
+            take(event, call)
             yield event
             call.reading = True
     except BaseException as error:
@@ -80,28 +84,13 @@ def skimmed(inner: Iterator[Any], call: Call) -> Generator[Any, None, None]:
 
 async def async_skimmed(inner: AsyncIterator[Any], call: Call) -> AsyncGenerator[Any, None]:
     """The same events; the call ends when they do."""
-    answer, read = call.answer, call.asked.operation.read_event
-    call.tail = tail = Tail(read, answer)
-    keep = tail.last.append
+    call.tail = Tail(call.asked.operation.read_event, call.answer)
+    take = call.tail.take
     call.reading = True
     try:
         async for event in inner:
             call.reading = False
-            if answer.model is None:
-                if not call.first_at:
-                    call.saw_chunk()
-                _see(read, event, answer)
-            else:
-                try:
-                    told = event.__dict__["usage"]
-                except (AttributeError, KeyError):
-                    told = event  # another kind of event
-                if told is None:
-                    tail.seen += 1
-                    keep(event)
-                else:
-                    tail.settle()
-                    _see(read, event, answer)
+            take(event, call)
             yield event
             call.reading = True
     except BaseException as error:
