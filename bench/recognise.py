@@ -1,8 +1,9 @@
 """What it takes to decode, recognise and count once: CPU µs a span by step, on a mix of all samples and on a web service's spans.
 
-Files of evidence are written as in the collector; the mix is measured once memory of evidence is full.
+Batches are as large as the loop makes them, and a quarter of that: what each takes tells what a batch costs by itself
+from what each span adds. Files of evidence are written as in the collector; the mix is measured once memory of evidence is full.
 
-.venv/bin/python bench/recognise.py [--spans 200000] [--web 50000] [--million]
+.venv/bin/python bench/recognise.py [--spans 160000] [--web 50000] [--million] [--functions recognise]
 """
 
 import argparse
@@ -11,23 +12,30 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import wraps
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import polars as pl
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from spanledger.collector import json_form
-from spanledger.collector.count_once import CountOnce
-from spanledger.collector.decode import decode
+from spanledger.collector import count_once, decode, json_form, recognise
+from spanledger.collector.loop import FITTING_RECORDS
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "dialects" / "samples"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+#: Spans in a request, and requests in a batch.
+REQUEST = 512
+FULL = FITTING_RECORDS // REQUEST
+_STEPS = ("decode", "recognise", "count once")
 _IDS = ("gen_ai.response.id", "ai.response.id", "anthropic.request.id", "request_id")
 
 
@@ -46,7 +54,7 @@ def _renamed(span: Span, number: int) -> Span:
 
 
 def mixed(spans: int) -> Iterator[bytes]:
-    """Requests of about 512 spans: all samples over and over, each time with ids and a service of its own."""
+    """Requests of about `REQUEST` spans: all samples over and over, each time with ids and a service of its own."""
     request, held, made = ExportTraceServiceRequest(), 0, 0
     templates = _traces()
     for turn in range(10**9):
@@ -63,7 +71,7 @@ def mixed(spans: int) -> Iterator[bytes]:
             of_resource.scope_spans.append(of_scope)
             request.resource_spans.append(of_resource)
             held, made = held + 1, made + 1
-        if held >= 512 or made >= spans:
+        if held >= REQUEST or made >= spans:
             yield request.SerializeToString()
             request, held = ExportTraceServiceRequest(), 0
         if made >= spans:
@@ -74,11 +82,11 @@ def web(spans: int, share: float) -> Iterator[bytes]:
     """Requests of 512 spans with 18 attributes of a web service, of which a share are calls to models."""
     chosen = [each for trace in _traces() for each in trace]
     every = max(1, round(1 / share)) if share else spans + 1
-    for batch in range(spans // 512):
+    for batch in range(spans // REQUEST):
         request = ExportTraceServiceRequest()
         of_scope = request.resource_spans.add().scope_spans.add()
         of_scope.scope.name = "opentelemetry.instrumentation.fastapi"
-        for number in range(512):
+        for number in range(REQUEST):
             span = of_scope.spans.add(
                 trace_id=os.urandom(16),
                 span_id=os.urandom(8),
@@ -95,18 +103,44 @@ def web(spans: int, share: float) -> Iterator[bytes]:
                 called = request.resource_spans.add()
                 called.resource.ParseFromString(resource_bytes)
                 called.scope_spans.add().scope.ParseFromString(scope)
-                call = _renamed(Span.FromString(record), batch * 512 + number)
+                call = _renamed(Span.FromString(record), batch * REQUEST + number)
                 call.trace_id, call.parent_span_id = span.trace_id, span.span_id
                 call.span_id = os.urandom(8)
                 called.scope_spans[0].spans.append(call)
         yield request.SerializeToString()
 
 
-def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool) -> dict[str, float]:
+class Functions:
+    """CPU seconds of each function that a module calls by its bare name, without those that it calls in turn."""
+
+    def __init__(self, module: str) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inner = [0.0]
+        namespace = import_module(f"spanledger.collector.{module}")
+        for name, function in list(vars(namespace).items()):
+            if isinstance(function, FunctionType) and function.__module__.startswith("spanledger.collector"):
+                setattr(namespace, name, self._timed(name, function))
+
+    def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def timed(*args: Any, **named: Any) -> Any:
+            self._inner.append(0.0)
+            begun = time.process_time()
+            try:
+                return function(*args, **named)
+            finally:
+                took = time.process_time() - begun
+                self.seconds[name] += took - self._inner.pop()
+                self._inner[-1] += took
+
+        return timed
+
+
+def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Functions | None = None) -> dict[str, float]:
     """CPU µs a span by step, with so many bodies in each batch; if told to, once memory of evidence is full."""
     with tempfile.TemporaryDirectory() as folder:
-        counter = CountOnce(folder=Path(folder))
-        spent = dict.fromkeys(("decode", "recognise", "count once"), 0.0)
+        counter = count_once.CountOnce(folder=Path(folder))
+        spent = dict.fromkeys(_STEPS, 0.0)
         seen = entries = number = 0
         full = not fill
         while batch := [
@@ -117,20 +151,22 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool) -> dict[str, f
             for place, body in enumerate(islice(bodies, at_once), 1)
         ]:  # fmt: skip
             number += 1
+            # What is filling memory is not measured, nor are imports, caches and first allocations.
+            measured = full and number > 1
+            if functions and not measured:
+                functions.seconds.clear()
             begun = time.process_time()
-            telemetry = decode(batch)
+            telemetry = decode.decode(batch)
             decoded = time.process_time()
-            evidence = recognise(telemetry)
+            evidence = recognise.recognise(telemetry)
             recognised = time.process_time()
             mark = batch[-1].sequence
             counted = counter.count(evidence, now=NOW + timedelta(seconds=number), mark=mark)
             counter.posted(mark, counted.with_columns(pl.lit("unpriced").alias("cost_state")))
             done = time.process_time()
-            # What is filling memory is not measured, nor are imports, caches and first allocations.
-            if full and number > 1:
-                spent["count once"] += done - recognised
-                spent["recognise"] += recognised - decoded
-                spent["decode"] += decoded - begun
+            if measured:
+                for step, seconds in zip(_STEPS, (decoded - begun, recognised - decoded, done - recognised), strict=True):
+                    spent[step] += seconds
                 seen += telemetry.seen
                 entries += counted.height
             full = full or counter.memory.horizon is not None
@@ -138,24 +174,46 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool) -> dict[str, f
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         memory = counter.memory
         held = (memory.evidence.estimated_size() + memory.posted.estimated_size() + memory.gone.size) / 2**20
+        if functions:
+            figures |= {
+                name: round(1e6 * s / seen, 2) for name, s in sorted(functions.seconds.items(), key=lambda item: -item[1])
+            }
         return {
-            "spans": seen, "entries": entries, **figures, "all": round(sum(figures.values()), 2),
+            "spans": seen, "entries": entries, **figures, "all": round(sum(figures[step] for step in _STEPS), 2),
             "remembered": memory.evidence.height, "remembered_mib": round(held), "peak_rss_mib": round(peak),
         }  # fmt: skip
+
+
+def split(large: dict[str, float], small: dict[str, float], times: int) -> dict[str, dict[str, float]]:
+    """By step, what a batch costs in ms whatever it holds, and what each span adds in µs; the small are so many times smaller."""
+    fixed = {step: (small[step] - large[step]) / (times - 1) for step in _STEPS}  # µs a span of the large batches
+    return {
+        "fixed_ms_a_batch": {step: round(fixed[step] * FULL * REQUEST / 1e3, 1) for step in _STEPS},
+        "us_a_span_beyond": {step: round(large[step] - fixed[step], 2) for step in _STEPS},
+    }
 
 
 def main() -> None:
     """Print one JSON object for each kind of load."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--spans", type=int, default=200_000, help="spans of the mix, those that fill memory included")
-    options.add_argument("--web", type=int, default=50_000, help="spans of the web service")
+    options.add_argument("--spans", type=int, default=160_000, help="spans of the mix, those that fill memory included")
+    options.add_argument("--web", type=int, default=50_000, help="spans of the web service; 0 for none")
     options.add_argument("--million", action="store_true", help="a mix of a million spans and nothing else")
     options.add_argument("--model-share", type=float, default=0.01)
-    options.add_argument("--bodies", type=int, default=32, help="bodies in a batch")
+    options.add_argument(
+        "--functions", metavar="MODULE", help="also what each function takes that this module of the collector calls"
+    )
     given = options.parse_args()
-    if not given.million:
-        print(json.dumps({"web": measure(web(given.web, given.model_share), given.bodies, fill=False)}), flush=True)
-    print(json.dumps({"mix": measure(mixed(1_000_000 if given.million else given.spans), given.bodies, fill=True)}))
+    functions = Functions(given.functions) if given.functions else None
+    if given.million:
+        print(json.dumps({"mix": measure(mixed(1_000_000), FULL, fill=True, functions=functions)}))
+        return
+    if given.web:
+        print(json.dumps({"web": measure(web(given.web, given.model_share), FULL, fill=False)}), flush=True)
+    mix = measure(mixed(given.spans), FULL, fill=True, functions=functions)
+    print(json.dumps({"mix": mix}), flush=True)
+    if not functions:
+        print(json.dumps(split(mix, measure(mixed(given.spans), FULL // 4, fill=True), 4)))
 
 
 if __name__ == "__main__":

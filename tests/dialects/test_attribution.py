@@ -89,6 +89,10 @@ def test_every_attribute_of_the_defaults_is_read() -> None:
     assert [(who, name) for (who, name), row in zip(pairs, rows, strict=True) if row[who] != name] == []
 
 
+def test_labels_of_a_resource_are_none_of_its_calls_and_harm_nothing() -> None:
+    assert _call([body_of(chat(resource={"metadata": '{"tenant": "acme"}', "tag.tags": ["a"]}))], Attribution())["tenant"] is None
+
+
 def test_a_configured_attribute_goes_before_the_defaults_and_can_stand_alone() -> None:
     both = chat(attributes={"customer.id": "c1", "spanledger.tenant": "other", "label.team": "search", "spanledger.tag.x": "1"})
     first = _call([body_of(both)])

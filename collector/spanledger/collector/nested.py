@@ -20,10 +20,10 @@ _STRUCTURE = re.compile(r"\s*[\[{]")
 def opened(telemetry: Telemetry) -> Telemetry:
     """The telemetry with what its objects and lists of labels hold as attributes of their own, after all others."""
     holders = [number for number, name in enumerate(telemetry.keys) if name in OBJECTS or name in LISTS]
-    if not holders:
-        return telemetry
     attributes = telemetry.attributes
     at = np.flatnonzero(np.isin(attributes.key, holders))
+    if not len(at):
+        return telemetry
     holder = attributes.key[at]
     texts = pc.dictionary_encode(attributes.texts(at, telemetry.keys))
     code = texts.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
