@@ -1,6 +1,6 @@
 """Rows kept in the pieces in which they came: adding some moves none of the others, and only what is asked for is fetched."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -70,13 +70,18 @@ class Chunks:
 
     def take(self, rows: Rows, names: Sequence[str] | None = None) -> pl.DataFrame:
         """These rows in this order; all columns or those of these names."""
-        wanted = list(self.schema) if names is None else list(names)
+        wanted = self.schema if names is None else {name: self.schema[name] for name in names}
+        return in_columns(self.told(rows, wanted), wanted, len(rows))
+
+    def told(self, rows: Rows, names: Collection[str] | None = None) -> pl.DataFrame:
+        """These rows in this order, in one piece; of the columns those that their pieces have."""
         order, pieces = self._pieces(rows)
-        frames = [_gathered(self._frames[at], places, wanted, self.schema) for at, places in pieces]
-        if not frames:
-            return pl.DataFrame(schema={name: self.schema[name] for name in wanted})
-        if len(frames) == 1:
-            return frames[0]
+        parts = [(self._frames[at], places) for at, places in pieces]
+        wanted = {name: kind for name, kind in self.schema.items()
+                  if (names is None or name in names) and any(name in frame.columns for frame, _ in parts)}  # fmt: skip
+        frames = [gathered(frame, places, wanted) for frame, places in parts]
+        if len(frames) < 2:
+            return frames[0] if frames else pl.DataFrame()
         frame = pl.concat(frames, rechunk=True)
         return frame if order is None else frame[pl.Series(np.argsort(order, kind="stable"))]
 
@@ -106,9 +111,10 @@ def _fit(larger: int, smaller: int) -> bool:
     return larger + smaller <= _SMALL and larger <= 2 * smaller
 
 
-def _gathered(frame: pl.DataFrame, places: Rows, names: Sequence[str], schema: Mapping[str, Any]) -> pl.DataFrame:
+def gathered(frame: pl.DataFrame, places: Rows, schema: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows at these places in these columns; those the frame lacks are null."""
     here = set(frame.columns)
-    known = [name for name in names if name in here]
+    known = [name for name in schema if name in here]
     count = len(places)
     if not known:
         taken = pl.DataFrame()
@@ -116,7 +122,7 @@ def _gathered(frame: pl.DataFrame, places: Rows, names: Sequence[str], schema: M
         taken = frame[known] if count == frame.height else frame[known].slice(int(places[0]), count)
     else:
         taken = frame[known][pl.Series(places)]
-    return in_columns(taken, {name: schema[name] for name in names}, count)
+    return in_columns(taken, schema, count)
 
 
 def in_columns(frame: pl.DataFrame, schema: Mapping[str, Any], height: int | None = None) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.chunks import Chunks, Flags, Rows
+from spanledger.collector.chunks import Flags, Rows, gathered
 
 Keys = npt.NDArray[np.uint64]
 
@@ -100,68 +100,61 @@ def repeated(keys: Keys) -> Flags:
 
 
 class Evidence:
-    """Rows of `chunks` seen together. `narrow` are their arrays; a column is fetched when it is asked for."""
+    """Records together. `narrow` are their arrays; the columns of `frame`, in which what nobody says is left out, are for
+    the few that are asked for more."""
 
-    def __init__(self, chunks: Chunks, rows: Rows, narrow: Mapping[str, npt.NDArray[Any]]) -> None:
-        self.rows, self.narrow = rows, dict(narrow)
-        self._chunks = chunks
-        #: what some records say instead, and for each record its row there, -1 for none
-        self._told: pl.DataFrame | None = None
-        self._instead = np.zeros(0, dtype=np.int64)
+    def __init__(
+        self, frame: pl.DataFrame, schema: Mapping[str, Any], narrow: Mapping[str, npt.NDArray[Any]], at: Rows | None = None
+    ) -> None:
+        """`at` are the rows of the frame, if they are not all."""
+        self.narrow = dict(narrow)
+        self._frame, self._schema, self._at = frame, schema, at
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> "Evidence":
         """A frame alone."""
-        chunks = Chunks(frame.schema)
-        chunks.append(frame)
-        return cls(chunks, np.arange(frame.height), narrowed(frame))
+        return cls(frame, frame.schema, narrowed(frame))
 
     @property
     def height(self) -> int:
         """How many records."""
-        return len(self.rows)
+        return len(self.narrow["role"])
 
     @property
     def columns(self) -> list[str]:
         """What can be asked for."""
-        return list(self._chunks.schema)
+        return list(self._schema)
 
     def __getitem__(self, name: str) -> pl.Series:
         return self.take(np.arange(self.height), [name]).to_series()
 
     def take(self, at: Rows, names: Sequence[str] | None = None) -> pl.DataFrame:
         """The records at these places in this order; all columns or those of these names."""
-        frame = self._chunks.take(self.rows[at], names)
-        if self._told is None:
-            return frame
-        instead = self._instead[at]
-        here = instead >= 0
-        if not here.any():
-            return frame
-        place, mask = pl.Series(np.maximum(instead, 0)), pl.Series(here)
-        wanted = [name for name in self._told.columns if name in frame.columns]
-        return frame.with_columns(self._told[name].gather(place).zip_with(mask, frame[name]).alias(name) for name in wanted)
+        wanted = self._schema if names is None else {name: self._schema[name] for name in names}
+        return gathered(self._frame, at if self._at is None else self._at[at], wanted)
 
     def part(self, at: Rows) -> "Evidence":
         """The records at these places alone."""
-        part = Evidence(self._chunks, self.rows[at], {name: array[at] for name, array in self.narrow.items()})
-        if self._told is not None:
-            part._told, part._instead = self._told, self._instead[at]
-        return part
+        narrow = {name: array[at] for name, array in self.narrow.items()}
+        return Evidence(self._frame, self._schema, narrow, at if self._at is None else self._at[at])
 
     def beside(self, frame: pl.DataFrame) -> "Evidence":
         """These records and some more."""
         more = narrowed(frame)
-        both = self._chunks.beside(frame)
-        rows = np.concatenate([self.rows, np.arange(self._chunks.height, both.height)])
-        return Evidence(both, rows, {name: np.concatenate([array, more[name]]) for name, array in self.narrow.items()})
+        both = pl.concat([self.take(np.arange(self.height)), frame], rechunk=True)
+        return Evidence(both, self._schema, {name: np.concatenate([array, more[name]]) for name, array in self.narrow.items()})
 
     def changed(self, at: Rows, told: pl.DataFrame) -> "Evidence":
         """The same records, of which those at these places have these roles and measures instead."""
-        other = Evidence(self._chunks, self.rows, self.narrow)
-        other._told = told.cast({name: self._chunks.schema[name] for name in told.columns})
-        other._instead = np.full(self.height, -1, dtype=np.int64)
-        other._instead[at] = np.arange(len(at))
+        instead = np.arange(self.height)
+        instead[at] = self.height + np.arange(len(at))
+        place, every = pl.Series(instead), np.arange(self.height)
+        told = told.cast({name: self._schema[name] for name in told.columns})
+        frame = gathered(self._frame, every if self._at is None else self._at, self._frame.schema)
+        frame = frame.with_columns(
+            pl.concat([self[name], told[name]], rechunk=True).gather(place).alias(name) for name in told.columns
+        )
+        other = Evidence(frame, self._schema, self.narrow)
         fresh = {
             "role": told["role"].cast(_CODE).to_physical().cast(pl.UInt8),
             "input": told["input_tokens"].fill_null(-1),

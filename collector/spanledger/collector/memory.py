@@ -34,14 +34,14 @@ from spanledger.collector.recognise import EVIDENCE
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS
 
-#: Columns that only an entry has, not its evidence.
-_OF_ENTRIES = {
-    "kind", "reason", "rule", "stands_for", "first_attempt", "recorded_at", "day",
+#: Columns that only an entry has, or that recognising alone needs.
+_NOT_KEPT = {
+    "kind", "reason", "rule", "stands_for", "first_attempt", "recorded_at", "day", "family", "status", "synthetic",
     *(c.name for c in GROUPS["claimed"]), *(c.name for c in GROUPS["money"] if c.name not in ("flags", "reported_cost_usd")),
 }  # fmt: skip
 
 #: A record of evidence, with when it came in microseconds.
-KEPT: dict[str, Any] = {**{name: kind for name, kind in EVIDENCE.items() if name not in _OF_ENTRIES}, "arrived": pl.Int64}
+KEPT: dict[str, Any] = {**{name: kind for name, kind in EVIDENCE.items() if name not in _NOT_KEPT}, "arrived": pl.Int64}
 
 #: Columns of a posting that its record of evidence has as well, or that only a new entry needs. What its like, or a retry, can
 #: add to is none of these: a reversal says what was posted, so that sums by it cancel.
@@ -120,7 +120,7 @@ class Memory:
 
     def seen(self, rows: Rows) -> Evidence:
         """These records side by side."""
-        return Evidence(self.evidence, rows, {name: self.arrays[name][rows] for name in NARROW})
+        return Evidence(self.evidence.told(rows), KEPT, {name: self.arrays[name][rows] for name in NARROW})
 
     def hear(self, new: pl.DataFrame, narrow: Narrow) -> None:
         """Note who speaks, and in which voices."""
