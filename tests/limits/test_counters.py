@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spanledger.limits import Check
-from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Place, Posting
+from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Place, Posting, Reading
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.shared import SharedCounters
 from spanledger.limits.window import FOREVER, SECOND
@@ -108,7 +108,7 @@ def test_counters_do_what_the_model_does(kind: str, request: pytest.FixtureReque
             for d, reading in zip(demands, found, strict=True):
                 used, held, worst = model.read(d.place, now)
                 fits = used + held + d.size <= d.cap and used + worst + d.worst <= d.bound
-                assert reading == (used, held, worst, fits)
+                assert reading == Reading(used, held, worst, fits)
                 passes = passes and (fits or not d.refuses)
             if passes and hold_id and demands:
                 ids.append(hold_id)
@@ -144,7 +144,8 @@ def test_counters_do_what_the_model_does(kind: str, request: pytest.FixtureReque
             counters.expire(now)
             model.expire(now)
         for place in PLACES:
-            assert counters.read([place], now)[0][:3] == model.read(place, now)
+            [stands] = counters.read([place], now)
+            assert (stands.used, stands.held, stands.worst) == model.read(place, now)
     assert counters.count()[1] == len(model.holds)
     assert counters.leaked == model.leaked
     for hold_id, (made, until, settled, held_parts) in model.holds.items():
@@ -162,13 +163,13 @@ def test_counting_anew_replaces_what_is_used_and_keeps_what_is_held(kind: str, r
     counters.post([Posting("a", None, [Amount(p, now, 5) for p in PLACES])], now)
     counters.hold(now, [Demand(day, 3, 3, 100, 100)], "h", now + SECOND, Check())
     counters.replace("day", [Amount(day, now, 7)], now)
-    assert [r[:3] for r in counters.read([day, user, roll], now)] == [(7, 3, 3), (0, 0, 0), (5, 0, 0)]
+    assert [(r.used, r.held, r.worst) for r in counters.read([day, user, roll], now)] == [(7, 3, 3), (0, 0, 0), (5, 0, 0)]
     counters.replace("roll", [Amount(roll, now - 2 * SECOND, 1), Amount(roll, now, 1)], now)
     assert [units for _, units in counters.slots(roll, now)] == [1, 1]
     keys, count = counters.keys("day", BEGIN, 10)
     assert (sorted(keys, key=len), count) == ([(), ("u",)], 2)
     counters.forget("day")
-    assert counters.read([day], now)[0][:3] == (0, 0, 0)
+    assert counters.read([day], now) == [Reading(0, 0, 0, True)]
     assert counters.keys("day", BEGIN, 10) == ([], 0)
     counters.close()
 

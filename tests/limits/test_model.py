@@ -284,7 +284,7 @@ def act(of: Limits, model: Model, clock: Clock, steps: list[Any]) -> None:
         for limit_id, key in seen:
             limit = by_id[limit_id]
             [asked] = of.standing(limit, [key])
-            assert asked.reading[:2] == model.stands(limit, key, now, at=now)
+            assert (asked.reading.used, asked.reading.held) == model.stands(limit, key, now, at=now)
             if honest and limit.hard:
                 assert asked.reading.used <= int(limit.cap * (1 + limit.grace))
     assert of.counts()["leaked"] == model.leaked

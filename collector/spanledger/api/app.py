@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse
 from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms
 from spanledger.api.access import Access, Issuer, authorise, is_loopback
 from spanledger.api.checks import Checks
+from spanledger.api.json_bodies import JsonBodies
 from spanledger.api.problem import DOCUMENTED, answer_problems
 from spanledger.collector.config import ConfigError
 from spanledger.collector.settings import Api as ApiSettings
@@ -56,6 +57,7 @@ def create_app(collector: "Collector") -> FastAPI:
     app.state.keys = held
     app.state.access = access
     app.state.checks = Checks(collector.limits, access)
+    app.add_middleware(JsonBodies)
     answer_problems(app)
     for router in ROUTERS:
         app.include_router(router)

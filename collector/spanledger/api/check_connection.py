@@ -7,20 +7,21 @@ other one, and any other path, goes to uvicorn and the app, which answer the sam
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from spanledger.api.checks import PATH, Answered, Checks
+from spanledger.api.check_answers import PLAIN, Answered
+from spanledger.api.checks import PATH, Checks
 from spanledger.api.problem import Problem, broken
 
 logger = logging.getLogger(__name__)
 
 _START = f"POST {PATH} HTTP/1.1\r\n".encode()
 _UNUSUAL = (b"transfer-encoding", b"expect", b"upgrade")
-_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 LONGEST_HEAD = 16 * 1024
 LONGEST_BODY = 64 * 1024
@@ -126,7 +127,7 @@ class CheckConnection(HttpToolsProtocol):
 
     def _answer(self, headers: Headers, body: bytes) -> None:
         try:
-            caller = self._checks.caller(lambda: _texts(headers))
+            caller = self._checks.caller(headers)
             answered = self._checks.at_once(body, caller)
             if answered is None:
                 self._answering = self.loop.create_task(self._answer_later(self._checks.answer(body, caller)))
@@ -164,10 +165,10 @@ class CheckConnection(HttpToolsProtocol):
         of_server = self.server_state.default_headers
         if of_server is not self._defaults[0]:
             self._defaults = of_server, b"".join(b"%b: %b\r\n" % header for header in of_server)
-        told = "".join([f"{key}: {text}\r\n" for key, text in headers.items()]).encode("latin-1")
+        told = _PLAIN if headers is PLAIN else _lines(headers)
         end = b"connection: close\r\n\r\n" if self._leaving else b"\r\n"
         self.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b%b" % (_LINES[status], self._defaults[1], told, len(body), end, body)
+            b"%b%b%bcontent-length: %d\r\n%b%b" % (_STATUS[status], self._defaults[1], told, len(body), end, body)
         )
         self.server_state.total_requests += 1
         if self._leaving:
@@ -187,5 +188,8 @@ class CheckConnection(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(again, self.timeout_keep_alive_handler)
 
 
-def _texts(headers: Headers) -> Mapping[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+def _lines(headers: dict[str, str]) -> bytes:
+    return "".join([f"{name}: {text}\r\n" for name, text in headers.items()]).encode("latin-1")
+
+
+_PLAIN = _lines(PLAIN)

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import duckdb
 from fastapi import APIRouter, Query, Request
 
 from spanledger.analytics import Selection, connect, latest_calls, overview, spend_by, spend_over_time, totals
+from spanledger.api.plain import plain
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.ledger.schema import DIMENSIONS
 
@@ -77,21 +77,6 @@ def calls(
     selection = _selection(request, since or now - timedelta(days=30), until or now + timedelta(days=1))
     with _ledger(request, as_known_on) as connection:
         return {"calls": _rows(latest_calls(connection, selection, count=count, outcome=outcome))}
-
-
-def plain(value: Any) -> Any:
-    """Money as strings, days as days: what JSON can say exactly."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value.isoformat()
-    return value
 
 
 def _totals(sums: Any) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pydantic import AwareDatetime
 
 from spanledger.api.access import Caller
 from spanledger.api.bound import overshoot_bound
-from spanledger.api.costs import plain
 from spanledger.api.etags import IfMatch, etag_of, unchanged
 from spanledger.api.models import LimitBody
 from spanledger.api.paging import After, Count
+from spanledger.api.plain import plain
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.limits import Limit, Limits
 from spanledger.limits.answer import Asked, seconds_until

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_WAIT_MS
+from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_NAME, LONGEST_WAIT_MS, MOST_TAGS, MOST_TOKENS
 
-Name = Annotated[str, Field(max_length=1_000)]
-Tokens = Annotated[int, Field(ge=0, le=10**12)]
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 
 
 class Body(BaseModel):
@@ -49,7 +49,7 @@ class CheckBody(Body):
     provider: Name | None = None
     model: Name | None = None
     trace: Annotated[Name | None, Field(description="trace id, for limits per trace")] = None
-    tags: Annotated[dict[Name, Name], Field(max_length=100, default_factory=dict)]
+    tags: Annotated[dict[Name, Name], Field(max_length=MOST_TAGS, default_factory=dict)]
     input_tokens: Annotated[Tokens | None, Field(description="cached ones included")] = None
     max_output_tokens: Tokens | None = None
     service_tier: Name | None = None

@@ -1,9 +1,8 @@
-"""What the routes about prices share: the desk, how a request says when and for whom, and errors as answers."""
+"""What the routes about prices share: the desk, ranges of time, and errors as answers."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from fastapi import Request
@@ -15,7 +14,7 @@ from spanledger.collector.pricing.rules import Clash
 from spanledger.collector.pricing.shown import shown_difference
 from spanledger.control import NotFound
 from spanledger.prices.book_file import NotABook
-from spanledger.prices.rule_form import RuleError, moment_of, scope_of
+from spanledger.prices.rule_form import RuleError, scope_of
 
 Json = dict[str, Any]
 
@@ -40,42 +39,30 @@ def errors() -> Generator[None]:
         raise Problem(422, str(error), name="not-a-book") from None
     except NotAccepted as error:
         raise Problem(409, str(error), name="not-accepted", **shown_difference(error.difference)) from None
-    except ValueError as error:
-        field, colon, says = str(error).partition(": ")
-        raise wrong_field(field if colon else "body", says or str(error)) from None
 
 
 def belongs_to(scope: str) -> list[tuple[str, str]]:
+    """Whom a call is for, as a rule says it."""
     with errors():
-        kind, value = scope_of(scope)
-    return [] if kind == "all" else [(kind, value)]
+        kind, name = scope_of(scope)
+    return [] if kind == "all" else [(kind, name)]
 
 
-def range_of(since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+def range_of(since: datetime | None, until: datetime | None, back: timedelta = timedelta(days=30)) -> tuple[datetime, datetime]:
+    """From `since`, by default so long ago, until `until`, by default now and a minute, for clocks that run ahead."""
     now = datetime.now(UTC)
-    since, until = aware("since", since or now - timedelta(days=30)), aware("until", until or now + timedelta(minutes=1))
+    since, until = since or now - back, until or now + timedelta(minutes=1)
     if until <= since:
         raise wrong_field("until", "is not after since")
     return since, until
 
 
-def aware(field: str, at: datetime) -> datetime:
-    if at.tzinfo is None:
-        raise wrong_field(field, "needs an offset or Z, such as 2026-11-01T00:00:00Z")
-    return at.astimezone(UTC)
-
-
-def moment_in(body: Json, field: str, default: datetime) -> datetime:
-    return moment_of(field, body.get(field)) or default
-
-
-def plain(value: Any) -> Any:
-    """Decimals as text, in whatever they stand."""
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list) else value
+def note_in(body: Json, field: str = "note") -> str:
+    """Takes the note out of a body, where it is called `field` in errors; every change of prices says why."""
+    note = body.pop("note", None)
+    if not isinstance(note, str) or not note.strip():
+        raise wrong_field(field, "is needed: every change says why, and that stands in the audit")
+    return note.strip()
 
 
 def who_asks(request: Request) -> str:

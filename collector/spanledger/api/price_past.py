@@ -1,74 +1,70 @@
 """/api/prices: the calls that were made. What has no price, what senders claim, what was believed, and re-rating."""
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Request
-from starlette.concurrency import run_in_threadpool
+from fastapi import APIRouter, Query, Request
 
-from spanledger.api.price_asking import Json, aware, desk_of, errors, moment_in, plain, range_of, who_asks
-from spanledger.api.price_examples import RERATING
+from spanledger.api.paging import After, Count, page
+from spanledger.api.plain import plain
+from spanledger.api.price_asking import Json, desk_of, range_of, who_asks
+from spanledger.api.price_bodies import Moment, RerateBody
 from spanledger.api.problem import wrong_field
 from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.rerate import Range, Rerating
 
 router = APIRouter(prefix="/api/prices", tags=["prices"])
+At = Annotated[Moment, Query()]
 
 
 @router.get("/unpriced", summary="What has no price")
-def unpriced(request: Request, since: datetime | None = None, until: datetime | None = None, count: int = 100) -> Json:
-    """By the names that telemetry gave, with the reason, calls and tokens. `since` defaults to 30 days ago."""
+def unpriced(request: Request, since: At = None, until: At = None, after: After = None, count: Count = 100) -> Json:
+    """By the names that telemetry gave, with reason, calls and tokens; the most calls first; by default of the last 30 days."""
     since, until = range_of(since, until)
     with desk_of(request).read() as connection:
-        return {"since": since, "until": until, "unpriced": rows(connection, "unpriced", since=since, until=until, count=count)}
+        found = rows(connection, "unpriced", since=since, until=until)
+    return {"since": since, "until": until, **_page("unpriced", found, after, count)}
 
 
 @router.get("/reported", summary="Where reported costs differ")
 def reported(
-    request: Request, since: datetime | None = None, until: datetime | None = None, share: float = 0.05, least_usd: str = "0.01",
-    count: int = 100,
+    request: Request, since: At = None, until: At = None, share: Annotated[Decimal, Query(ge=0, le=100)] = Decimal("0.05"),
+    least_usd: Annotated[Decimal, Query(ge=0, le=10**6)] = Decimal("0.01"), after: After = None, count: Count = 100,
 ) -> Json:  # fmt: skip
     """Models for which what senders report and the list price differ by more than `share`, and by `least_usd`."""
     since, until = range_of(since, until)
     with desk_of(request).read() as connection:
-        found = rows(
-            connection, "reported", since=since, until=until, share=Decimal(str(share)), least_usd=Decimal(least_usd), count=count
-        )
-    return {"since": since, "until": until, "reported": plain(found)}
+        found = rows(connection, "reported", since=since, until=until, share=share, least_usd=least_usd)
+    return {"since": since, "until": until, **_page("reported", found, after, count)}
 
 
 @router.get("/known", summary="What the ledger said at a moment")
-def known(request: Request, as_known_on: datetime, since: datetime | None = None, until: datetime | None = None) -> Json:
-    """Spend by model as it was believed at `as_known_on`, before what came late and was re-rated since."""
+def known(
+    request: Request, as_known_on: At, since: At = None, until: At = None, after: After = None, count: Count = 100
+) -> Json:  # fmt: skip
+    """Spend by model as it was believed at `as_known_on`, before what came late and was re-rated since. `cost_usd` is that of all
+    models, whatever the page."""
     since, until = range_of(since, until)
-    at = aware("as_known_on", as_known_on)
+    if as_known_on is None:
+        raise wrong_field("as_known_on", "is needed: a moment such as 2026-12-01 or 2026-12-01T08:00:00Z")
     with desk_of(request).read() as connection:
-        found = rows(connection, "known", as_known_on=at, since=since, until=until)
+        found = rows(connection, "known", as_known_on=as_known_on, since=since, until=until)
     total = sum((one["cost_usd"] for one in found), Decimal(0))
-    return {"as_known_on": at, "since": since, "until": until, "cost_usd": plain(total), "models": plain(found)}
+    of = {"as_known_on": as_known_on, "since": since, "until": until, "cost_usd": plain(total)}
+    return {**of, **_page("models", found, after, count)}
 
 
 @router.post("/rerate", summary="Price past calls anew")
-async def rerate(request: Request, body: Json = Body(examples=[RERATING])) -> Json:  # noqa: B008
-    """`{"since", "until", "provider", "model", "tenant", "unpriced_only", "post": false, "reason"}`. Without `post` it is
-    a preview; with it, the differences are posted as adjustments in one commit and the counters follow."""
-    desk = desk_of(request)
-    allowed = {"since", "until", "provider", "model", "tenant", "unpriced_only", "post", "reason"}
-    for name in body.keys() - allowed:
-        raise wrong_field(name, f"is not a field of a re-rating (known: {', '.join(sorted(allowed))})")
-    post, why = body.get("post") is True, body.get("reason") or ""
-    if post and not why:
-        raise wrong_field("reason", "is needed to post: it stands in the ledger and in the audit")
-    with errors():
-        over = Range(
-            since=moment_in(body, "since", datetime.now(UTC) - timedelta(days=30)),
-            until=moment_in(body, "until", datetime.now(UTC)),
-            provider=body.get("provider"), model=body.get("model"), tenant=body.get("tenant"),
-            unpriced_only=body.get("unpriced_only") is True,
-        )  # fmt: skip
-        # It may take seconds: the event loop stays free for checks.
-        found = await run_in_threadpool(desk.rerate, over, who=who_asks(request), note=why, post=post)
-    return {"posted": post and found.changed > 0, **shown_rerating(found)}
+def rerate(request: Request, body: RerateBody) -> Json:
+    """A preview; with `post` the differences are posted as adjustments in one commit, and the counters follow."""
+    if body.post and not (body.note or "").strip():
+        raise wrong_field("note", "is needed to post: it stands in the ledger and in the audit")
+    since, until = range_of(body.since, body.until)
+    over = Range(
+        since=since, until=until, provider=body.provider, model=body.model, tenant=body.tenant, unpriced_only=body.unpriced_only
+    )
+    found = desk_of(request).rerate(over, who=who_asks(request), note=body.note or "", post=body.post)
+    return {"posted": body.post and found.changed > 0, **_rerated(found)}
 
 
 @router.post("/monthly", summary="Post what is due of fixed monthly costs")
@@ -77,13 +73,20 @@ def monthly(request: Request) -> Json:
     return {"posted": desk_of(request).post_monthly()}
 
 
-def shown_rerating(found: Rerating) -> Json:
+def _page(name: str, found: list[Json], after: str | None, count: int) -> Json:
+    shown, following = page(found, _key, after, count)
+    return {name: plain(shown), "next": following}
+
+
+def _key(row: Json) -> str:
+    """What tells a row from the others: the words in it."""
+    return "|".join(value or "" for value in row.values() if value is None or isinstance(value, str))
+
+
+def _rerated(found: Rerating) -> Json:
+    lines = [{**plain(line), "difference_usd": plain(line.difference_usd)} for line in found.lines]
     return {
         "since": found.range.since, "until": found.range.until, "revision": found.revision, "calls": found.calls,
         "changed": found.changed, "old_usd": plain(found.old_usd), "new_usd": plain(found.new_usd),
-        "difference_usd": plain(found.difference_usd),
-        "lines": [
-            {**{name: plain(getattr(line, name)) for name in line.__slots__}, "difference_usd": plain(line.difference_usd)}
-            for line in found.lines
-        ],
+        "difference_usd": plain(found.difference_usd), "lines": lines,
     }  # fmt: skip

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spanledger.limits.answer import Asked, paused, retry_after, standing
 from spanledger.limits.check import LONGEST_LEASE, Check, Standing, Verdict
@@ -12,15 +14,14 @@ from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit, units_of
 from spanledger.limits.size import Pricing, Size, learned_size, size_of, with_input_cost
 from spanledger.limits.terms import Pause
-from spanledger.limits.window import SECOND, Calendar, micros, moment
+from spanledger.limits.window import SECOND, Calendar, micros
 
 #: A call that is checked this shortly before a window's end may begin in the next one, and is held in both.
 EDGE_US = 5 * SECOND
 NOBODY_SECONDS = 1
-NO_SLOTS: Mapping[Place, Sequence[tuple[int, int]]] = {}
 
 
-class Prepared(NamedTuple):
+class Prepared(Struct, frozen=True, gc=False):
     """A check with all that its atomic step needs."""
 
     check: Check
@@ -54,53 +55,55 @@ class Asking:
         """Which limits cover the call, and what it asks of each."""
         limits, pauses = covering.cover_check(check, now)
         size = size_of(check, self._prices, now, priced=covering.counts_money)
-        covered, demands = [], []
+        covered: list[Covered] = []
+        demands: list[Demand] = []
         for one in limits:
+            limit = one.limit
             place = one.at(now)
-            demand = self._demand(one, place, size, check, now)
+            units = size.amounts[limit.measured]
+            if one.plain and units:
+                demand = Demand(place, units, units, one.cap, one.cap, limit.refuses)
+            else:
+                demand = self._demand(one, place, size, check, now)
             covered.append(one)
             demands.append(demand)
-            if place.end - now <= EDGE_US and isinstance(one.limit.window, Calendar):
+            if place.end - now <= EDGE_US and isinstance(limit.window, Calendar):
                 covered.append(one)
-                demands.append(demand._replace(place=place_of(one.limit, one.key, place.end)))
+                demands.append(replace(demand, place=place_of(limit, one.key, place.end)))
         # What no limit covers needs no hold.
         hold_id = None if check.dry_run or not demands else self._new_id()
         expires_at = now + min(max(check.lease_seconds, 1), LONGEST_LEASE) * SECOND
         in_force = [p for p in pauses if p.until is None or micros(p.until) > now] if pauses else pauses
         return Prepared(check, now, size, covered, demands, hold_id, expires_at, in_force)
 
-    def conclude(
-        self, prepared: Prepared, readings: Sequence[Reading], slots: Mapping[Place, Sequence[tuple[int, int]]] = NO_SLOTS
-    ) -> tuple[Verdict, bool]:
-        """The verdict, and whether waiting for holds to settle may change it. `slots` are those that `needs` asked for."""
-        _, now, size, covered, demands, hold_id, expires_at, _ = prepared
+    def passed(self, prepared: Prepared, readings: Sequence[Reading]) -> Verdict | None:
+        """The verdict on a check that no limit refuses; None on any other."""
         near = False
-        for one, demand, reading in zip(covered, demands, readings, strict=True):
+        for one, demand, reading in zip(prepared.covered, prepared.demands, readings, strict=True):
             if not reading.passes:
                 if demand.refuses:
-                    break
+                    return None
                 near = True
             first = one.limit.first_threshold
             near = near or (first is not None and reading.used + reading.held + demand.size >= first)
-        else:
-            warned = self._warned(prepared, readings) if near else ()
-            end = None if hold_id is None else moment(expires_at)
-            return Verdict("warn" if warned else "allow", hold_id, end, warned), False
-        refused = _refused(prepared, readings)
-        size = with_input_cost(size, prepared.check, self._prices, now)
-        answers = [standing(a, size, now, retry=retry_after(a, slots.get(a.demand.place, ()), now)) for a in refused]
-        answers.sort(key=lambda s: s.retry_after_seconds, reverse=True)
-        return Verdict("refuse", refused=tuple(answers)), all(a.only_holds_stand_in_the_way for a in refused)
+        warned = self._warned(prepared, readings) if near else ()
+        end = None if prepared.hold_id is None else prepared.expires_at
+        return Verdict("warn" if warned else "allow", prepared.hold_id, end, warned)
 
     def needs(self, prepared: Prepared, readings: Sequence[Reading]) -> list[Place]:
         """The rolling buckets whose slots tell when a refused call may fit."""
-        for demand, reading in zip(prepared.demands, readings, strict=True):
-            if demand.refuses and not reading.passes:
-                break
-        else:
-            return []
         rolling = [a for a in _refused(prepared, readings) if a.demand.place.width]
         return [a.demand.place for a in rolling if not a.only_holds_stand_in_the_way]
+
+    def refused(
+        self, prepared: Prepared, readings: Sequence[Reading], slots: Mapping[Place, Sequence[tuple[int, int]]]
+    ) -> tuple[Verdict, bool]:
+        """The refusal, and whether waiting for holds to settle may change it. `slots` are those that `needs` asked for."""
+        now, refused = prepared.now, _refused(prepared, readings)
+        size = with_input_cost(prepared.size, prepared.check, self._prices, now)
+        answers = [standing(a, size, now, retry=retry_after(a, slots.get(a.demand.place, ()), now)) for a in refused]
+        answers.sort(key=lambda s: s.retry_after_seconds, reverse=True)
+        return Verdict("refuse", refused=tuple(answers)), all(a.only_holds_stand_in_the_way for a in refused)
 
     def paused(self, prepared: Prepared) -> Verdict:
         """The refusal of a subject that is paused."""

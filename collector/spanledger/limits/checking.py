@@ -36,12 +36,13 @@ class Checking:
         counters = self._counters
         try:
             readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
-            if all(reading.passes for reading in readings):
-                return self._asking.conclude(prepared, readings)
+            passed = self._asking.passed(prepared, readings)
+            if passed is not None:
+                return passed, False
             slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
         except CountersAway as away:
             return self._asking.without_counters(prepared, str(away)), False
-        return self._asking.conclude(prepared, readings, slots)
+        return self._asking.refused(prepared, readings, slots)
 
     async def soon(self, check: Check) -> Verdict:
         """When only holds stand in the way, wait up to `wait_ms` for them to settle."""
@@ -65,10 +66,13 @@ class Checking:
         counters = self._counters
         try:
             readings = await counters.hold_soon(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
+            passed = self._asking.passed(prepared, readings)
+            if passed is not None:
+                return passed, False
             slots = {place: await counters.slots_soon(place, prepared.now) for place in self._asking.needs(prepared, readings)}
         except CountersAway as away:
             return self._asking.without_counters(prepared, str(away)), False
-        return self._asking.conclude(prepared, readings, slots)
+        return self._asking.refused(prepared, readings, slots)
 
     def _prepared(self, check: Check) -> Prepared:
         return self._asking.prepare(self._covering(), check, self._micros())

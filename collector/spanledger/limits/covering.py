@@ -49,9 +49,12 @@ def is_valid(limit: Limit, at: int) -> bool:
 
 
 class Covered:
-    """One limit that covers a subject: the place where it counts now, and what it stops at."""
+    """One limit that covers a subject: the place where it counts now, and what it stops at.
 
-    __slots__ = ("_grants", "cap", "key", "limit", "place")
+    `plain`: what it asks of a check depends on nothing but the call's size.
+    """
+
+    __slots__ = ("_grants", "cap", "key", "limit", "place", "plain")
 
     def __init__(self, limit: Limit, key: Key, at: int, grants: Sequence[Grant]) -> None:
         self.limit = limit
@@ -59,6 +62,7 @@ class Covered:
         self.place = place_of(limit, key, at)
         self._grants = [g for g in grants if g.subject is None or g.subject == key]
         self.cap = cap_of(limit, self._grants, at)
+        self.plain = not self._grants and not limit.rollover and limit.hold == "worst_case"
 
     def at(self, at: int) -> Place:
         """The bucket in the window that `at` falls into."""

@@ -7,20 +7,20 @@ the leases of its clients run out. The file is written anew when most of it is a
 import mmap
 import os
 from collections.abc import Iterable
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
-import orjson
+import msgspec
 
-from spanledger.limits.check import Check
-from spanledger.limits.counters import Hold, Place
+from spanledger.limits.counters import Hold
 from spanledger.limits.memory import MemoryCounters
 
 #: A file shorter than this is not worth writing anew.
 COMPACT_BYTES = 4 * 1024 * 1024
 #: The file grows by so much at a time; what is not written yet is zeros.
 GROWS_BY = 1024 * 1024
+
+_line = msgspec.json.Encoder().encode
+_event = msgspec.json.Decoder(Hold | str).decode
 
 
 class HoldLog:
@@ -39,25 +39,24 @@ class HoldLog:
 
     def added(self, hold: Hold) -> None:
         """A hold was made, settled or extended: its newest line counts."""
-        self._write(_line(hold))
+        self._write(_line(hold) + b"\n")
 
     def gone(self, hold_id: str) -> None:
         """A hold was released, replaced by its entry, or expired."""
-        self._write(b'{"x":"%s"}\n' % hold_id.encode())
+        self._write(b'"%b"\n' % hold_id.encode())
 
     def load(self, now: int) -> list[Hold]:
         """The holds that are still held; what a kill cut off at the end of the file is left out."""
         holds: dict[str, Hold] = {}
         for line in self._path.read_bytes().rstrip(b"\0").splitlines():
             try:
-                event = orjson.loads(line)
-                if isinstance(event, dict):
-                    holds.pop(event["x"], None)
-                else:
-                    hold = _hold(event)
-                    holds[hold.id] = hold
-            except (ValueError, KeyError, TypeError):
+                event = _event(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
+            if isinstance(event, str):
+                holds.pop(event, None)
+            else:
+                holds[event.id] = event
         live = [hold for hold in holds.values() if hold.settled or hold.expires_at > now]
         self.rewrite(live)
         return live
@@ -65,7 +64,7 @@ class HoldLog:
     def rewrite(self, live: Iterable[Hold]) -> None:
         """Write the file anew with these holds alone."""
         fresh = self._path.with_suffix(".new")
-        written = b"".join(map(_line, live))
+        written = b"".join(_line(hold) + b"\n" for hold in live)
         fresh.write_bytes(written)
         mapped = self._mapped(fresh, len(written))
         fresh.replace(self._path)
@@ -103,23 +102,3 @@ def restored(counters: MemoryCounters, log: HoldLog | None, now: int) -> MemoryC
     if log is not None:
         counters.restore(log.load(now))
     return counters
-
-
-def _line(hold: Hold) -> bytes:
-    parts = [[*place, size, worst] for place, size, worst in hold.parts]
-    event = hold.id, hold.made_at, hold.expires_at, hold.settled, parts, _about(hold.about)
-    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _hold(event: Any) -> Hold:
-    hold_id, made_at, expires_at, settled, parts, about = event
-    read = tuple(
-        (Place(limit_id, tuple(key), start, end, width, length), size, worst)
-        for limit_id, key, start, end, width, length, size, worst in parts
-    )
-    return Hold(hold_id, made_at, expires_at, read, Check(**dict(zip(_ABOUT, about, strict=True))), settled)
-
-
-#: What settling by tokens needs to price a call, and whose it is.
-_ABOUT = ("tenant", "provider", "model", "operation", "service_tier")
-_about = attrgetter(*_ABOUT)

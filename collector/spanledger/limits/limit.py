@@ -44,7 +44,8 @@ def text_of(measure: str, units: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """One limit. `cap` is its amount in units, `first_threshold` the units from which on checks warn."""
+    """One limit. `cap` is its amount in units, `first_threshold` the units from which on checks warn, `refuses` whether a call
+    past it is refused, and `measured` the place of its measure in `MEASURES`."""
 
     id: str
     name: str
@@ -75,11 +76,15 @@ class Limit:
     created_at: datetime | None = field(default=None, compare=False)
     cap: int = field(init=False, compare=False)
     first_threshold: int | None = field(init=False, compare=False)
+    refuses: bool = field(init=False, compare=False)
+    measured: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cap", units_of(self.measure, self.amount))
         first = min(self.thresholds, default=None)
         object.__setattr__(self, "first_threshold", None if first is None else math.ceil(self.cap * first))
+        object.__setattr__(self, "refuses", self.hard and self.action in ("refuse", "pause"))
+        object.__setattr__(self, "measured", MEASURES.index(self.measure))
 
     @property
     def overshoot_bound(self) -> Decimal:
@@ -93,11 +98,6 @@ class Limit:
         if self.hold == "worst_case":
             return Decimal(0)
         return self.amount / 10 if self.measure == "cost_usd" else self.amount // 10
-
-    @property
-    def refuses(self) -> bool:
-        """Whether a call past it is refused."""
-        return self.hard and self.action in ("refuse", "pause")
 
     @staticmethod
     def of(given: Mapping[str, Any], *, limit_id: str, source: str = "api", created_at: datetime | None = None) -> "Limit":

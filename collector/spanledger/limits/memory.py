@@ -11,7 +11,8 @@ from typing import Protocol
 
 from spanledger.limits.buckets import Bucket, Buckets
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Amount, Demand, Hold, Key, Place, Posting, Reading
+from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
+from spanledger.limits.leases import Leases
 
 
 class Log(Protocol):
@@ -36,7 +37,7 @@ class MemoryCounters:
         self._buckets = Buckets()
         # Each with its buckets: looking them up again when it ends would be a tenth of a check.
         self._holds: dict[str, tuple[Hold, Sequence[Bucket]]] = {}
-        self._leases: list[tuple[int, str]] = []
+        self._leases = Leases()
         self._released = released
         self._log = log
         self.leaked = 0  # holds whose call never arrived
@@ -45,23 +46,26 @@ class MemoryCounters:
 
     def hold(self, now: int, demands: Sequence[Demand], hold_id: str | None, expires_at: int, about: Check) -> list[Reading]:
         """Test all demands; when every one that refuses passes, hold them all. Without a `hold_id` only test."""
+        readings: list[Reading] = []
+        buckets: list[Bucket] = []
+        parts: list[Part] = []
+        passes = True
         with self._lock:
-            freed = self._expire(now)
-            readings = []
-            buckets = []
-            passes = True
-            for place, size, worst, cap, bound, refuses in demands:
+            freed = self._leases.first <= now and self._expire(now)
+            for demand in demands:
+                place, size, worst = demand.place, demand.size, demand.worst
                 bucket = self._buckets.at(place)
-                buckets.append(bucket)
                 used = bucket.used
                 if place.length:
                     used = self._buckets.used(bucket, place, now)
                     bucket.touched = now
-                fits = used + bucket.held + size <= cap and used + bucket.worst + worst <= bound
+                fits = used + bucket.held + size <= demand.cap and used + bucket.worst + worst <= demand.bound
+                passes = passes and (fits or not demand.refuses)
                 readings.append(Reading(used, bucket.held, bucket.worst, fits))
-                passes = passes and (fits or not refuses)
-            if passes and hold_id is not None and demands:
-                self._add(Hold(hold_id, now, expires_at, tuple([d[:3] for d in demands]), about), buckets)
+                buckets.append(bucket)
+                parts.append((place, size, worst))
+            if passes and hold_id is not None and parts:
+                self._add(Hold(hold_id, now, expires_at, tuple(parts), about), buckets)
         if freed:
             self._released()
         return readings
@@ -80,7 +84,7 @@ class MemoryCounters:
             self._released()
         return found
 
-    def settle(self, hold_id: str, parts: tuple[tuple[Place, int, int], ...], until: int) -> bool:
+    def settle(self, hold_id: str, parts: tuple[Part, ...], until: int) -> bool:
         """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
         with self._lock:
             hold = self._take(hold_id)
@@ -96,8 +100,9 @@ class MemoryCounters:
             hold = self._hold(hold_id)
             if hold is None or hold.settled:
                 return False
+            self._leases.remove(hold_id, hold.expires_at)
             hold.expires_at = expires_at
-            heapq.heappush(self._leases, (expires_at, hold_id))
+            self._leases.add(hold_id, expires_at)
             if self._log is not None:
                 self._log.added(hold)
             return True
@@ -215,7 +220,7 @@ class MemoryCounters:
         if buckets is None:
             buckets = [self._buckets.at(part[0]) for part in hold.parts]
         self._holds[hold.id] = hold, buckets
-        heapq.heappush(self._leases, (hold.expires_at, hold.id))
+        self._leases.add(hold.id, hold.expires_at)
         for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
             bucket.held += size
             bucket.worst += worst
@@ -227,6 +232,7 @@ class MemoryCounters:
         if held is None:
             return None
         hold, buckets = held
+        self._leases.remove(hold_id, hold.expires_at)
         for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
             bucket.held -= size
             bucket.worst -= worst
@@ -235,18 +241,15 @@ class MemoryCounters:
         return hold
 
     def _expire(self, now: int) -> bool:
-        freed = False
-        while self._leases and self._leases[0][0] <= now:
-            expires_at, hold_id = heapq.heappop(self._leases)
-            hold = self._hold(hold_id)
-            if hold is None or hold.expires_at != expires_at:  # settled, or extended meanwhile
+        due = self._leases.due(now)
+        for _, hold_id in due:
+            hold = self._take(hold_id)
+            if hold is None:
                 continue
-            self._take(hold_id)
-            freed = True
             if not hold.settled:
                 self.leaked += 1
                 continue
             # Its entry never came, but someone said what the call used: that stays counted.
             for place, size, _ in hold.parts:
                 self._buckets.use(place, hold.made_at, size)
-        return freed
+        return bool(due)

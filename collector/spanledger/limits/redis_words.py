@@ -4,7 +4,6 @@ An amount is two numbers, high and low, since Lua's are exact to 2^53 only.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -79,7 +78,7 @@ def about_text(check: Check) -> str:
 
 
 def read_about(text: str) -> Check:
-    return replace(Check(), **orjson.loads(text))
+    return Check(**orjson.loads(text))
 
 
 def _part(part: list[Any]) -> Part:

@@ -1,8 +1,9 @@
 """What a hold becomes when someone says, before its entry arrives, what its call used."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from spanledger.limits.counters import Hold, Place
 from spanledger.limits.limit import Limit, amount_of, units_of
@@ -27,8 +28,8 @@ def settled_parts(
     """
     if cost_usd is None and input_tokens is not None and output_tokens is not None:
         used = replace(hold.about, input_tokens=input_tokens, max_output_tokens=output_tokens)
-        size = size_of(used, prices, hold.made_at, priced=True)
-        cost_usd = None if size.cost is None else amount_of("cost_usd", size.cost)
+        cost = size_of(used, prices, hold.made_at, priced=True).cost
+        cost_usd = None if cost is None else amount_of("cost_usd", cost)
     said = {
         "requests": 1,
         "cost_usd": None if cost_usd is None else units_of("cost_usd", cost_usd),

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import redis
+from msgspec.structs import replace
 
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Amount, Demand, Hold, Key, Place, Posting, Reading
@@ -223,7 +223,7 @@ class SharedCounters:
     ) -> list[Reading]:
         found = read_demanded(answer)
         if hold_id is not None and all(r.passes or not d.refuses for r, d in zip(found, demands, strict=True)):
-            self._mine[hold_id] = Hold(hold_id, now, expires_at, tuple([d[:3] for d in demands]), about)
+            self._mine[hold_id] = Hold(hold_id, now, expires_at, tuple([(d.place, d.size, d.worst) for d in demands]), about)
         return found
 
     def _freed(self, answer: Sequence[str]) -> bool:

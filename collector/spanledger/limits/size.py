@@ -1,7 +1,10 @@
 """How large a call may become: what a hold must set aside for it, priced by the same cells as the ledger."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from spanledger.limits.check import Check
 from spanledger.limits.limit import Limit
@@ -33,15 +36,26 @@ class Pricing(Protocol):
     def max_output_tokens(self, provider: str | None, model: str | None) -> int | None: ...
 
 
-class Size(NamedTuple):
-    """The most a call can come to. `cost` is None when nobody knows a price; `assumed` says which sizes were not given."""
+class Size(Struct, frozen=True, gc=False):
+    """The most a call can come to. The cost is None when nobody knows a price; `assumed` says which sizes were not given."""
 
-    input_tokens: int
-    output_tokens: int
-    cost: int | None
-    unpriced_reason: str | None
-    assumed: tuple[str, ...]
-    input_cost: int | None = None  # the part of `cost` that no shorter answer would save
+    #: By measure, in the order of `MEASURES`: cost, tokens, input, output, requests.
+    amounts: tuple[int | None, int, int, int, int]
+    unpriced_reason: str | None = None
+    assumed: tuple[str, ...] = ()
+    input_cost: int | None = None  # the part of the cost that no shorter answer would save
+
+    @property
+    def cost(self) -> int | None:
+        return self.amounts[0]
+
+    @property
+    def input_tokens(self) -> int:
+        return self.amounts[2]
+
+    @property
+    def output_tokens(self) -> int:
+        return self.amounts[3]
 
     @property
     def price_confidence(self) -> str:
@@ -51,21 +65,10 @@ class Size(NamedTuple):
 
     def worst(self, limit: Limit) -> int | None:
         """What the call can add to a limit at most, in its units; None when its price is not known and must be."""
-        match limit.measure:
-            case "requests":
-                return 1
-            case "input_tokens":
-                return self.input_tokens
-            case "output_tokens":
-                return self.output_tokens
-            case "tokens":
-                return self.input_tokens + self.output_tokens
-            case "cost_usd":
-                if self.cost is not None:
-                    return self.cost
-                if limit.unpriced == "ceiling":
-                    return ceiling_of(limit, self.input_tokens + self.output_tokens)
-                return 0 if limit.unpriced == "allow" else None
+        units = self.amounts[limit.measured]
+        if units is not None or limit.unpriced == "refuse":
+            return units
+        return ceiling_of(limit, self.amounts[1]) if limit.unpriced == "ceiling" else 0
 
 
 def size_of(check: Check, pricing: Pricing, now: int, *, priced: bool) -> Size:
@@ -93,7 +96,7 @@ def learned_size(check: Check, most: Size, sample: tuple[int, int], pricing: Pri
 def with_input_cost(size: Size, check: Check, pricing: Pricing, now: int) -> Size:
     """The size with what its input alone costs, to tell how long an answer would still fit."""
     alone = _sized(check, pricing, now, size.input_tokens, 0, (), priced=size.cost is not None)
-    return size._replace(input_cost=alone.cost)
+    return replace(size, input_cost=alone.cost)
 
 
 def _sized(
@@ -106,21 +109,20 @@ def _sized(
     *,
     priced: bool,
 ) -> Size:
-    if not priced:
-        return Size(input_tokens, output_tokens, 0, None, assumed)
-    most = pricing.most(
-        provider=check.provider,
-        model=check.model,
-        at=now,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        operation=check.operation,
-        service_tier=check.service_tier,
-        belongs=lambda: _belongs(check),
-    )
-    if isinstance(most, str):
-        return Size(input_tokens, output_tokens, None, most, assumed)
-    return Size(input_tokens, output_tokens, most, None, assumed)
+    most: int | str = 0
+    if priced:
+        most = pricing.most(
+            provider=check.provider,
+            model=check.model,
+            at=now,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            operation=check.operation,
+            service_tier=check.service_tier,
+            belongs=lambda: _belongs(check),
+        )
+    cost, reason = (None, most) if isinstance(most, str) else (most, None)
+    return Size((cost, input_tokens + output_tokens, input_tokens, output_tokens, 1), reason, assumed)
 
 
 def _belongs(check: Check) -> list[tuple[str, str]]:
