@@ -61,7 +61,7 @@ def test_a_price_for_what_had_none_offers_to_re_rate_and_the_counters_follow(up:
         ("vllm", "house-llm", 1, 1_000_000)
     ]
     before = used(up)
-    form = {"provider": "vllm", "model": "house-llm", "rates": {"input_mtok": "0.25"}, "note": "our own", "reason": "ticket 12"}
+    form = {"provider": "vllm", "model": "house-llm", "rates": {"input_mtok": "0.25"}, "note": "ticket 12"}
     made = ask(up, "POST", "", 201, json=form)
     assert (made["state"], made["unpriced"]["calls"]) == ("in force", 1)
     assert ask(up, "GET", f"/{made['id']}")["rates"] == {"input_mtok": "0.25"}
@@ -70,11 +70,11 @@ def test_a_price_for_what_had_none_offers_to_re_rate_and_the_counters_follow(up:
     preview = ask(up, "POST", "/rerate", json=asked)
     assert (preview["posted"], preview["changed"], preview["difference_usd"]) == (False, 1, "0.250000000000")
     assert used(up) == before
-    assert ask(up, "POST", "/rerate", 422, json={**asked, "post": True})["errors"][0]["field"] == "reason"
-    posted = ask(up, "POST", "/rerate", json={**asked, "post": True, "reason": "price set"})
+    assert ask(up, "POST", "/rerate", 422, json={**asked, "post": True})["errors"][0]["field"] == "note"
+    posted = ask(up, "POST", "/rerate", json={**asked, "post": True, "note": "price set"})
     assert posted["posted"] is True
     assert used(up) == before + Decimal("0.25")
-    assert ask(up, "POST", "/rerate", json={**asked, "post": True, "reason": "again"})["changed"] == 0
+    assert ask(up, "POST", "/rerate", json={**asked, "post": True, "note": "again"})["changed"] == 0
     assert ask(up, "GET", "/unpriced")["unpriced"] == []
     then = (NOW - timedelta(minutes=1)).isoformat()
     for moment, cost in ((then, Decimal(0)), ((NOW + timedelta(seconds=1)).isoformat(), Decimal(5)), (None, Decimal("5.25"))):
@@ -92,10 +92,13 @@ def test_a_contract_is_listed_changed_and_keeps_its_history(up: Running) -> None
     assert made["id"] in clash["detail"]
     assert "the new rule (contract, openai/gpt-4o for tenant acme) overlaps rule" in clash["detail"]
     both = [{"scope": "key:9", "multiplier": "0.5", "provider": "x"}] * 2
-    assert "rules[1] (contract, x/* for key 9) overlaps rules[0]" in ask(up, "POST", "", 409, json={"rules": both})["detail"]
-    changed = ask(up, "PATCH", f"/{made['id']}", json={"multiplier": "0.85", "reason": "typing error"})
+    assert (
+        "rules[1] (contract, x/* for key 9) overlaps rules[0]"
+        in ask(up, "POST", "", 409, json={"rules": both, "note": "both"})["detail"]
+    )
+    changed = ask(up, "PATCH", f"/{made['id']}", json={"multiplier": "0.85", "note": "typing error"})
     assert (changed["supersedes"], changed["multiplier"]) == (made["id"], "0.85")
-    assert ask(up, "PATCH", f"/{made['id']}", 409, json={"multiplier": "0.5"})["type"].endswith("rules-overlap")
+    assert ask(up, "PATCH", f"/{made['id']}", 409, json={"multiplier": "0.5", "note": "n"})["type"].endswith("rules-overlap")
     history = ask(up, "GET", f"/{changed['id']}/history")["history"]
     assert [(one["multiplier"], one["state"]) for one in history] == [("0.85", "in force"), ("0.88", "superseded")]
     assert history[0]["audit"][0]["why"] == "typing error"
@@ -123,28 +126,28 @@ def test_a_contract_is_listed_changed_and_keeps_its_history(up: Running) -> None
 )
 def test_bad_rules_change_nothing_and_name_the_field(up: Running, body: dict[str, Any], field: str) -> None:
     before = ask(up, "GET", "")
-    assert ask(up, "POST", "", 422, json=body)["errors"][0]["field"] == field
+    assert ask(up, "POST", "", 422, json={"note": "why", **body})["errors"][0]["field"] == field
     assert ask(up, "GET", "") == before
 
 
 def test_what_is_not_there_is_404(up: Running) -> None:
     for path in ("/nothing", "/nothing/history"):
         assert ask(up, "GET", path, 404)["type"].endswith("no-rule")
-    assert "nothing" in ask(up, "PATCH", "/nothing", 404, json={"multiplier": "1"})["detail"]
+    assert "nothing" in ask(up, "PATCH", "/nothing", 404, json={"multiplier": "1", "note": "n"})["detail"]
 
 
 def test_books_are_compared_and_loaded(up: Running) -> None:
     content = (BOOKS / "litellm.json").read_bytes()
     assert ask(up, "POST", "/books/diff", content=content)["large"] == 0
     assert ask(up, "POST", "/books/diff", 422, content=b"{}")["type"].endswith("not-a-book")
-    loaded = ask(up, "POST", "/books", 201, content=content, params={"version": "1.109.1"})
+    loaded = ask(up, "POST", "/books", 201, content=content, params={"version": "1.109.1", "note": "tried"})
     assert "litellm" in loaded["revision"]
     content = content.replace(b"2.5e-06", b"2.5e-03")
-    refused = ask(up, "POST", "/books", 409, content=content)
+    refused = ask(up, "POST", "/books", 409, content=content, params={"note": "tried"})
     assert refused["large"] > 0
     assert refused["moved"][0]["large"] is True
-    assert "litellm" in ask(up, "POST", "/books", 201, content=content, params={"accept": "true"})["revision"]
-    assert "litellm" not in ask(up, "DELETE", "/books/litellm")["revision"]
+    assert "litellm" in ask(up, "POST", "/books", 201, content=content, params={"accept": "true", "note": "tried"})["revision"]
+    assert "litellm" not in ask(up, "DELETE", "/books/litellm", params={"note": "done"})["revision"]
 
 
 def test_questions_are_answered(up: Running) -> None:
@@ -180,8 +183,10 @@ def test_the_command_line_works_while_no_collector_runs(tmp_path: Path) -> None:
     listed = json.loads(run("list", "--json"))
     rule = listed["rules"][0]
     assert (rule["multiplier"], rule["scope"], rule["note"]) == ("0.88", "tenant:acme", "contract")
-    assert "overlaps" in run("set", "-p", "openai", "-m", "gpt-4o", "--multiplier", "0.8", "--scope", "tenant:acme", code=1)
-    assert "did you mean input_mtok" in run("set", "-p", "x", "-m", "y", "--rate", "input_mtk=1", code=1)
+    assert "overlaps" in run(
+        "set", "-p", "openai", "-m", "gpt-4o", "--multiplier", "0.8", "--scope", "tenant:acme", "-n", "x", code=1
+    )
+    assert "did you mean input_mtok" in run("set", "-p", "x", "-m", "y", "--rate", "input_mtk=1", "-n", "x", code=2)
     run("schedule", rule["id"], "--from", "2099-01-01", "--multiplier", "0.8", "-n", "next")
     states = [one["state"] for one in json.loads(run("list", "--json"))["rules"]]
     assert sorted(states) == ["in force", "scheduled"]
@@ -191,7 +196,7 @@ def test_the_command_line_works_while_no_collector_runs(tmp_path: Path) -> None:
     exported.write_text(run("export"))
     other = tmp_path / "other"
     done = CliRunner().invoke(app, ["import", str(exported), "--data", str(other)])
-    assert "2 rules are in force" in done.output
+    assert "2 rules are in force now" in done.output
     assert "models more" in run("import", str(BOOKS / "litellm.json"))
     assert "gpt-4o" in run("compare", "-m", "openai/gpt-4o")
     assert "nothing to post" in run("rerate")

@@ -1,6 +1,7 @@
 """Books from files: LiteLLM's, models.dev's and snapshots of genai-prices; compared before they are used."""
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -14,7 +15,7 @@ from genai_prices import types as genai
 
 from spanledger.collector.pricing import books, desk
 from spanledger.collector.pricing.books import NotAccepted
-from spanledger.prices import Prices
+from spanledger.prices import Call, Prices
 from spanledger.prices.book_file import NotABook, book_of
 from spanledger.prices.difference import difference
 from spanledger.prices.snapshot import Snapshot, installed
@@ -60,7 +61,7 @@ def test_litellms_file_prices_what_it_lists(
     provider: str, model: str, counters: dict[str, float], tier: str | None, cost: str
 ) -> None:
     prices = Prices([book_of(LITELLM)], site=False)
-    assert prices.quote(provider, model, AT, counters, service_tier=tier).cost_usd == Decimal(cost)
+    assert prices.quote(provider, model, Call(at=AT, counters=counters, service_tier=tier)).cost_usd == Decimal(cost)
 
 
 def test_an_entry_without_any_price_is_no_gift() -> None:
@@ -226,9 +227,9 @@ def test_a_price_of_next_year_that_moves_far_waits_too() -> None:
 
 
 def test_a_book_from_litellm_stands_behind_the_installed_one(at: At) -> None:
-    found = at.desk.load_book(LITELLM, accept=False, who="me")
+    found = at.desk.load_book(LITELLM, "1.109.1", accept=False, who="me")
     assert found.added
-    assert "+ litellm sha256:" in at.desk.prices.revision
+    assert f"+ litellm 1.109.1 sha256:{hashlib.sha256(LITELLM).hexdigest()}" in at.desk.prices.revision
     assert at.desk.prices.cost_of("openai", "gpt-4o", AT, 1_000_000, 0).cost_usd == Decimal("2.5")
 
 

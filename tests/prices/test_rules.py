@@ -163,8 +163,8 @@ def test_a_name_looks_at_the_rules_that_may_be_about_it_and_at_no_others() -> No
     tenants = [rule_of({"scope": f"tenant:t{n}", "multiplier": "0.9"}, f"t{n}") for n in range(500)]
     models = [rule_of({"model": f"gpt-{n}", "multiplier": "0.9"}, f"m{n}") for n in range(500)]
     layers = Layers([BOOK], [*tenants, *models])
-    looked_at = layers._perhaps("openai", ["gpt-7"], [("tenant", "t7"), ("project", "p")])
-    assert [rule.rule_id for rule in looked_at] == ["m7", "t7"]
+    looked_at = layers._about.places("openai", ["gpt-7"], [("tenant", "t7"), ("project", "p")])
+    assert [layers.rules[place].rule_id for place in looked_at] == ["m7", "t7"]
 
 
 def test_a_contract_of_nothing_is_free() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from spanledger.collector.settings import PricesProcessor
 from spanledger.ledger.frame import conform
 from spanledger.ledger.schema import GROUPS
 from spanledger.prices import Prices
-from spanledger.prices.settings import Settings
+from spanledger.prices.settings import Precedence, Settings
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PARTS = ("input", "cache_read", "cache_write", "output", "other")
@@ -198,6 +199,32 @@ def test_a_reported_cost_stands_in_where_nobody_has_a_price(prices: Prices) -> N
     assert one(prices, model="unheard-of", reported_cost_usd=Decimal(0))["cost_state"] == "unpriced"
     strict = Prices(prices.layers.books, settings=Settings(reported_when_unpriced=False))
     assert one(strict, model="unheard-of", reported_cost_usd=Decimal("0.5"))["cost_usd"] is None
+
+
+@pytest.mark.parametrize(
+    ("precedence", "openrouter", "openai"),
+    [
+        ({}, "reported", "priced"),
+        ({"openai": "reported"}, "reported", "reported"),
+        ({"openai": "computed"}, "reported", "priced"),
+        ({"openrouter": "computed"}, "priced", "priced"),
+        ({"*": "reported"}, "reported", "reported"),
+        ({"*": "reported", "openai": "computed"}, "reported", "priced"),
+        ({"*": "computed"}, "reported", "priced"),
+        ({"OpenRouter": "computed", "chatgpt": "reported"}, "priced", "reported"),
+    ],
+)
+def test_what_is_configured_about_reported_costs_goes_over_the_default_and_does_not_replace_it(
+    prices: Prices, precedence: dict[str, Precedence], openrouter: str, openai: str
+) -> None:
+    """As `otel-config.yaml` is read, and as a batch is priced."""
+    found = Prices(prices.layers.books, settings=PricesProcessor(precedence=precedence).made())
+    told = Decimal("0.7")
+    rows = [one(found, provider=provider, model=model, reported_cost_usd=told)
+            for provider, model in (("openrouter", "openai/gpt-4o"), ("openai", "gpt-4o"))]  # fmt: skip
+    assert [row["cost_state"] for row in rows] == [openrouter, openai]
+    assert [row["cost_usd"] == told for row in rows] == [openrouter == "reported", openai == "reported"]
+    assert [row["reported_cost_usd"] for row in rows] == [told, told]
 
 
 def test_in_development_everything_is_free_and_list_costs_stay(prices: Prices) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from spanledger.prices import Prices
+from spanledger.prices import Call, Prices
 from spanledger.prices.book_file import book_of
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)  # a Friday
@@ -76,7 +76,7 @@ def test_a_trap_is_stepped_around(
     prices: Prices, provider: str, model: str, asked: dict[str, Any], says: str, flag: str | None
 ) -> None:
     counters = {"input_tokens": 1_000_000, **{name: n for name, n in asked.items() if name not in ("at", "service_tier")}}
-    quote = prices.quote(provider, model, asked.get("at", AT), counters, service_tier=asked.get("service_tier"))
+    quote = prices.quote(provider, model, Call(at=asked.get("at", AT), counters=counters, service_tier=asked.get("service_tier")))
     if says[0].isdigit():
         assert quote.cost_usd == Decimal(says)
     else:
@@ -96,7 +96,7 @@ import socket, sys, threading
 def refuse(*_, **__): raise SystemExit("something went to the network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from datetime import UTC, datetime
-from spanledger.prices import Prices
+from spanledger.prices import Call, Prices
 assert Prices().cost_of("openai", "gpt-4o", datetime(2026, 11, 20, tzinfo=UTC), 1000, 0).cost_usd
 assert threading.active_count() == 1, threading.enumerate()
 print(*sorted({"litellm", "httpx2", "genai_prices.update_prices"} & set(sys.modules)))

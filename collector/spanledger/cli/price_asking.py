@@ -23,7 +23,16 @@ def ask(data: Path, method: str, path: str, *, body: Json | bytes | None = None,
     url = os.environ.get("SPANLEDGER_API") or (addresses.api if addresses else None)
     status, answer = _over_http(url, method, target, sent) if url else _in_process(data, method, target, sent)
     if status >= 400:
-        fail(str(answer.get("detail") or answer), hint=_hint(answer))
+        fail(str(answer.get("detail") or answer), hint=_hint(answer), code=2 if status == 422 else 1)
+    return answer
+
+
+def ask_all(data: Path, path: str, name: str, *, query: Mapping[str, Any] | None = None) -> Json:
+    """The first page of a list with all that follows in its place."""
+    answer = page = ask(data, "GET", path, query={**(query or {}), "count": 1000})
+    while page["next"] is not None:
+        page = ask(data, "GET", path, query={**(query or {}), "count": 1000, "after": page["next"]})
+        answer[name] += page[name]
     return answer
 
 

@@ -6,21 +6,21 @@ from typing import Annotated, Any
 import typer
 
 from spanledger.cli.options import DEFAULT_DATA, Data
-from spanledger.cli.price_options import AsJson, Note, Scope, Since, Tier, Until, ask, content_of, time_in
+from spanledger.cli.price_options import AsJson, MayNote, Scope, Since, Tier, Until, ask, ask_all, content_of
 
 
 def unpriced(since: Since = "", until: Until = "", data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
     """List the calls that have no price, by the names that telemetry gave."""
     from spanledger.cli.price_tables import print_unpriced
 
-    print_unpriced(ask(data, "GET", "/unpriced", query={"since": time_in(since), "until": time_in(until)}), json)
+    print_unpriced(ask_all(data, "/unpriced", "unpriced", query={"since": since, "until": until}), json)
 
 
 def reported(since: Since = "", until: Until = "", data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
     """List the models whose reported cost is far from the list price."""
     from spanledger.cli.price_tables import print_reported
 
-    print_reported(ask(data, "GET", "/reported", query={"since": time_in(since), "until": time_in(until)}), json)
+    print_reported(ask_all(data, "/reported", "reported", query={"since": since, "until": until}), json)
 
 
 def rerate(
@@ -29,21 +29,18 @@ def rerate(
     provider: Annotated[str, typer.Option("--provider", "-p", metavar="NAME", help="Only this provider.")] = "",
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="Only this model, as telemetry spells it.")] = "",
     tenant: Annotated[str, typer.Option("--tenant", metavar="NAME", help="Only this tenant.")] = "",
-    unpriced: Annotated[bool, typer.Option("--unpriced", help="Only calls that have no price.")] = False,
+    unpriced: Annotated[bool, typer.Option("--unpriced", help="Only calls of which all or a part has no price.")] = False,
     post: Annotated[bool, typer.Option("--post", help="Post the difference; without it, only show it.")] = False,
-    note: Note = "",
+    note: MayNote = "",
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
     """Price past calls anew by the prices now in force: a preview, and with --post adjustments in one commit."""
     from spanledger.cli.price_tables import print_rerating
-    from spanledger.cli.say import fail
 
-    if post and not note:
-        fail("--post needs a --note that says why: it stands in the ledger and in the audit", code=2)
     body = {
         "since": since, "until": until, "provider": provider, "model": model, "tenant": tenant, "unpriced_only": unpriced,
-        "post": post, "reason": note,
+        "post": post, "note": note,
     }  # fmt: skip
     print_rerating(ask(data, "POST", "/rerate", body={name: value for name, value in body.items() if value != ""}), json)
 
@@ -86,8 +83,6 @@ def compare(
         return
     body: dict[str, Any] = {
         "input_tokens": input_tokens, "output_tokens": output_tokens, "cache_read_tokens": cached, "top": top,
-        "abilities": abilities or [], "context_window": context_window, "service_tier": tier or None, "scope": scope,
+        "abilities": abilities or [], "context_window": context_window, "service_tier": tier, "scope": scope, "models": models,
     }  # fmt: skip
-    if models:
-        body["models"] = models
     print_compared(ask(data, "POST", "/compare", body=body), json)

@@ -28,6 +28,8 @@ Layer = Annotated[
 ]
 Priority = Annotated[int, typer.Option("--priority", help="Goes before rules of the same rank with a lower one.")]
 Note = Annotated[str, typer.Option("--note", "-n", metavar="TEXT", help="Why; it stands in the audit.")]
+MayNote = Annotated[str, typer.Option("--note", "-n", metavar="TEXT", help="Why, for --post; it stands in the audit.")]
+Accept = Annotated[bool, typer.Option("--accept", help="Take rates that move more than tenfold or to or from zero.")]
 Installed = Annotated[bool, typer.Option("--installed", help="The book of the genai-prices that is installed.")]
 Since = Annotated[str, typer.Option("--since", metavar="TIME", show_default="30 days ago", help="Calls from this time on.")]
 Until = Annotated[str, typer.Option("--until", metavar="TIME", show_default="now", help="Calls before this time.")]
@@ -38,6 +40,13 @@ def ask(data: Path, method: str, path: str, **asked: Any) -> dict[str, Any]:
     from spanledger.cli import price_asking
 
     return price_asking.ask(data, method, path, **asked)
+
+
+def ask_all(data: Path, path: str, name: str, **asked: Any) -> dict[str, Any]:
+    """`price_asking.ask_all`, imported when it is needed."""
+    from spanledger.cli import price_asking
+
+    return price_asking.ask_all(data, path, name, **asked)
 
 
 def rates_in(given: list[str] | None) -> dict[str, str]:
@@ -59,11 +68,6 @@ def model_in(text: str) -> tuple[str, str]:
     if not slash:
         fail(f"{text}: should read PROVIDER/MODEL, such as openai/gpt-4o", code=2)
     return provider, model
-
-
-def time_in(text: str) -> str:
-    """A moment with its offset: a bare day is midnight UTC."""
-    return f"{text}T00:00:00Z" if len(text) == 10 else text
 
 
 def content_of(file: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from json import dumps
+from shlex import join
 from typing import Any
 
 import typer
@@ -43,19 +44,33 @@ def print_made(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
     typer.echo(f"rule {answer['id']}: {answer['provider']}/{answer['model']} {_says(answer)} ({answer['state']})")
-    waiting = answer.get("unpriced")
-    if waiting:
-        calls = waiting["calls"]
-        note(f"{calls} {'call' if calls == 1 else 'calls'} without a price may be priced by it. See what it comes to with")
-        note(f"  spanledger prices rerate --since {waiting['since'][:10]} --unpriced")
+    if offer := answer.get("unpriced"):
+        note(_offered(offer["calls"]))
+        note(f"  spanledger prices rerate {rerate_words(offer['rerate'])}")
         note('and add --post --note "why" to do it')
     return None
+
+
+def _offered(calls: int | None) -> str:
+    if calls is None:
+        return "many calls have no price, and some of them may have one by it. See what pricing them anew comes to with"
+    return f"{calls} {'call' if calls == 1 else 'calls'} without a price, or without one for a part, can have it. See how with"
+
+
+def rerate_words(asked: Json) -> str:
+    """The options of `spanledger prices rerate` for what the API calls by other names."""
+    given = [(option, asked[name]) for option, name in _RERATE.items() if name in asked]
+    return join(["--unpriced", *(word for pair in given for word in pair)])
+
+
+_RERATE = {"--since": "since", "--until": "until", "-p": "provider", "-m": "model", "--tenant": "tenant"}
 
 
 def print_imported(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
-    return typer.echo(f"{len(answer['rules'])} rules are in force")
+    typer.echo(f"{len(answer['rules'])} rules are in force now, {answer['unchanged']} were already")
+    return None if answer["rules"] else note("nothing has changed")
 
 
 def print_history(answer: Json, json: bool) -> None:

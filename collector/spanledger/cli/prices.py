@@ -8,6 +8,7 @@ import typer
 from spanledger.cli.options import DEFAULT_DATA, Data
 from spanledger.cli.price_calls import compare, monthly, reported, rerate, tokens, unpriced
 from spanledger.cli.price_options import (
+    Accept,
     AsJson,
     From,
     Hours,
@@ -27,10 +28,10 @@ from spanledger.cli.price_options import (
     To,
     Weekdays,
     ask,
+    ask_all,
     content_of,
     model_in,
     rates_in,
-    time_in,
 )  # fmt: skip
 
 app = typer.Typer(
@@ -44,7 +45,7 @@ def list_(data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
     """List the rules in force and the books under them."""
     from spanledger.cli.price_tables import print_rules
 
-    print_rules(ask(data, "GET", ""), json)
+    print_rules(ask_all(data, "", "rules"), json)
 
 
 @app.command()
@@ -61,12 +62,13 @@ def show(
     from spanledger.cli.price_tables import print_model
 
     provider, name = model_in(model)
-    query = {"provider": provider, "model": name, "at": time_in(at), "service_tier": tier, "region": region, "scope": scope}
+    query = {"provider": provider, "model": name, "at": at, "service_tier": tier, "region": region, "scope": scope}
     print_model(ask(data, "GET", "/show", query=query), json)
 
 
 @app.command("set")
 def set_(
+    note: Note,
     provider: Provider = "*",
     model: Model = "*",
     rate: Rates = None,
@@ -82,7 +84,6 @@ def set_(
     weekdays: Weekdays = "",
     layer: Layer = "contract",
     priority: Priority = 0,
-    note: Note = "",
     supersede: Annotated[
         str, typer.Option("--supersede", metavar="RULE", help="Take the place of this rule from --from on.")
     ] = "",
@@ -96,7 +97,7 @@ def set_(
         "layer": layer, "scope": scope, "provider": provider, "model": model, "tier": tier, "region": region,
         "valid_from": valid_from, "valid_to": valid_to, "hours": hours, "weekdays": weekdays, "rates": rates_in(rate),
         "multiplier": multiplier, "same_as": same_as, "monthly_usd": monthly, "priority": priority, "note": note,
-        "reason": note, "supersede": supersede,
+        "supersede": supersede,
     }  # fmt: skip
     print_made(ask(data, "POST", "", body={name: value for name, value in form.items() if value not in ("", None, {})}), json)
 
@@ -105,9 +106,9 @@ def set_(
 def schedule(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="The rule that is in force until then.")],
     valid_from: From,
+    note: Note,
     rate: Rates = None,
     multiplier: Multiplier = "",
-    note: Note = "",
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
@@ -115,20 +116,20 @@ def schedule(
     from spanledger.cli.price_tables import print_made
 
     was = ask(data, "GET", f"/{rule}")
-    form = {name: was[name] for name in _CARRIED if was.get(name) not in (None, "", {})}
+    form = _form(was, "valid_from", "note")
     if rate:
         form = {**form, "rates": {**was.get("rates", {}), **rates_in(rate)}}
     if multiplier:
         form["multiplier"] = multiplier
-    form |= {"valid_from": valid_from, "note": note or was.get("note", ""), "reason": note, "supersede": rule}
+    form |= {"valid_from": valid_from, "note": note, "supersede": rule}
     print_made(ask(data, "POST", "", body=form), json)
 
 
 @app.command()
 def end(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="Its id, as `prices list` shows it.")],
+    note: Note,
     at: Annotated[str, typer.Option("--at", metavar="TIME", show_default="now", help="When it ends.")] = "",
-    note: Note = "",
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
@@ -138,7 +139,7 @@ def end(
     from spanledger.cli.price_tables import print_made
 
     ends = at or datetime.now(UTC).isoformat()
-    print_made(ask(data, "PATCH", f"/{rule}", body={"valid_to": ends, "reason": note}), json)
+    print_made(ask(data, "PATCH", f"/{rule}", body={"valid_to": ends, "note": note}), json)
 
 
 @app.command()
@@ -148,15 +149,17 @@ def history(
     """Show a rule and all it came from, with who changed it and why."""
     from spanledger.cli.price_tables import print_history
 
-    print_history(ask(data, "GET", f"/{rule}/history"), json)
+    print_history(ask_all(data, f"/{rule}/history", "history"), json)
 
 
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rules as `export` writes them, or a price book.")],
     version: Annotated[str, typer.Option("--version", metavar="TEXT", help="What to call this state of a book.")] = "",
-    accept: Annotated[bool, typer.Option("--accept", help="Take rates that move more than tenfold or to or from zero.")] = False,
-    note: Note = "",
+    accept: Accept = False,
+    note: Annotated[
+        str, typer.Option("--note", "-n", metavar="TEXT", help="Why; by default the file's name, and rules keep their own.")
+    ] = "",
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
@@ -166,9 +169,9 @@ def import_(
     content = content_of(file)
     rules = _exported(content)
     if rules is not None:
-        print_imported(ask(data, "POST", "", body={"rules": rules}), json)
+        print_imported(ask(data, "POST", "", body={"rules": rules, "note": note or f"imported from {file.name}"}), json)
         return
-    query = {"version": version, "accept": accept, "reason": note}
+    query = {"version": version, "accept": accept, "note": note or f"imported from {file.name}"}
     print_difference(ask(data, "POST", "/books", body=content, query=query), json)
 
 
@@ -177,10 +180,7 @@ def export(data: Data = DEFAULT_DATA) -> None:
     """Write the rules in force as JSON, for `import`."""
     from json import dumps
 
-    rules = [
-        {name: rule[name] for name in _FORM if rule.get(name) not in (None, "", {}, "*")}
-        for rule in ask(data, "GET", "")["rules"]
-    ]
+    rules = [_form(rule) for rule in ask_all(data, "", "rules")["rules"]]
     typer.echo(dumps({"spanledger_price_rules": rules}, indent=2))
 
 
@@ -205,7 +205,8 @@ def diff(
 def update(
     url: Annotated[str, typer.Option("--url", metavar="URL", help="Where to fetch it from instead: a mirror.")] = "",
     installed: Installed = False,
-    accept: Annotated[bool, typer.Option("--accept", help="Take rates that move more than tenfold or to or from zero.")] = False,
+    accept: Accept = False,
+    note: Annotated[str, typer.Option("--note", "-n", metavar="TEXT", help="Why; by default where it is from.")] = "",
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
@@ -215,21 +216,23 @@ def update(
     from spanledger.prices.fetch import NotFetched, fetched
 
     if installed:
-        query = {"installed": True, "accept": accept, "reason": "installed"}
+        query = {"installed": True, "accept": accept, "note": note or "the book that is installed"}
         return print_difference(ask(data, "POST", "/books", query=query), json)
     try:
         content, version = fetched(url)
     except NotFetched as error:
         fail(str(error), hint="download the file elsewhere and use `spanledger prices import FILE`")
-    query = {"version": version, "accept": accept, "reason": "fetched"}
+    query = {"version": version, "accept": accept, "note": note or f"fetched from {url or 'the repository'}"}
     return print_difference(ask(data, "POST", "/books", body=content, query=query), json)
 
 
-_FORM = (
-    "layer", "scope", "provider", "model", "tier", "region", "valid_from", "valid_to", "hours", "weekdays", "over_tokens",
-    "upto_tokens", "rates", "multiplier", "same_as", "monthly_usd", "priority", "note",
-)  # fmt: skip
-_CARRIED = tuple(name for name in _FORM if name not in ("valid_from", "note"))
+#: What the API says of a rule beside what the rule says.
+_ABOUT = frozenset({"id", "author", "created_at", "supersedes", "superseded_at", "state"})
+
+
+def _form(rule: dict[str, Any], *but: str) -> dict[str, Any]:
+    """The form that makes a rule again, without some of its fields."""
+    return {name: said for name, said in rule.items() if name not in _ABOUT and name not in but and said not in ("", "*")}
 
 
 def _exported(content: bytes) -> list[dict[str, Any]] | None:

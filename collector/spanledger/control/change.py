@@ -23,11 +23,11 @@ class Change:
         self.now = now
         self._who, self._why = who, why
 
-    def insert(self, table: sa.Table, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Add `row`; an `id` is made when it has none. Gives the row as stored."""
+    def insert(self, table: sa.Table, row: Mapping[str, Any], *, why: str | None = None) -> dict[str, Any]:
+        """Add `row`; an `id` is made when it has none. `why` stands in for that of the change. Gives the row as stored."""
         row = {"id": uuid.uuid4().hex, **row}
         self.connection.execute(table.insert().values(**row))
-        return self._audited("insert", table, row["id"], None)
+        return self._audited("insert", table, row["id"], None, why)
 
     def update(self, table: sa.Table, row_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Change columns of one row; a change that changes nothing leaves no audit row. Raises `NotFound`."""
@@ -49,13 +49,18 @@ class Change:
             raise NotFound(f"{table.name} has no row {row_id!r}")
         return dict(row)
 
-    def _audited(self, action: str, table: sa.Table, row_id: str, was: dict[str, Any] | None) -> dict[str, Any]:
+    def _audited(
+        self, action: str, table: sa.Table, row_id: str, was: dict[str, Any] | None, why: str | None = None
+    ) -> dict[str, Any]:
         row = self.get(table, row_id)
         if row != was:
-            self._write(action, table, row_id, was, row)
+            self._write(action, table, row_id, was, row, why)
         return row
 
-    def _write(self, action: str, table: sa.Table, row_id: str, was: dict[str, Any] | None, row: dict[str, Any] | None) -> None:
+    def _write(
+        self, action: str, table: sa.Table, row_id: str, was: dict[str, Any] | None, row: dict[str, Any] | None,
+        why: str | None = None,
+    ) -> None:  # fmt: skip
         self.connection.execute(
             audit.insert().values(
                 id=uuid.uuid4().hex,
@@ -65,7 +70,7 @@ class Change:
                 table_name=table.name,
                 row_id=row_id,
                 was=_plain(table, was),
-                why=self._why,
+                why=why or self._why,
                 **{"is": _plain(table, row)},
             )
         )

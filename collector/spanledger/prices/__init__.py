@@ -1,6 +1,6 @@
 """What a call costs: the price book, compiled to cells."""
 
 from spanledger.prices.prices import Prices
-from spanledger.prices.quote import Quote
+from spanledger.prices.quote import Call, Quote
 
-__all__ = ["Prices", "Quote"]
+__all__ = ["Call", "Prices", "Quote"]

@@ -1,25 +1,9 @@
 """What a book of prices is to the rest: a name and a hash, a way to find a model, and the cells of what was found."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from spanledger.prices.cell import Cell
-
-#: How a name was recognised: as the book spells it; by another name that the book lists; because it begins, ends or
-#: reads like one; by a rule of the user; through another provider's price; or not at all, and a default stands in.
-Match = Literal["exact", "alias", "prefix", "suffix", "contains", "pattern", "rule", "fallback", "default"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A model in a book, and how its name was recognised."""
-
-    provider: str
-    model: str
-    match: Match
-    flags: tuple[str, ...] = ()
-    #: What of the name the book did not know: `-cyber` in `gemini-3.8-flash-cyber`.
-    rest: str = ""
+from spanledger.prices.found import Found
 
 
 class Book(Protocol):

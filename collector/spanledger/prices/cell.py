@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from spanledger.prices.found import Found
 from spanledger.prices.meters import METERS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -104,6 +105,8 @@ class Cell:
     least_seconds: int = 0
     #: Ids of the rules that had a part in it, the lowest rank first.
     rules: tuple[str, ...] = ()
+    #: What a rule makes of the name here; None where it is what the books say.
+    named: Found | None = None
 
     def own_rates(self) -> dict[str, Fraction]:
         """The rates that were given, without those that parts have from their wholes."""

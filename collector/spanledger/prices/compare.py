@@ -1,14 +1,12 @@
 """Before a call: what it would cost on other models, and the cheapest that can do it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from spanledger.prices.flat import Flat
 from spanledger.prices.prices import Prices
-from spanledger.prices.quote import Quote
-from spanledger.prices.rule import Belongs
+from spanledger.prices.quote import Call, Quote
 
 #: What a caller may ask of a model, as the imported files name it.
 ABILITIES = ("tools", "vision", "reasoning", "json", "audio", "video", "pdf", "search", "caching")
@@ -33,14 +31,11 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The call that is asked about. `counters` are the ledger's; what a model must be able to do is in `abilities`."""
+    """The call that is asked about, and what a model must be able to do."""
 
-    counters: Mapping[str, float]
-    at: datetime
-    tier: str | None = None
+    call: Call
     abilities: frozenset[str] = frozenset()
     context_window: int = 0
-    belongs: Sequence[Belongs] = ()
 
     def __post_init__(self) -> None:
         unknown = self.abilities - set(ABILITIES)
@@ -50,7 +45,8 @@ class Wanted:
 
 def compare(prices: Prices, wanted: Wanted, models: Iterable[tuple[str, str]] | None = None) -> list[Compared]:
     """The models (all that any book lists by default), those that fit and are priced first, the cheapest on top."""
-    compared = [_one(prices, wanted, provider, model) for provider, model in (models if models is not None else listed(prices))]
+    asked = list(models) if models is not None else listed(prices)
+    compared = [_one(prices, wanted, *name, quote) for name, quote in zip(asked, prices.quotes(asked, wanted.call), strict=True)]
     return sorted(compared, key=_place)
 
 
@@ -59,8 +55,7 @@ def listed(prices: Prices) -> list[tuple[str, str]]:
     return list(dict.fromkeys(key for book in prices.layers.books for key in book.listed()))
 
 
-def _one(prices: Prices, wanted: Wanted, provider: str, model: str) -> Compared:
-    quote = prices.quote(provider, model, wanted.at, wanted.counters, service_tier=wanted.tier, belongs=wanted.belongs)
+def _one(prices: Prices, wanted: Wanted, provider: str, model: str, quote: Quote) -> Compared:
     window = prices.context_window(provider, model)
     most = prices.max_output_tokens(provider, model)
     abilities = _abilities(prices, provider, model)
@@ -71,12 +66,12 @@ def _one(prices: Prices, wanted: Wanted, provider: str, model: str) -> Compared:
 
 
 def _unfit(wanted: Wanted, window: int | None, most: int | None, abilities: frozenset[str] | None) -> str | None:
-    need = max(wanted.context_window, int(wanted.counters.get("input_tokens", 0)))
+    need = max(wanted.context_window, int(wanted.call.counters.get("input_tokens", 0)))
     if need and window is not None and need > window:
         return f"its context window is {window} tokens"
     if wanted.context_window and window is None:
         return "no book says how large its context window is"
-    out = int(wanted.counters.get("output_tokens", 0))
+    out = int(wanted.call.counters.get("output_tokens", 0))
     if most is not None and out > most:
         return f"it gives at most {most} tokens"
     if wanted.abilities and abilities is None:

@@ -72,7 +72,7 @@ class Keys:
     def _key(self, name: Name, priced: Priced) -> int:
         # However many names lead to a model, it is one key; what nobody knows is one key for each reason.
         reasons = tuple(cell.unpriced for cell in priced.cells)
-        what = (priced.found, name.tier, name.provider, priced.rules) if priced.found else reasons
+        what = (priced.found, priced.listed, name.tier, name.provider, priced.rules) if priced.found else reasons
         key = self._known.get(what)
         if key is None:
             key = self._known[what] = len(self._keys)

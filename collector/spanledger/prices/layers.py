@@ -1,14 +1,16 @@
 """First hit wins: contract, site, the books in their order, a default, and then nothing: unpriced."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from spanledger.prices.book import Book, Found
+from spanledger.prices.book import Book
 from spanledger.prices.cell import Cell, overlay, unpriced_everywhere
 from spanledger.prices.flat import OF_NO_SIZE, Flat
+from spanledger.prices.found import Found
 from spanledger.prices.names import of_size, provider_id, spellings
 from spanledger.prices.rule import ANY, Belongs, Rule, apply
+from spanledger.prices.rules_about import RulesAbout
 from spanledger.prices.tiers import BATCH, STANDARD
 
 #: Providers whose own price lists give half price for batches; the books say so only from October 2026 on.
@@ -37,8 +39,14 @@ class Priced:
 
     found: Found | None
     cells: tuple[Cell, ...]
+    #: What the books say that it is, whatever rules make of it.
+    listed: Found | None = None
     #: Ids of the rules that cover it, lowest rank first.
     rules: tuple[str, ...] = ()
+
+    def found_in(self, cell: Cell) -> Found | None:
+        """What the name is in one of its cells: a rule has a say only where and as long as it is in force."""
+        return cell.named or self.listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,8 @@ class _Listed:
 
     found: Found | None
     cells: tuple[Cell, ...]
-    names: frozenset[str]
+    #: Lowered, from as it was sent to as the book has it.
+    names: tuple[str, ...]
 
 
 #: Names of which is remembered what the books say; strangers' names push each other out.
@@ -69,12 +78,11 @@ class Layers:
         #: Whether quality and size of what was made matter anywhere.
         self.sizes = bool(self._sized) or any(isinstance(book, Flat) and book.sizes for book in self.books)
         self.belongings = frozenset((rule.scope, rule.belongs_to) for rule in self.rules if rule.scope != "all")
-        #: Where to look for the rules of a name, so that ten thousand rules cost a name nothing: their places in `rules` by
-        #: whom they are for, and then by model where they are for one and else by provider.
-        self._places: dict[Belongs, dict[tuple[str, str], list[int]]] = {}
-        for place, rule in enumerate(self.rules):
-            about = ("provider", provider_id(rule.provider)) if rule.model.endswith(ANY) else ("model", rule.model.lower())
-            self._places.setdefault((rule.scope, rule.belongs_to), {}).setdefault(about, []).append(place)
+        self._about = RulesAbout(self.rules)
+        #: What has been asked; what the layers before said of names; and the rules that only one of the two has.
+        self._known: dict[Name, Priced] = {}
+        self._before = before._known if before and before.books == self.books else {}
+        self._changed = RulesAbout(_only_in_one(self.rules, before.rules) if before else ())
 
     def priced(self, name: Name) -> Priced:
         """The cells that price calls of a name."""
@@ -82,45 +90,61 @@ class Layers:
             return Priced(found=None, cells=unpriced_everywhere("no model named"))
         if not name.provider or not name.provider.strip():
             return Priced(found=None, cells=unpriced_everywhere("no provider named"))
-        return self._priced(provider_id(name.provider), name.model, name)
+        if (known := self._known.get(name)) is None:
+            if len(self._known) >= MOST_LISTED:
+                self._known.clear()
+            provider = provider_id(name.provider)
+            known = self._as_before(provider, name.model, name) or self._priced(provider, name.model, name)
+            self._known[name] = known
+        return known
+
+    def _as_before(self, provider: str, model: str, name: Name) -> Priced | None:
+        """What the layers before these said of a name, where no rule that is new or gone is about it."""
+        known = self._before.get(name)
+        if known is None:
+            return None
+        names = self._in_books(provider, model, name.tier, name.variant).names
+        return None if self._changed.places(provider, names, name.belongs) else known
 
     def _priced(self, provider: str, model: str, name: Name) -> Priced:
         listed = self._in_books(provider, model, name.tier, name.variant)
         found, cells, names = listed.found, listed.cells, listed.names
         applied = []
-        for rule in self._perhaps(provider, names, name.belongs):
-            if name.listed and rule.layer == "contract":
-                continue
-            if not rule.covers(provider, names, name.tier, name.region, name.belongs):
-                continue
+        for rule in self._covering(provider, names, name):
             applied.append(rule.rule_id)
             if rule.layer == "default":
-                default = Cell(box=rule.box, estimated=True, rules=(rule.rule_id,), flags=("default_price",)).at_rates(rule.rates)
-                cells = overlay(_under(cells, default), cells)
-                found = found or Found(provider=provider, model=rule.model, match="default")
+                named = None if found else Found(provider=provider, model=rule.model, match="default")
+                default = Cell(box=rule.box, estimated=True, rules=(rule.rule_id,), flags=("default_price",), named=named)
+                cells = overlay(_under(cells, default.at_rates(rule.rates)), cells)
+                found = found or named
                 continue
             if rule.same_as:
                 other_provider, _, other = rule.same_as.partition("/")
                 same = self._in_books(provider_id(other_provider), other, name.tier, name.variant)
-                cells = apply(rule, cells, same.cells)
                 if same.found is not None:
                     found = Found(provider=same.found.provider, model=same.found.model, match="rule")
+                cells = apply(rule, cells, [replace(cell, named=found) for cell in same.cells])
                 continue
             cells = apply(rule, cells)
-            if rule.rates:
-                found = found or Found(provider=provider, model=rule.model, match="rule")
+            if rule.rates and listed.found is None:
+                named = Found(provider=provider, model=rule.model, match="rule")
+                cells = tuple(replace(c, named=c.named or named) if rule.rule_id in c.rules else c for c in cells)
+                found = found or named
         if found is None and not self._sized.isdisjoint(names):
             cells = unpriced_everywhere(OF_NO_SIZE)
-        return Priced(found=found, cells=cells, rules=tuple(applied))
+        return Priced(found=found, listed=listed.found, cells=cells, rules=tuple(applied))
 
-    def _perhaps(self, provider: str, names: Iterable[str], belongs: Iterable[Belongs]) -> Iterator[Rule]:
-        """The rules that may cover a name, in their order."""
-        about = [("provider", ANY), ("provider", provider), *(("model", name) for name in names)]
-        found: set[int] = set()
-        for whom in (("all", ""), *belongs):
-            places = self._places.get(whom, {})
-            found.update(place for what in about for place in places.get(what, ()))
-        return (self.rules[place] for place in sorted(found))
+    def _covering(self, provider: str, names: Sequence[str], name: Name) -> list[Rule]:
+        """The rules that are about a name, in the order in which they apply: by rank, and where two of one rank call the model
+        by different names, the one for the name as it was sent goes over the one for what the book calls it."""
+        covering = [
+            rule for rule in (self.rules[place] for place in self._about.places(provider, names, name.belongs))
+            if not (name.listed and rule.layer == "contract")
+            and rule.covers(provider, names, name.tier, name.region, name.belongs)
+        ]  # fmt: skip
+        if len(covering) > 1:
+            covering.sort(key=lambda rule: (rule.rank, next(-at for at, one in enumerate(names) if rule.calls_it(one))))
+        return covering
 
     def _in_books(self, provider: str, model: str, tier: str, variant: str) -> "_Listed":
         known = self._listed.get((provider, model, tier, variant))
@@ -128,8 +152,9 @@ class Layers:
             if len(self._listed) >= MOST_LISTED:
                 self._listed.clear()
             found, cells = self._looked_up(provider, model, tier, variant)
-            names = frozenset(spelled.lower() for spelled, _ in spellings(provider, model, variant))
-            known = _Listed(found=found, cells=cells, names=names | {found.model.lower()} if found else names)
+            names = [spelled.lower() for spelled, _ in spellings(provider, model, variant)]
+            names += [found.model.lower()] if found else []
+            known = _Listed(found=found, cells=cells, names=tuple(dict.fromkeys(names)))
             self._listed[provider, model, tier, variant] = known
         return known
 
@@ -138,20 +163,35 @@ class Layers:
         first: Found | None = None
         cells: tuple[Cell, ...] = unpriced_everywhere("unknown model")
         for book in self.books:
-            for spelled, changed in spellings(provider, model, variant):
-                found = book.find(provider, spelled)
-                if found is None:
-                    continue
-                judged = _judged(found, model, changed)
-                theirs = _of_tier(book, found, tier, provider)
-                if judged.match not in ("exact", "alias") and "prefix_match" in judged.flags:
-                    theirs = tuple(replace(cell, estimated=True) for cell in theirs)
-                cells = theirs if first is None else overlay(theirs, cells)
-                first = first or judged
-                break
+            if (known := _known(book, provider, model, variant)) is None:
+                continue
+            found, judged = known
+            theirs = _of_tier(book, found, tier, provider)
+            if "prefix_match" in judged.flags:
+                theirs = tuple(replace(cell, estimated=True) for cell in theirs)
+            cells = theirs if first is None else overlay(theirs, cells)
+            first = first or judged
             if first is not None and all(cell.unpriced is None for cell in cells):
                 break
         return first, cells
+
+
+def _only_in_one(rules: Sequence[Rule], others: Sequence[Rule]) -> list[Rule]:
+    have, had = ({rule.digest for rule in some} for some in (rules, others))
+    return [rule for rule in (*rules, *others) if rule.digest not in have or rule.digest not in had]
+
+
+def _known(book: Book, provider: str, model: str, variant: str) -> tuple[Found, Found] | None:
+    """What a book finds under the first spelling of a name that it knows every word of, or else the first that it knows; as the
+    book says it and as it is judged."""
+    first: tuple[Found, Found] | None = None
+    for spelled, changed in spellings(provider, model, variant):
+        found = book.find(provider, spelled)
+        if found is not None and (first is None or not found.rest):
+            first = found, _judged(found, model, changed)
+            if not found.rest:
+                break
+    return first
 
 
 def _under(cells: tuple[Cell, ...], default: Cell) -> list[Cell]:
@@ -186,17 +226,12 @@ def _of_tier(book: Book, found: Found, tier: str, provider: str) -> tuple[Cell, 
     return overlay(halved or cells, cells)
 
 
-#: What may follow a name that a book knows by its beginning without making it another model.
-_SAME_MODEL = frozenset({"preview", "latest", "exp", "experimental", "beta", "stable", "v1", "v2", "v3", "default"})
-
-
 def _judged(found: Found, sent: str, changed: bool) -> Found:
     """`found` with what is unusual about how it was found, judged by the name as it was sent."""
     flags = list(found.flags)
     if sent.strip().lower().endswith("-latest") and not found.model.lower().endswith("-latest"):
         flags.append("alias_drift")
-    words = found.rest.replace(":", "-").replace(".", "-").replace("@", "-").replace("/", "-").split("-")
-    if any(word and not word.isdigit() and word not in _SAME_MODEL for word in words):
+    if found.rest:
         flags.append("prefix_match")
     match = "alias" if changed and found.match == "exact" else found.match
     return Found(provider=found.provider, model=found.model, match=match, flags=tuple(flags))

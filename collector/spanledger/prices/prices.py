@@ -1,6 +1,6 @@
 """Entries without money in, entries with money out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,8 +11,9 @@ from spanledger.prices.book import Book
 from spanledger.prices.keys import Keys
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import METERS
+from spanledger.prices.most import Most
 from spanledger.prices.placed import cells_of
-from spanledger.prices.quote import Quote, Quotes
+from spanledger.prices.quote import Call, Quote, quoted
 from spanledger.prices.revision import revision_of
 from spanledger.prices.rows import asked, named
 from spanledger.prices.rule import Belongs, Rule
@@ -42,7 +43,7 @@ class _State:
     layers: Layers
     revision: str
     keys: Keys
-    quotes: Quotes
+    most: Most
 
 
 class Prices:
@@ -88,42 +89,30 @@ class Prices:
         Entries that come with a `cost_state` (reversals, adjustments) keep it and their amounts; a duplicate costs
         nothing. Columns that are missing are taken as not known.
         """
-        state = self._state
-        rows = entries.select([column for column in entries.columns if column in _READ])
-        keys, listed_keys, tables = state.keys.of(asked(rows, state.layers))
-        used = usage(rows)
-        moments, size = _moments(rows), _size_of_each(used.size, rows).to_numpy()
-        cells = cells_of(keys, moments, size, tables)
-        amounts = listed = Amounts(used, tables, cells)
-        listed_cells = cells
-        if (listed_keys != keys).any():
-            listed_cells = cells_of(listed_keys, moments, size, tables)
-            listed = Amounts(used, tables, listed_cells)
-        charged = Charged(used, tables, keys, cells, amounts, listed, listed_cells)
-        priced = stated(rows, charged, state.revision, self.settings)
-        if "cost_state" in entries.columns and entries["cost_state"].null_count() < entries.height:
-            priced = _kept(entries, priced)
-        if "reported_cost_usd" not in entries.columns:
-            priced = priced.with_columns(reported_cost_usd=pl.lit(None, MONEY))
-        return entries.with_columns(priced)
+        return self._priced(entries, self._state, self._state.keys)[0]
 
     def cost_of(
         self, provider: str | None, model: str | None, at: datetime, input_tokens: int = 0, output_tokens: int = 0, *,
-        service_tier: str | None = None, batch: bool | None = None, region: str | None = None,
+        service_tier: str | None = None, batch: bool | None = None, region: str | None = None, variant: str | None = None,
         belongs: Sequence[Belongs] = (), **counters: float,
     ) -> Quote:  # fmt: skip
-        """`quote`, with the counters as arguments."""
+        """`quote`, in arguments."""
         given = {"input_tokens": input_tokens, "output_tokens": output_tokens, **counters}
-        return self.quote(provider, model, at, given, service_tier=service_tier, batch=batch, region=region, belongs=belongs)
+        call = Call(
+            at=at, counters=given, service_tier=service_tier, batch=batch, region=region, variant=variant, belongs=belongs
+        )
+        return self.quote(provider, model, call)
 
-    def quote(
-        self, provider: str | None, model: str | None, at: datetime, counters: Mapping[str, float], *,
-        service_tier: str | None = None, batch: bool | None = None, region: str | None = None, belongs: Sequence[Belongs] = (),
-    ) -> Quote:  # fmt: skip
-        """What one call costs. `counters` are those of the ledger by name, parts included in their wholes; `belongs`
-        says whom the call is for, as in `[("tenant", "acme"), ("tag", "team=search")]`."""
-        name = self._name(provider, model, tier_of(service_tier, batch), region, belongs)
-        return self._state.quotes.quote(name, at, counters)
+    def quote(self, provider: str | None, model: str | None, call: Call) -> Quote:
+        """What one call costs: state, parts and reason are those that it gets when it is posted."""
+        return self.quotes([(provider, model)], call)[0]
+
+    def quotes(self, models: Sequence[tuple[str | None, str | None]], call: Call) -> list[Quote]:
+        """`quote` for several models at once."""
+        state = self._state
+        # Keys of their own: whatever is asked about takes no room among the names that are in use.
+        priced, rules = self._priced(call.on(models), state, Keys(state.layers, named))
+        return quoted(priced, rules)
 
     def cells(
         self, provider: str | None, model: str | None, *, service_tier: str | None = None, region: str | None = None,
@@ -133,26 +122,16 @@ class Prices:
         name = self._name(provider, model, tier_of(service_tier), region, belongs)
         return self._state.layers.priced(replace(name, listed=listed, belongs=() if listed else name.belongs))
 
-    def worst_case(
-        self, *, provider: str | None, model: str | None, at: datetime, input_tokens: int, output_tokens: int,
-        operation: str | None = None, service_tier: str | None = None, region: str | None = None,
-        belongs: Sequence[Belongs] = (),
-    ) -> Quote:  # fmt: skip
-        """The most that a call of this size can cost at this moment, rounded up; embeddings have no output."""
-        quotes = self._state.quotes
-        name = self._name(provider, model, tier_of(service_tier), region, belongs)
-        return quotes.worst(name, at, input_tokens, 0 if operation == "embeddings" else output_tokens)
-
     def most(
         self, *, provider: str | None, model: str | None, at: int, input_tokens: int, output_tokens: int,
         operation: str | None = None, service_tier: str | None = None, belongs: Callable[[], Sequence[Belongs]] = tuple,
     ) -> int | str:  # fmt: skip
-        """`worst_case` for the path of a check: whole pico-dollars, or why nobody knows; `at` in microseconds since 1970.
-        Whom the call is for is asked only where some rule depends on it."""
+        """The most that a call of this size can cost at a moment, in whole pico-dollars, or why nobody knows; `at` in
+        microseconds since 1970; embeddings have no output. Whom the call is for is asked only where some rule depends on it."""
         state = self._state
         wanted = state.layers.belongings
         whom = tuple(one for one in belongs() if one in wanted) if wanted else ()
-        return state.quotes.most(
+        return state.most.most(
             lambda: Name(provider=provider, model=model, tier=tier_of(service_tier), belongs=whom),
             (provider, model, service_tier, whom),
             at,
@@ -168,8 +147,27 @@ class Prices:
         """Most input tokens of a model; None when no book says."""
         return self._asked("context_window", provider, model)
 
+    def _priced(self, entries: pl.DataFrame, state: _State, by: Keys) -> tuple[pl.DataFrame, Iterator[tuple[str, ...]]]:
+        rows = entries.select([column for column in entries.columns if column in _READ])
+        keys, listed_keys, tables = by.of(asked(rows, state.layers))
+        used = usage(rows)
+        moments, size = _moments(rows), _size_of_each(used.size, rows).to_numpy()
+        cells = cells_of(keys, moments, size, tables)
+        amounts = listed = Amounts(used, tables, cells)
+        listed_cells = cells
+        if (listed_keys != keys).any():
+            listed_cells = cells_of(listed_keys, moments, size, tables)
+            listed = Amounts(used, tables, listed_cells)
+        charged = Charged(used, tables, cells, amounts, listed, listed_cells)
+        priced = stated(rows, charged, state.revision, self.settings)
+        if "cost_state" in entries.columns and entries["cost_state"].null_count() < entries.height:
+            priced = _kept(entries, priced)
+        if "reported_cost_usd" not in entries.columns:
+            priced = priced.with_columns(reported_cost_usd=pl.lit(None, MONEY))
+        return entries.with_columns(priced), (tables.rules[cell] for cell in cells.tolist())
+
     def _asked(self, what: str, provider: str | None, model: str | None) -> int | None:
-        found = self._state.quotes.priced(Name(provider=provider, model=model)).found
+        found = self._state.most.priced(Name(provider=provider, model=model)).found
         answers = (getattr(book, what)(found.provider, found.model) for book in self.layers.books) if found else ()
         return next((answer for answer in answers if answer is not None), None)
 
@@ -186,7 +184,7 @@ def _compiled(books: tuple[Book, ...], rules: Sequence[Rule], before: _State | N
     layers = Layers(books, rules, before.layers if before else None)
     revision = revision_of(layers)
     keys = Keys(layers, named, before.keys if before else None)
-    return _State(layers=layers, revision=revision, keys=keys, quotes=Quotes(layers, revision))
+    return _State(layers=layers, revision=revision, keys=keys, most=Most(layers))
 
 
 def _moments(rows: pl.DataFrame) -> Wholes:

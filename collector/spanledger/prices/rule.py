@@ -1,6 +1,7 @@
 """A rule: what a contract, a site or a default says about prices, over what the books say."""
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
@@ -47,18 +48,19 @@ class Rule:
     priority: int = 0
     estimated: bool = False
     flags: tuple[str, ...] = ()
-    #: Applies only where the ranks below have no price.
-    only_unpriced: bool = False
-    #: Reads the ranks below as if the call had been served by this tier.
-    from_tier: str = ""
+
+    #: Rules apply in ascending order of rank: a narrower scope, then the given priority, then a narrower name.
+    rank: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    #: Of all that it says.
+    digest: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if sum((bool(self.rates), self.multiplier is not None, bool(self.same_as))) != 1:
             raise ValueError(f"rule {self.rule_id}: give exactly one of rates, multiplier and same_as")
+        object.__setattr__(self, "rank", self._rank())
+        object.__setattr__(self, "digest", hashlib.sha256(repr(self).encode()).digest())
 
-    @property
-    def rank(self) -> tuple[int, ...]:
-        """Rules apply in ascending order of rank: a narrower scope, then a narrower name, then the given priority."""
+    def _rank(self) -> tuple[int, ...]:
         return (
             LAYERS.index(self.layer),
             SCOPES.index(self.scope),
@@ -69,34 +71,46 @@ class Rule:
             self.region != ANY,
         )
 
-    def covers(self, provider: str, models: Iterable[str], tier: str, region: str | None, belongs: Iterable[Belongs]) -> bool:
+    @property
+    def tiers(self) -> str:
+        """The tier that it is for, or `*`: rates are of one tier, all else is of any unless it says which."""
+        return self.tier or (STANDARD if self.rates else ANY)
+
+    def calls_it(self, model: str) -> bool:
+        """Whether a model, by one of its names, lowered, is what it is about."""
+        pattern = self.model.lower()
+        return model.startswith(pattern[:-1]) if pattern.endswith(ANY) else model == pattern
+
+    def covers(self, provider: str, models: Iterable[str], tier: str, region: str | None, belongs: Collection[Belongs]) -> bool:
         """Whether it is about such a call; `provider` is the book's id, `models` all names of the model, lowered."""
-        if self.scope != "all" and (self.scope, self.belongs_to) not in set(belongs):
+        if self.scope != "all" and (self.scope, self.belongs_to) not in belongs:
             return False
         if self.provider != ANY and provider_id(self.provider) != provider:
             return False
-        wanted_tier = self.tier or (STANDARD if self.rates else ANY)
-        if wanted_tier not in (ANY, tier) or self.region not in (ANY, region):
+        if self.tiers not in (ANY, tier) or self.region not in (ANY, region):
             return False
-        pattern = self.model.lower()
-        return any(name.startswith(pattern[:-1]) if pattern.endswith(ANY) else name == pattern for name in models)
+        return any(map(self.calls_it, models))
 
     def clashes(self, other: "Rule") -> bool:
-        """Whether both could apply to the same call and neither comes before the other."""
+        """Whether one call could be covered by both and neither comes before the other. A call has one tenant, one project, one
+        key and one value of each tag, but any number of tags."""
         return (
             self.rank == other.rank
-            and self.belongs_to == other.belongs_to
+            and self._meets(other)
             and provider_id(self.provider) == provider_id(other.provider)
             and self.model.lower() == other.model.lower()
-            and self.tier == other.tier
+            and (self.tiers == other.tiers or ANY in (self.tiers, other.tiers))
             and self.region == other.region
             and self.box.inside(other.box) is not None
         )
 
+    def _meets(self, other: "Rule") -> bool:
+        """Whether a call can belong to whom both are for, when both are of one scope."""
+        tags = self.scope == "tag" and self.belongs_to.partition("=")[0] != other.belongs_to.partition("=")[0]
+        return tags or self.belongs_to == other.belongs_to
+
     def over(self, cell: Cell) -> Cell:
         """`cell`, which lies wholly inside this rule's box, as this rule leaves it."""
-        if self.only_unpriced and cell.unpriced is None:
-            return cell
         noted = replace(
             cell, rules=(*cell.rules, self.rule_id), flags=(*cell.flags, *self.flags), estimated=cell.estimated or self.estimated
         )

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
+
+from spanledger.prices.names import provider_id
 
 Profile = Literal["production", "development"]
 Precedence = Literal["computed", "reported"]
+
+#: A router's own charge is the truth. What is configured goes over it provider by provider.
+PRECEDENCE: Mapping[str, Precedence] = MappingProxyType({"openrouter": "reported"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +19,9 @@ class Settings:
     """In the profile `development` everything costs nothing, and list costs stay what they are."""
 
     profile: Profile = "production"
-    #: Provider (or * for all others) → whose word on the cost counts. A router's own charge is the truth.
-    precedence: Mapping[str, Precedence] = field(default_factory=lambda: {"openrouter": "reported"})
+    #: Provider (or * for all others) → whose word on the cost counts, over `PRECEDENCE`. Spelled as in telemetry when it is given,
+    #: by the book's ids afterwards.
+    precedence: Mapping[str, Precedence] = field(default_factory=dict)
     #: Whether a reported cost stands in for a price that nobody has.
     reported_when_unpriced: bool = True
 
@@ -24,3 +31,9 @@ class Settings:
         for provider, word in self.precedence.items():
             if word not in ("computed", "reported"):
                 raise ValueError(f"prices.precedence.{provider}: {word!r} is neither computed nor reported")
+        given = {provider_id(provider): word for provider, word in self.precedence.items()}
+        object.__setattr__(self, "precedence", PRECEDENCE | given)
+
+    def trusts(self, provider: str) -> bool:
+        """Whether a provider, as telemetry spells it, is taken at its word on what a call cost."""
+        return self.precedence.get(provider_id(provider), self.precedence.get("*")) == "reported"

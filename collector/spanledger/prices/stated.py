@@ -8,7 +8,6 @@ import polars as pl
 from spanledger.prices.amounts import Amounts, money
 from spanledger.prices.flagged import flags_of
 from spanledger.prices.meters import COMPONENTS
-from spanledger.prices.names import provider_id
 from spanledger.prices.settings import Settings
 from spanledger.prices.tables import BIT, STATES, Flags, Tables, Wholes
 from spanledger.prices.usage import Usage
@@ -28,7 +27,6 @@ class Charged:
 
     usage: Usage
     tables: Tables
-    keys: Wholes
     cells: Wholes
     amounts: Amounts
     listed: Amounts
@@ -62,7 +60,7 @@ def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settin
         listed = money(charged.listed.cost * sign, theirs.known | nothing)
     state = np.where(mine.known, tables.state[charged.cells], _UNPRICED)
     state[nothing] = _FREE
-    keys = pl.Series(charged.keys)
+    cells = pl.Series(charged.cells)
     table = pl.DataFrame(
         [
             cost,
@@ -70,8 +68,8 @@ def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settin
             listed.alias("list_cost_usd"),
             _STATES.gather(pl.Series(state)),
             _without(mine.why, nothing).alias("unpriced_reason"),
-            _without(tables.priced_as.gather(keys), duplicate),
-            _without(tables.match.gather(keys), duplicate),
+            _without(tables.priced_as.gather(cells), duplicate),
+            _without(tables.match.gather(cells), duplicate),
             pl.repeat(revision, rows.height, eager=True).alias("price_revision"),
             pl.Series("nothing", nothing),
             pl.Series("partly", mine.partly & ~nothing),
@@ -134,7 +132,7 @@ def _reported(table: pl.DataFrame, rows: pl.DataFrame, settings: Settings) -> pl
     if "reported_cost_usd" not in rows.columns or rows["reported_cost_usd"].null_count() == rows.height:
         return table
     spelled = rows["provider"].unique().to_list() if "provider" in rows.columns else []
-    trusted = [p for p in spelled if p and settings.precedence.get(provider_id(p), settings.precedence.get("*")) == "reported"]
+    trusted = [provider for provider in spelled if provider and settings.trusts(provider)]
     table = table.with_columns(rows["reported_cost_usd"].cast(MONEY).alias("claim"))
     preferred = pl.lit(False)
     if trusted:

@@ -88,14 +88,16 @@ class Tables:
         self.reason = pl.Series([cell.unpriced for cell in cells], dtype=pl.String)
         self.least_seconds = _wholes(cell.least_seconds for cell in cells)
         self.sized: Flags = np.array([cell.box.over >= 0 or cell.box.upto < UNBOUNDED for cell in cells], np.bool_)
-        flags = [(*(p.found.flags if p.found else ()), *cell.flags) for p in keys for cell in p.cells]
+        found = [(priced.found_in(cell), cell) for priced in keys for cell in priced.cells]
+        flags = [(*(f.flags if f else ()), *cell.flags) for f, cell in found]
         #: The distinct sets of flags, the empty one first, and which of them each cell has.
         self.flag_sets = [(), *sorted(set(flags) - {()})]
         numbers = {held: number for number, held in enumerate(self.flag_sets)}
         self.flag_set = _wholes(numbers[held] for held in flags)
-        found = [priced.found for priced in keys]
-        self.priced_as = pl.Series("priced_as", [f"{f.provider}/{f.model}" if f else None for f in found], pl.String)
-        self.match = pl.Series("price_match", [f.match if f else None for f in found], pl.String)
+        #: What each cell's name is, how it was recognised, and the rules that had a part in it.
+        self.priced_as = pl.Series("priced_as", [f.name if f else None for f, _ in found], pl.String)
+        self.match = pl.Series("price_match", [f.match if f else None for f, _ in found], pl.String)
+        self.rules = [cell.rules for _, cell in found]
 
     @cached_property
     def grains(self) -> Mapping[str, pl.Series]:

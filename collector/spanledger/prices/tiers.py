@@ -22,3 +22,20 @@ def tier_of(service_tier: str | None, batch: bool | None = None) -> str:
         return BATCH
     spelled = (service_tier or "").strip().lower()
     return TIERS.get(spelled, spelled)
+
+
+#: Those that providers are known to have; a rule for any other would wait for calls that never come.
+KNOWN = (
+    STANDARD, BATCH, "flex", "priority", "fast", "ultrafast", "balanced", "scale", "reserved",
+    "search:fast", "search:web", "route:mistral/eu",
+)  # fmt: skip
+
+
+def known_tier(text: str | None) -> str | None:
+    """The tier in one spelling, or None where none is given. Raises `ValueError` for one that no provider is known to have."""
+    if text is None or text == "":
+        return None
+    tier = tier_of(str(text))
+    if tier not in KNOWN:
+        raise ValueError(f"{text!r} is none of {', '.join(KNOWN)}")
+    return tier

@@ -9,6 +9,9 @@ from spanledger.prices.meters import CHARGED, METERS, Meter
 #: More of anything than a call can consume. Beyond it, amounts would not fit 128 bits.
 MOST = 10**12
 
+#: Wholes that are taken as zero where nobody sent them.
+_ALWAYS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+
 _OTHER = [meter.counter for meter in METERS if not meter.column]
 
 
@@ -31,7 +34,7 @@ def usage(rows: pl.DataFrame) -> Usage:
     if not counters:
         frame = pl.DataFrame({"input_tokens": pl.zeros(rows.height, pl.Int64, eager=True)})
     has = set(frame.columns)
-    for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"):
+    for name in _ALWAYS:
         if name not in has:
             frame = frame.with_columns(pl.lit(0, pl.Int64).alias(name))
     written = [pl.col(name) for name in ("cache_write_5m_tokens", "cache_write_1h_tokens") if name in has]
@@ -52,8 +55,12 @@ def usage(rows: pl.DataFrame) -> Usage:
         meter.counter: pl.sum_horizontal([pl.col(c) * w for c, w in CHARGED[meter.counter].items() if c in has])
         for meter in METERS if meter.counter in has
     }  # fmt: skip
+    short = {name: leaf < 0 for name, leaf in leaves.items() if len(CHARGED[name]) > 1}
+    # Of the others a whole that nobody sent is not known, and no part exceeds it, whatever else is in the batch.
+    exceeded = [less if name in _ALWAYS else less & (pl.col(name) > 0) for name, less in short.items()]
     split = frame.select(
-        pl.col("exclusive"),
+        pl.any_horizontal("exclusive", *exceeded).alias("inconsistent"),
+        pl.any_horizontal(short.values()).alias("short"),
         pl.col("input_tokens").alias("size"),
         pl.any_horizontal([pl.col(name) > 0 for name in has]).alias("reported"),
         pl.any_horizontal([pl.col(name) > MOST * (1_000_000 if name.endswith("_seconds") else 1) for name in has]).alias(
@@ -61,13 +68,11 @@ def usage(rows: pl.DataFrame) -> Usage:
         ),
         *[leaf.alias(f"charged.{name}") for name, leaf in leaves.items()],
     )
-    short = [pl.col(f"charged.{name}") < 0 for name in leaves if len(CHARGED[name]) > 1]
-    inconsistent = split.select((pl.any_horizontal(short) | pl.col("exclusive")).alias("inconsistent")).to_series()
     charged = {name: split[f"charged.{name}"] for name in leaves}
-    if inconsistent.any():
+    if split["short"].any():
         charged = {name: leaf.clip(0) if len(CHARGED[name]) > 1 else leaf for name, leaf in charged.items()}
     charged["requests"] = _requests(rows)
-    return Usage(charged, split["size"], split["reported"], inconsistent, split["out_of_range"])
+    return Usage(charged, split["size"], split["reported"], split["inconsistent"], split["out_of_range"])
 
 
 def _counters(rows: pl.DataFrame) -> dict[str, pl.Series]:

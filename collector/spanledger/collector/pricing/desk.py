@@ -41,7 +41,7 @@ class PriceDesk:
     ) -> None:  # fmt: skip
         """`read` connects to the ledger; `post` posts entries and brings the counters up to date with them."""
         self.control = control
-        self.rules = PriceRules(control)
+        self.rules = PriceRules(control, prices.layers.rules)
         self.books = PriceBooks(control, data)
         self._intents = Intents(control, data)
         self.prices = prices
@@ -49,9 +49,11 @@ class PriceDesk:
         self._post = post
         self._clock = clock
 
-    def make(self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "") -> list[Row]:
+    def make(
+        self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "", again: bool = False
+    ) -> list[Row]:
         """`PriceRules.make`, and use them."""
-        made = self.rules.make(forms, who=who, why=why, supersede=supersede)
+        made = self.rules.make(forms, who=who, why=why, supersede=supersede, again=again)
         self._use()
         return made
 

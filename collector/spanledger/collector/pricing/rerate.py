@@ -34,7 +34,8 @@ _MOVED = tuple(name for name in MEASURES if name not in AMOUNT_COLUMNS and not n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Which calls to price anew; None takes all."""
+    """Which calls to price anew; None takes all. `unpriced_only` takes those of which all or a part has no price, also where the
+    sender's word on the cost stands in."""
 
     since: datetime
     until: datetime
@@ -132,10 +133,11 @@ def _days(connection: duckdb.DuckDBPyConnection, over: Range) -> Iterator[date]:
 
 
 def _changed(was: pl.DataFrame, became: pl.DataFrame) -> pl.DataFrame:
-    """The calls whose amounts or state differ, with what they were in columns `was_…`."""
+    """The calls whose amounts or state differ, or of which no part lacks a price any more, with what they were in `was_…`."""
     both = became.with_columns(was[name].alias(f"was_{name}") for name in (*AMOUNT_COLUMNS, *WORD_COLUMNS))
     different = [pl.col(name).fill_null(0) != pl.col(f"was_{name}").fill_null(0) for name in AMOUNT_COLUMNS]
-    return both.filter(pl.any_horizontal(different) | _MOVES)
+    whole = pl.col("was_unpriced_reason").is_not_null() & pl.col("unpriced_reason").is_null()
+    return both.filter(pl.any_horizontal(different) | _MOVES | whole)
 
 
 _MOVES = pl.col("was_cost_state").ne_missing(pl.col("cost_state"))

@@ -1,7 +1,8 @@
 """Price rules as rows: made, never edited, only superseded; each with its author and an audit row."""
 
+import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,8 +11,10 @@ import sqlalchemy as sa
 
 from spanledger.control import Change, Control, NotFound
 from spanledger.control.tables import audit, price_rules
-from spanledger.prices.rule import Rule
+from spanledger.prices.names import provider_id
+from spanledger.prices.rule import ANY, Rule
 from spanledger.prices.rule_form import FIELDS, RuleError, moment_of, rule_of
+from spanledger.prices.tiers import known_tier
 
 Row = dict[str, Any]
 
@@ -28,8 +31,10 @@ class Clash(ValueError):
 class PriceRules:
     """The rules of one control database."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, made: Iterable[Rule] = ()) -> None:
+        """`made` are rules of this database that somebody has made of their rows already."""
         self.control = control
+        self._made = {rule.rule_id: rule for rule in made}
 
     def in_force(self) -> list[Row]:
         """The rules that are not superseded, those for the future included, oldest first."""
@@ -37,7 +42,21 @@ class PriceRules:
 
     def rules(self) -> list[Rule]:
         """The rules in force, as the layers take them; fixed monthly costs are no rates and are left out."""
-        return [rule_of_row(row) for row in self.in_force() if row["monthly_usd"] is None]
+        with self.control.read() as connection:
+            return self._standing_rules(connection)
+
+    def _standing_rules(self, connection: sa.Connection) -> list[Rule]:
+        """A row that stands is never edited, so that of ten thousand only those are read that have come since the last time."""
+        stands = sa.and_(price_rules.c.superseded_at.is_(None), price_rules.c.monthly_usd.is_(None))
+        ids = connection.execute(sa.select(price_rules.c.id).where(stands)).scalars().all()
+        new = [rule_id for rule_id in ids if rule_id not in self._made]
+        made = {rule_id: self._made[rule_id] for rule_id in ids if rule_id in self._made}
+        for start in range(0, len(new), MOST_AT_ONCE):
+            some = price_rules.c.id.in_(new[start : start + MOST_AT_ONCE])
+            rows = connection.execute(sa.select(price_rules).where(some)).mappings()
+            made |= {row["id"]: rule_of_row(dict(row)) for row in rows}
+        self._made = made
+        return list(made.values())
 
     def monthly(self) -> list[Row]:
         """The fixed monthly costs in force."""
@@ -68,25 +87,27 @@ class PriceRules:
             )  # fmt: skip
         return chain
 
-    def make(self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "") -> list[Row]:
-        """Put rules in force, all or none. With `supersede`, the one rule takes the place of that one from its
-        `valid_from` on: what was in force before stays as it was.
+    def make(
+        self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "", again: bool = False
+    ) -> list[Row]:
+        """Put rules in force, all or none; the note of each says why in the audit, or else `why`. With `supersede`, the one rule
+        takes the place of that one from its `valid_from` on: what was in force before stays as it was. With `again`, forms that
+        say what a rule in force says already are left out.
 
         Raises `RuleError` naming the field (and the number of the form where there are several), `Clash`, `NotFound`.
         """
         if len(forms) > MOST_AT_ONCE:
             raise RuleError("rules", f"{len(forms)} at once; at most {MOST_AT_ONCE}: send them in parts")
         with self.control.change(who=who, why=why) as change:
-            made = []
-            for number, form in enumerate(forms):
-                try:
-                    made.append(self._row(form, who, change.now))
-                except RuleError as error:
-                    raise RuleError(f"rules[{number}].{error.field}" if len(forms) > 1 else error.field, error.says) from None
+            made = [self._numbered(forms, number, who, change.now) for number in range(len(forms))]
+            new = {row["id"]: "the new rule" if len(made) == 1 else f"rules[{number}]" for number, row in enumerate(made)}
             if supersede:
                 self._give_way(change, supersede, made[0])
-            _check(change, made)
-            return [change.insert(price_rules, row) for row in made]
+            if again:
+                standing = {_said(row) for row in self.in_force()}
+                made = [row for row in made if _said({**row, **_read(row)}) not in standing]
+            self._check(change, made, new)
+            return [change.insert(price_rules, row, why=row["note"] or None) for row in made]
 
     def change(self, rule_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Row:
         """A rule with other fields in place of this one, from the beginning: for what was entered wrongly.
@@ -99,12 +120,14 @@ class PriceRules:
             row = self._row(form, who, change.now)
             row["supersedes"] = rule_id
             change.update(price_rules, rule_id, {"superseded_at": change.now})
-            _check(change, [row])
+            self._check(change, [row], {row["id"]: "the new rule"})
             return change.insert(price_rules, row)
 
-    def end(self, rule_id: str, at: datetime, *, who: str, why: str | None = None) -> Row:
-        """A rule that ends at a moment in place of this one. Raises as `make` does."""
-        return self.change(rule_id, {"valid_to": at.isoformat()}, who=who, why=why)
+    def _numbered(self, forms: Sequence[Mapping[str, Any]], number: int, who: str, now: datetime) -> Row:
+        try:
+            return self._row(forms[number], who, now)
+        except RuleError as error:
+            raise RuleError(f"rules[{number}].{error.field}" if len(forms) > 1 else error.field, error.says) from None
 
     def _row(self, form: Mapping[str, Any], who: str, now: datetime) -> Row:
         form = {key: value for key, value in form.items() if value is not None}
@@ -115,6 +138,7 @@ class PriceRules:
             monthly_of(form)
         row: Row = {name: str(form.get(name) or "") for name in _TEXTS}
         row |= {
+            "tier": _tier(row["tier"]),
             "id": uuid.uuid4().hex[:12],
             "layer": form.get("layer") or "contract",
             "provider": form.get("provider") or "*",
@@ -144,6 +168,21 @@ class PriceRules:
             kept = {**old, "id": uuid.uuid4().hex[:12], "valid_to": before, "author": new["author"], "created_at": change.now}
             change.insert(price_rules, {**kept, "supersedes": rule_id, "superseded_at": None})
 
+    def _check(self, change: Change, made: Sequence[Row], new: Mapping[str, str]) -> None:
+        """Refuse a rule that could cover the same calls as another of the same rank; `new` names those that are made, by id."""
+        standing = _Places(self._standing_rules(change.connection))
+        for mine in made:
+            if mine["monthly_usd"] is not None:
+                continue
+            rule = rule_of_row({**mine, **_read(mine)})
+            if other := standing.clashing(rule):
+                raise Clash(
+                    f"{_named(rule, new)} overlaps {_named(other, new)}, of the same rank: "
+                    + ("" if other.rule_id in new else f"supersede {other.rule_id}, end it first, or ")
+                    + "give one of them a priority"
+                )
+            standing.add(rule)
+
     def _standing(self, change: Change, rule_id: str) -> Row:
         row = change.get(price_rules, rule_id)
         if row["superseded_at"] is not None:
@@ -170,6 +209,11 @@ def form_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return form
 
 
+def _said(row: Mapping[str, Any]) -> str:
+    """All that a rule says about prices, in one text."""
+    return json.dumps({name: value for name, value in form_of(row).items() if name != "note"}, sort_keys=True)
+
+
 def monthly_of(form: Mapping[str, Any]) -> None:
     """Check the form of a fixed monthly cost. Raises `RuleError`."""
     for name in ("rates", "multiplier", "same_as", "tier", "hours", "weekdays", "over_tokens", "upto_tokens"):
@@ -185,33 +229,33 @@ def monthly_of(form: Mapping[str, Any]) -> None:
         raise RuleError("monthly_usd" if error.field.startswith("rates") else error.field, error.says) from None
 
 
-def _check(change: Change, made: Sequence[Row]) -> None:
-    """Refuse a rule that would cover the same calls as another of the same rank."""
-    found = change.connection.execute(sa.select(price_rules).where(price_rules.c.superseded_at.is_(None))).mappings()
-    by_place: dict[tuple[object, ...], list[Rule]] = {}
-    for row in found:
-        if row["monthly_usd"] is None:
-            rule = rule_of_row(dict(row))
-            by_place.setdefault(_place(rule), []).append(rule)
-    new: dict[str, str] = {}
-    for number, mine in enumerate(made):
-        new[mine["id"]] = "the new rule" if len(made) == 1 else f"rules[{number}]"
-        if mine["monthly_usd"] is not None:
-            continue
-        rule = rule_of_row({**mine, **_read(mine)})
-        for other in by_place.get(_place(rule), []):
-            if rule.clashes(other):
-                standing = other.rule_id not in new
-                raise Clash(
-                    f"{_named(rule, new)} overlaps {_named(other, new)}, of the same rank: "
-                    + (f"supersede {other.rule_id}, end it first, or " if standing else "")
-                    + "give one of them a priority"
-                )
-        by_place.setdefault(_place(rule), []).append(rule)
+class _Places:
+    """Rules by what two that clash have in common, so that a new one is held against few of ten thousand."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._places: dict[object, dict[str, dict[str, list[Rule]]]] = {}
+        for rule in rules:
+            self.add(rule)
+
+    def add(self, rule: Rule) -> None:
+        kind, whom = _whom(rule)
+        self._places.setdefault(_place(rule), {}).setdefault(kind, {}).setdefault(whom, []).append(rule)
+
+    def clashing(self, rule: Rule) -> Rule | None:
+        """One that a rule clashes with."""
+        mine, whom = _whom(rule)
+        of_place = self._places.get(_place(rule), {})
+        others = [other for kind, found in of_place.items() if kind != mine for rules in found.values() for other in rules]
+        return next((other for other in (*of_place.get(mine, {}).get(whom, ()), *others) if rule.clashes(other)), None)
 
 
 def _place(rule: Rule) -> tuple[object, ...]:
-    return rule.rank, rule.belongs_to, rule.provider, rule.model.lower(), rule.tier, rule.region
+    return rule.rank, provider_id(rule.provider), rule.model.lower(), rule.region
+
+
+def _whom(rule: Rule) -> tuple[str, str]:
+    """Whom a rule is for, with the name of the tag in front where it is one: a call has one value of each."""
+    return (rule.belongs_to.partition("=")[0] if rule.scope == "tag" else "", rule.belongs_to)
 
 
 def _named(rule: Rule, new: Mapping[str, str]) -> str:
@@ -222,6 +266,13 @@ def _named(rule: Rule, new: Mapping[str, str]) -> str:
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
     """Decimals as the database gives them back."""
     return {name: None if row[name] is None else Decimal(row[name]) for name in ("multiplier", "monthly_usd")}
+
+
+def _tier(text: str) -> str:
+    try:
+        return text if text == ANY else known_tier(text) or ""
+    except ValueError as error:
+        raise RuleError("tier", f"{error}, or {ANY} for any") from None
 
 
 def _text(value: Any) -> str | None:

@@ -18,5 +18,4 @@ where reported_cost_usd > 0
 group by all
 having abs(sum(reported_cost_usd) - sum(list_cost_usd)) > $share * greatest(sum(list_cost_usd), sum(reported_cost_usd))
    and abs(sum(reported_cost_usd) - sum(list_cost_usd)) >= $least_usd
-order by abs(sum(reported_cost_usd) - sum(list_cost_usd)) desc
-limit $count
+order by abs(sum(reported_cost_usd) - sum(list_cost_usd)) desc, provider, model, dialect

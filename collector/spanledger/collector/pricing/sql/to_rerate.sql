@@ -19,4 +19,4 @@ where c.day = $day
   and ($provider is null or c.provider = $provider)
   and ($model is null or coalesce(c.model, c.requested_model) = $model)
   and ($tenant is null or c.tenant = $tenant)
-  and (not $unpriced_only or c.cost_state = 'unpriced')
+  and (not $unpriced_only or c.unpriced_reason is not null)

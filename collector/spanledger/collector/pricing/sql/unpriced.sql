@@ -16,5 +16,4 @@ where unpriced_reason is not null
   and occurred_at >= $since
   and occurred_at < $until
 group by all
-order by calls desc, provider, model, service_tier, reason
-limit $count
+order by calls desc, provider, model, service_tier, cost_state, reason
