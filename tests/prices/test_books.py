@@ -16,7 +16,7 @@ from genai_prices import types as genai
 from spanledger.collector.pricing import books, desk
 from spanledger.collector.pricing.books import NotAccepted
 from spanledger.prices import Call, Prices
-from spanledger.prices.book_file import NotABook, book_of
+from spanledger.prices.book_file import book_of
 from spanledger.prices.difference import difference
 from spanledger.prices.snapshot import Snapshot, installed
 from tests.prices.desks import At, desk_at
@@ -83,29 +83,6 @@ def test_the_first_book_that_knows_a_model_wins_and_the_next_fills_what_it_lacks
     assert both.cost_of("openai", "gpt-5.4", AT, 1_000, 0).cost_usd == Decimal("0.0025")
     azure = Prices([Snapshot(), book_of(LITELLM)])
     assert azure.cost_of("azure", "azure/eu/gpt-4o-2024-08-06", AT, 1_000_000, 0).cost_usd is not None
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "not JSON"),
-        (b"\x00\x01", "not JSON"),
-        (b"{", "not JSON"),
-        (b"3", "neither a list"),
-        (b"{}", "no prices"),
-        (b'{"a": {"b": 1}}', "no prices"),
-        (b"[]", "no models"),
-        (b'[{"id": "x"}]', "not one of genai-prices"),
-        (b'[{"id": "x", "name": "X", "api_pattern": "x", "models": [{"id": "m", "match": {"o": 1}, "prices": {}}]}]', "not one"),
-        (b"\x1f\x8bnot gzip", "not whole"),
-        (b'{"m": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": -1}}', "m.input_cost_per_token is -1"),
-        (b'{"x": {"models": {"m": {"cost": {"input": -1, "output": 2}}}}}', "x.models.m.cost.input is -1"),
-        (b'[{"id": "x", "models": [{"id": "m", "prices": {"input_mtok": -2.5}}]}]', "models.0..prices.input_mtok is -2.5"),
-    ],
-)  # fmt: skip
-def test_what_is_no_book_is_refused_in_words(content: bytes, says: str) -> None:
-    with pytest.raises(NotABook, match=says):
-        book_of(content)
 
 
 def test_a_book_is_compared_with_the_one_of_its_kind() -> None:

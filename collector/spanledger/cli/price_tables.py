@@ -16,7 +16,9 @@ Json = dict[str, Any]
 def print_rules(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
-    note(f"prices: {answer['revision']}")
+    for book in reversed([book for book in answer["books"] if book["in_use"]]):
+        about = f"{book['models']} models, in use since {_day(book['loaded_at'])}, by {book['loaded_by']}"
+        note(f"book {book['name']} {book['version']}: {about}, sha256 {book['id']}")
     if answer["waiting"]:
         waits = f"{answer['waiting']['name']} {answer['waiting']['version']}"
         note(f"{waits} is installed and waits to be accepted: `spanledger prices diff --installed` shows what it moves")
@@ -59,7 +61,7 @@ def _offered(calls: int | None) -> str:
 
 def rerate_words(asked: Json) -> str:
     """The options of `spanledger prices rerate` for what the API calls by other names."""
-    given = [(option, asked[name]) for option, name in _RERATE.items() if name in asked]
+    given = [(option, asked[name].removesuffix("T00:00:00Z")) for option, name in _RERATE.items() if name in asked]
     return join(["--unpriced", *(word for pair in given for word in pair)])
 
 
@@ -88,8 +90,13 @@ def print_difference(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
     counts = f"{len(answer['added'])} models more, {len(answer['removed'])} fewer, {len(answer['moved'])} rates moved"
-    note(f"{counts}, {answer['large']} of them more than tenfold or to or from zero")
-    return _table(["model", "tier", "over", "unit", "was", "now", ""], [_move(move) for move in answer["moved"][:200]])
+    note(f"{counts}" + (f"; waits for --accept: {answer['waits']}" if answer["waits"] else ""))
+    rows = [
+        *(_move(move) for move in answer["moved"][:200]),
+        *([name, "", "", "", "listed", "none", "far" if name in answer["vanished"] else ""] for name in answer["removed"]),
+        *([name, "", "", "", "none", "listed", "at zero" if name in answer["free"] else ""] for name in answer["added"][:200]),
+    ]
+    return _table(["model", "tier", "over", "unit", "was", "now", ""], sorted(rows, key=lambda row: not row[-1]))
 
 
 def print_unpriced(answer: Json, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,18 @@ from genai_prices.types import _providers_from_raw
 from pydantic import ValidationError
 
 from spanledger.prices.book import Book
+from spanledger.prices.book_faults import genai_fault, litellm_fault, models_dev_fault
 from spanledger.prices.litellm_file import litellm_book
 from spanledger.prices.models_dev_file import models_dev_book
 from spanledger.prices.snapshot import Snapshot
 
 LARGEST = 64 * 2**20
+
+EXPECTED = (
+    'expected the file of one of three price lists: genai-prices\' data.json (a list of providers, each with "models" that have '
+    '"match" and "prices"), LiteLLM\'s model_prices_and_context_window.json ("MODEL": {"litellm_provider": …, '
+    '"input_cost_per_token": …}) or models.dev\'s api.json ("PROVIDER": {"models": {"MODEL": {"cost": {"input": …}}}})'
+)
 
 
 class NotABook(ValueError):
@@ -31,45 +39,49 @@ def book_of(content: bytes, version: str = "") -> Book:
             content = gzip.decompress(content)
         except (OSError, EOFError) as error:
             raise NotABook(f"the file is not whole: {error}") from error
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise NotABook(f"the file is not JSON: {error}") from error
-    if below_zero := _below_zero(parsed):
-        raise NotABook(f"a price below zero: {below_zero}")
+    parsed = _parsed(content)
     version = version or digest[:12]
     if isinstance(parsed, list):
         return _snapshot(parsed, version)
     if not isinstance(parsed, dict):
-        raise NotABook("the file is neither a list of providers nor an object of models")
-    book = (models_dev_book if _is_models_dev(parsed) else litellm_book)(parsed, version, digest)
+        raise NotABook(f"the file is {_kind(parsed)}: {EXPECTED}")
+    models_dev = _is_models_dev(parsed)
+    if fault := (models_dev_fault if models_dev else litellm_fault)(parsed):
+        raise NotABook(fault)
+    book = (models_dev_book if models_dev else litellm_book)(parsed, version, digest)
     if not book.models:
-        raise NotABook("the file has no prices: expected genai-prices' data.json, LiteLLM's or models.dev's map")
+        first = f"; its first field, {next(iter(parsed))!r}, is neither a model with a price nor a provider" if parsed else ""
+        raise NotABook(f"the file has no prices{first}: {EXPECTED}")
     return book
 
 
-def _below_zero(parsed: Any) -> str | None:
-    """Where a price or cost is negative and what it is, in any of the formats."""
-    left: list[tuple[str, bool, Any]] = [("", False, parsed)]
-    while left:
-        path, priced, value = left.pop()
-        if isinstance(value, dict):
-            left += [(f"{path}.{key}".strip("."), priced or "cost" in key or "price" in key, one) for key, one in value.items()]
-        elif isinstance(value, list):
-            left += [(f"{path}[{at}]", priced, one) for at, one in enumerate(value)]
-        elif priced and isinstance(value, int | float) and value < 0:
-            return f"{path} is {value}"
-    return None
+def _parsed(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        try:
+            # Python's own reader takes NaN and numbers without an end, so that their place can be named.
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise NotABook(f"the file is not JSON: {error}; {EXPECTED}") from error
+
+
+def _kind(parsed: Any) -> str:
+    return {str: "a text", int: "a number", float: "a number", bool: "a truth value"}.get(type(parsed), "empty")
 
 
 def _snapshot(parsed: list[Any], version: str) -> Snapshot:
+    if fault := genai_fault(parsed):
+        raise NotABook(fault)
     try:
         providers = _providers_from_raw(parsed)
     except (ValidationError, ValueError, TypeError, KeyError) as error:
         reason = str(error).splitlines()
-        raise NotABook(f"the file is a list, but not one of genai-prices: {' '.join(reason[1:3]) or reason[0]}") from error
+        raise NotABook(
+            f"the file is a list, but not one of genai-prices: {' '.join(reason[1:3]) or reason[0]}; {EXPECTED}"
+        ) from error
     if not any(provider.models for provider in providers):
-        raise NotABook("the file lists no models")
+        raise NotABook(f"the file lists no models: {EXPECTED}")
     return Snapshot(providers, version)
 
 

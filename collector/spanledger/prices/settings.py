@@ -19,8 +19,8 @@ class Settings:
     """In the profile `development` everything costs nothing, and list costs stay what they are."""
 
     profile: Profile = "production"
-    #: Provider (or * for all others) → whose word on the cost counts, over `PRECEDENCE`. Spelled as in telemetry when it is given,
-    #: by the book's ids afterwards.
+    #: Provider (or * for all others) → whose word on the cost counts, over `PRECEDENCE`. Given as telemetry spells providers,
+    #: kept by the book's ids.
     precedence: Mapping[str, Precedence] = field(default_factory=dict)
     #: Whether a reported cost stands in for a price that nobody has.
     reported_when_unpriced: bool = True

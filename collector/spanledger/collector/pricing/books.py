@@ -24,12 +24,10 @@ ORDER = ("genai-prices", "models.dev", "litellm")
 
 
 class NotAccepted(ValueError):
-    """The book moves a price more than tenfold, or to or from zero, and nobody has said that this is right."""
+    """The book moves a price far, or takes one away, and nobody has said that this is right."""
 
     def __init__(self, found: Difference) -> None:
-        super().__init__(
-            f"{len(found.large)} rates move more than tenfold or to or from zero; look at them, then accept the book"
-        )
+        super().__init__(f"{found.suspicious}; look at the difference, then accept the book")
         self.difference = found
 
 
@@ -91,13 +89,13 @@ class PriceBooks:
         except NotABook as error:
             logger.warning("the installed price book cannot be compared with the one before: %s", error)
             return True
-        if not found.large:
+        if not found.suspicious:
             logger.info("prices are those of genai-prices %s now, before %s: %s", new.version, row["version"], found)
             return True
         logger.warning(
-            "genai-prices %s is installed and moves %d rates more than tenfold or to or from zero: prices stay those of %s. "
+            "genai-prices %s is installed, and with it %s: prices stay those of %s. "
             "Look at `spanledger prices diff --installed`, then say `spanledger prices update --installed --accept`",
-            new.version, len(found.large), row["version"],
+            new.version, found.suspicious, row["version"],
         )  # fmt: skip
         return False
 
@@ -111,7 +109,7 @@ class PriceBooks:
 
     def _accepted(self, new: Book, books: Sequence[Book], accept: bool) -> Difference:
         found = self.compare(new, books)
-        if found.large and not accept:
+        if found.suspicious and not accept:
             raise NotAccepted(found)
         return found
 

@@ -57,13 +57,16 @@ def shown_box(box: Box) -> dict[str, Any]:
 
 
 def shown_difference(found: Difference) -> dict[str, Any]:
-    """A difference; the large moves first."""
+    """A difference; the large moves first. `waits` is what needs somebody to accept it."""
     moves = sorted(found.moves, key=lambda move: not move.large)
     return {
         "added": [f"{provider}/{model}" for provider, model in found.added],
         "removed": [f"{provider}/{model}" for provider, model in found.removed],
         "moved": [move.shown() for move in moves],
         "large": len(found.large),
+        "vanished": [f"{provider}/{model}" for provider, model in found.vanished],
+        "free": [f"{provider}/{model}" for provider, model in found.free],
+        "waits": found.suspicious,
     }
 
 

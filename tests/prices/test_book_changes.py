@@ -1,0 +1,71 @@
+"""What a new state of a book takes away, brings or moves: all of it is shown, and what looks like a mistake waits."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spanledger.collector.pricing.books import NotAccepted
+from spanledger.collector.pricing.shown import shown_difference
+from spanledger.prices.book_file import book_of
+from spanledger.prices.difference import difference
+from tests.prices.desks import desk_at
+
+AT = datetime(2026, 11, 18, 14, 30, tzinfo=UTC)
+
+
+def models(**priced: Any) -> bytes:
+    """A file of genai-prices with these models, each known by an older name too."""
+    listed = [{"id": name, "match": {"or": [{"equals": name}, {"equals": f"{name}-old"}]}, "prices": prices}
+              for name, prices in priced.items()]  # fmt: skip
+    return json.dumps([{"id": "openai", "name": "OpenAI", "api_pattern": "x", "models": listed}]).encode()
+
+
+A, B = {"input_mtok": 1, "output_mtok": 2}, {"input_mtok": 3}
+GONE = "models with a price that would have none: 1"
+FREE = "new models that would cost nothing: 1"
+FAR, FAR_2 = (f"rates that move more than tenfold or to or from zero: {many}" for many in (1, 2))
+
+#: the book in use, the next one, and why it waits
+CHANGES = [
+    ("a new model", models(a=A), models(a=A, b=B), ""),
+    ("a new model at zero", models(a=A), models(a=A, b={"input_mtok": 0}), FREE),
+    ("a new model whose name says that it is free", models(a=A), models(a=A, **{"b:free": {}}), ""),
+    ("a new model without a price", models(a=A), models(a=A, b={}), ""),
+    ("a model that has vanished", models(a=A, b=B), models(a=A), GONE),
+    ("a model without a price that has vanished", models(a=A, b={}), models(a=A), ""),
+    ("a model that has another name now", models(**{"a-old": A}), models(a=A), ""),
+    ("one that has another name and price now", models(**{"a-old": A}), models(a={"input_mtok": 99}), FAR_2),
+    ("a rate that has vanished", models(a=A), models(a={"input_mtok": 1}), FAR),
+    ("a rate that has come", models(a={"input_mtok": 1}), models(a=A), ""),
+    ("a rate that has come at zero", models(a={"input_mtok": 1}), models(a={"input_mtok": 1, "output_mtok": 0}), FAR),
+    ("a price that has vanished", models(a=A, b=B), models(a=A, b={}), FAR),
+    ("a part without a rate any more has its whole's", models(a={**A, "cache_read_mtok": 0.1}), models(a=A), ""),
+    ("which may be far", models(a={**A, "cache_read_mtok": 0.05}), models(a=A), FAR),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "waits"), [change[1:] for change in CHANGES], ids=[change[0] for change in CHANGES])
+def test_what_comes_and_goes_waits_where_it_goes_to_or_from_nothing(old: bytes, new: bytes, waits: str) -> None:
+    found = difference(book_of(old), book_of(new), AT)
+    assert found.suspicious == waits
+    shown = shown_difference(found)
+    assert (shown["waits"], len(shown["added"])) == (found.suspicious, len(found.added))
+
+
+def test_a_first_book_of_its_kind_takes_nothing_away_and_waits_for_nobody() -> None:
+    assert difference(None, book_of(models(a=A, b={"input_mtok": 0})), AT).suspicious == ""
+
+
+def test_a_model_that_vanishes_keeps_its_price_until_somebody_accepts_the_book(tmp_path: Path) -> None:
+    with desk_at(tmp_path) as at:
+        at.desk.load_book(models(a=A, b=B), "one", accept=True, who="me")
+        with pytest.raises(NotAccepted, match=GONE) as caught:
+            at.desk.load_book(models(a=A), "two", accept=False, who="me")
+        assert caught.value.difference.vanished == (("openai", "b"),)
+        assert at.desk.prices.cost_of("openai", "b", AT, 1_000_000, 0).cost_usd == Decimal(3)
+        at.desk.load_book(models(a=A), "two", accept=True, who="me")
+        assert at.desk.prices.cost_of("openai", "b", AT, 1_000_000, 0).cost_usd is None
