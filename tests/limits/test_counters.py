@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spanledger.limits import Check
-from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Place, Posting, Reading
+from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Part, Place, Posting, Reading
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.shared import SharedCounters
 from spanledger.limits.window import FOREVER, SECOND
@@ -128,10 +128,10 @@ def test_counters_do_what_the_model_does(kind: str, request: pytest.FixtureReque
             which, amount, lease = given_
             hold_id = ids[which]
             was = model.holds.pop(hold_id, None)
-            parts = tuple((place, amount, amount) for place, _, _ in was[3]) if was else ()
+            parts = tuple(Part(place, amount, amount) for place, _, _ in was[3]) if was else ()
             assert counters.settle(hold_id, parts, now + lease * SECOND) is (was is not None)
             if was:
-                model.holds[hold_id] = (was[0], now + lease * SECOND, True, list(parts))
+                model.holds[hold_id] = (was[0], now + lease * SECOND, True, [tuple(part) for part in parts])
         elif name == "release" and given_[0] < len(ids):
             assert counters.release(ids[given_[0]]) is (model.holds.pop(ids[given_[0]], None) is not None)
         elif name == "extend" and given_[0] < len(ids):
@@ -151,7 +151,12 @@ def test_counters_do_what_the_model_does(kind: str, request: pytest.FixtureReque
     for hold_id, (made, until, settled, held_parts) in model.holds.items():
         hold = counters.find(hold_id)
         assert hold is not None
-        assert (hold.made_at, hold.expires_at, hold.settled, list(hold.parts)) == (made, until, settled, held_parts)
+        assert (hold.made_at, hold.expires_at, hold.settled, [tuple(part) for part in hold.parts]) == (
+            made,
+            until,
+            settled,
+            held_parts,
+        )
         assert hold.about.model == "m"
     counters.close()
 

@@ -5,7 +5,8 @@ Everything is whole units, so nothing is ever rounded. Nothing here is locked: `
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from spanledger.limits.counters import Amount, Key, Place
 
@@ -15,14 +16,23 @@ KEPT_US = 3_600_000_000
 SWEPT = 2_000
 
 
-@dataclass(slots=True)
-class Bucket:
+#: Places that checks have asked for lately, with their buckets.
+REMEMBERED = 100_000
+
+
+class Bucket(Struct, gc=False):
+    """`slots` of a rolling window: slot, units, slot, units … oldest first. There are millions of buckets: as tuples these take
+    a quarter of the memory that dictionaries would, and the garbage collector does not look at them."""
+
     used: int = 0
     held: int = 0
     worst: int = 0
-    slots: dict[int, int] | None = None
-    oldest: int = 0
+    slots: tuple[int, ...] = ()
     touched: int = 0
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """(slot, units), oldest first."""
+        return list(zip(self.slots[::2], self.slots[1::2], strict=True))
 
 
 class Buckets:
@@ -31,6 +41,7 @@ class Buckets:
     def __init__(self) -> None:
         self._windows: dict[tuple[str, int], dict[Key, Bucket]] = {}
         self._ends: dict[tuple[str, int], int] = {}
+        self._recent: dict[Place, Bucket] = {}
         self._swept_at = 0
         self._letting_go: dict[tuple[str, int], Place] = {}
         self._stale: Iterator[Key] = iter(())
@@ -49,29 +60,32 @@ class Buckets:
             bucket = window[place.key] = Bucket()
         return bucket
 
+    def asked(self, place: Place) -> Bucket:
+        """The same for a check: it is likely to be asked for again."""
+        bucket = self._recent.get(place)
+        if bucket is None:
+            if len(self._recent) >= REMEMBERED:
+                self._recent.clear()
+            bucket = self._recent[place] = self.at(place)
+        return bucket
+
     def used(self, bucket: Bucket, place: Place, now: int) -> int:
         """What is used of a bucket now; slots that are too old are taken out first."""
-        if place.width and bucket.slots is not None:
-            oldest = (now - place.length) // place.width
-            if oldest > bucket.oldest:
-                for slot in [s for s in bucket.slots if s < oldest]:
-                    bucket.used -= bucket.slots.pop(slot)
-                bucket.oldest = oldest
+        slots = bucket.slots
+        if slots and slots[0] < (oldest := (now - place.length) // place.width):
+            gone = next((at for at in range(0, len(slots), 2) if slots[at] >= oldest), len(slots))
+            bucket.used -= sum(slots[1:gone:2])
+            bucket.slots = slots[gone:]
         return bucket.used
 
     def use(self, place: Place, at: int, units: int) -> None:
         """Count something that occurred `at`."""
         bucket = self.at(place)
         if place.width:
-            slot = at // place.width
-            if bucket.slots is None:
-                bucket.slots = {}
-            elif slot < bucket.oldest:
-                return
-            bucket.slots[slot] = bucket.slots.get(slot, 0) + units
-        bucket.used += units
-        if at > bucket.touched:
+            bucket.slots = _with(bucket.slots, at // place.width, units)
+        elif at > bucket.touched:
             bucket.touched = at
+        bucket.used += units
 
     def find(self, place: Place) -> Bucket | None:
         """The bucket of a place, if there is one."""
@@ -86,6 +100,7 @@ class Buckets:
 
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
+        self._recent.clear()
         for window in [w for w in self._windows if w[0] == limit_id]:
             del self._windows[window], self._ends[window]
             self._letting_go.pop(window, None)
@@ -96,7 +111,7 @@ class Buckets:
             if window[0] == limit_id:
                 for bucket in buckets.values():
                     bucket.used = 0
-                    bucket.slots = None
+                    bucket.slots = ()
         for place, at, units in amounts:
             self.use(place, at, units)
 
@@ -108,6 +123,7 @@ class Buckets:
                 length = end - window[1]
                 if end + length + KEPT_US < now:
                     del self._windows[window], self._ends[window]
+                    self._recent.clear()
             self._stale = iter([])
             windows = sorted(self._letting_go)
             if windows:
@@ -120,8 +136,19 @@ class Buckets:
             bucket = buckets.get(key)
             if place and bucket and not bucket.held and self._is_over(bucket, place, now):
                 del buckets[key]
+                self._recent.clear()
 
     def _is_over(self, bucket: Bucket, place: Place, now: int) -> bool:
         if place.width:
             return not self.used(bucket, place, now) and not bucket.slots
         return bucket.touched < now - place.length
+
+
+def _with(slots: tuple[int, ...], slot: int, units: int) -> tuple[int, ...]:
+    """The slots with so many units more in one of them; nearly always it is the newest."""
+    end = len(slots)
+    while end and slots[end - 2] > slot:
+        end -= 2
+    if end and slots[end - 2] == slot:
+        return (*slots[: end - 1], slots[end - 1] + units, *slots[end:])
+    return (*slots[:end], slot, units, *slots[end:])

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from spanledger.limits.buckets import Bucket, Buckets
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
@@ -25,6 +27,13 @@ class Log(Protocol):
     def rewrite(self, live: Iterable[Hold]) -> None: ...
 
 
+class _Held(Struct, gc=False):
+    """A hold with its buckets: looking them up again when it ends would be a tenth of a check."""
+
+    hold: Hold
+    buckets: tuple[Bucket, ...]
+
+
 class MemoryCounters:
     """Counters of one process. `released` is called, outside the lock, whenever something that was held became free."""
 
@@ -35,8 +44,7 @@ class MemoryCounters:
     def __init__(self, released: Callable[[], None] = lambda: None, log: Log | None = None) -> None:
         self._lock = threading.Lock()
         self._buckets = Buckets()
-        # Each with its buckets: looking them up again when it ends would be a tenth of a check.
-        self._holds: dict[str, tuple[Hold, Sequence[Bucket]]] = {}
+        self._holds: dict[str, _Held] = {}
         self._leases = Leases()
         self._released = released
         self._log = log
@@ -54,18 +62,17 @@ class MemoryCounters:
             freed = self._leases.first <= now and self._expire(now)
             for demand in demands:
                 place, size, worst = demand.place, demand.size, demand.worst
-                bucket = self._buckets.at(place)
-                used = bucket.used
-                if place.length:
-                    used = self._buckets.used(bucket, place, now)
+                bucket = self._buckets.asked(place)
+                used = self._buckets.used(bucket, place, now) if place.width else bucket.used
+                if place.length and not place.width:
                     bucket.touched = now
                 fits = used + bucket.held + size <= demand.cap and used + bucket.worst + worst <= demand.bound
                 passes = passes and (fits or not demand.refuses)
                 readings.append(Reading(used, bucket.held, bucket.worst, fits))
                 buckets.append(bucket)
-                parts.append((place, size, worst))
+                parts.append(Part(place, size, worst))
             if passes and hold_id is not None and parts:
-                self._add(Hold(hold_id, now, expires_at, tuple(parts), about), buckets)
+                self._add(Hold(hold_id, now, expires_at, tuple(parts), about), tuple(buckets))
         if freed:
             self._released()
         return readings
@@ -151,10 +158,10 @@ class MemoryCounters:
         """(slot, amount) of a rolling bucket that still count, oldest first."""
         with self._lock:
             bucket = self._buckets.find(place)
-            if bucket is None or bucket.slots is None:
+            if bucket is None:
                 return []
             self._buckets.used(bucket, place, now)
-            return sorted(bucket.slots.items())
+            return bucket.pairs()
 
     async def slots_soon(self, place: Place, now: int) -> list[tuple[int, int]]:
         """The same: nothing is waited for."""
@@ -192,7 +199,7 @@ class MemoryCounters:
         """Write the log anew with the live holds alone, when most of it is about others."""
         if self._log is not None and self._log.wants_rewriting:
             with self._lock:
-                self._log.rewrite(hold for hold, _ in self._holds.values())
+                self._log.rewrite(held.hold for held in self._holds.values())
 
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
@@ -214,16 +221,16 @@ class MemoryCounters:
 
     def _hold(self, hold_id: str) -> Hold | None:
         held = self._holds.get(hold_id)
-        return None if held is None else held[0]
+        return None if held is None else held.hold
 
-    def _add(self, hold: Hold, buckets: Sequence[Bucket] | None = None) -> None:
+    def _add(self, hold: Hold, buckets: tuple[Bucket, ...] | None = None) -> None:
         if buckets is None:
-            buckets = [self._buckets.at(part[0]) for part in hold.parts]
-        self._holds[hold.id] = hold, buckets
+            buckets = tuple([self._buckets.at(part.place) for part in hold.parts])
+        self._holds[hold.id] = _Held(hold, buckets)
         self._leases.add(hold.id, hold.expires_at)
-        for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
-            bucket.held += size
-            bucket.worst += worst
+        for bucket, part in zip(buckets, hold.parts, strict=True):
+            bucket.held += part.size
+            bucket.worst += part.worst
         if self._log is not None:
             self._log.added(hold)
 
@@ -231,11 +238,11 @@ class MemoryCounters:
         held = self._holds.pop(hold_id, None)
         if held is None:
             return None
-        hold, buckets = held
+        hold = held.hold
         self._leases.remove(hold_id, hold.expires_at)
-        for bucket, (_, size, worst) in zip(buckets, hold.parts, strict=True):
-            bucket.held -= size
-            bucket.worst -= worst
+        for bucket, part in zip(held.buckets, hold.parts, strict=True):
+            bucket.held -= part.size
+            bucket.worst -= part.worst
         if self._log is not None:
             self._log.gone(hold_id)
         return hold
@@ -250,6 +257,6 @@ class MemoryCounters:
                 self.leaked += 1
                 continue
             # Its entry never came, but someone said what the call used: that stays counted.
-            for place, size, _ in hold.parts:
-                self._buckets.use(place, hold.made_at, size)
+            for part in hold.parts:
+                self._buckets.use(part.place, hold.made_at, part.size)
         return bool(due)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from spanledger.limits.counters import Hold, Place
+from spanledger.limits.counters import Hold, Part
 from spanledger.limits.limit import Limit, amount_of, units_of
 from spanledger.limits.size import Pricing, size_of
 
@@ -21,7 +21,7 @@ def settled_parts(
     cost_usd: Decimal | None,
     input_tokens: int | None,
     output_tokens: int | None,
-) -> tuple[tuple[Place, int, int], ...]:
+) -> tuple[Part, ...]:
     """The parts of the hold at what was used; a part that nothing is said about stays.
 
     Without `cost_usd`, tokens are priced as the check was, at their dearest, until the entry says how they were charged.
@@ -37,11 +37,11 @@ def settled_parts(
         "output_tokens": output_tokens,
         "tokens": None if input_tokens is None or output_tokens is None else input_tokens + output_tokens,
     }
-    parts: list[tuple[Place, int, int]] = []
-    for place, held, worst in hold.parts:
-        limit = limits.get(place.limit_id)
+    parts: list[Part] = []
+    for part in hold.parts:
+        limit = limits.get(part.place.limit_id)
         units = said[limit.measure] if limit else None
         # A window that had not begun when the check was made keeps nothing: the call has begun by now.
-        if place.start <= hold.made_at:
-            parts.append((place, held, worst) if units is None else (place, units, units))
+        if part.place.start <= hold.made_at:
+            parts.append(part if units is None else Part(part.place, units, units))
     return tuple(parts)
