@@ -14,19 +14,22 @@ MISSING = "redis-server is not installed: `apt-get install redis-server` (Debian
 
 
 class RedisServer:
-    def __init__(self, folder: Path, *, keeps: bool = True) -> None:
+    def __init__(self, folder: Path, *, keeps: bool = True, cluster: bool = False) -> None:
         if shutil.which("redis-server") is None:
             pytest.skip(MISSING)
-        self._folder, self._keeps = folder, keeps
+        self._folder, self._keeps, self._cluster = folder, keeps, cluster
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
             self.port: int = free.getsockname()[1]
+            self.bus: int = other.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
     def start(self) -> None:
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
         settings += ["--appendonly", "yes" if self._keeps else "no"]
+        if self._cluster:
+            settings += ["--cluster-enabled", "yes", "--cluster-port", str(self.bus), "--cluster-node-timeout", "1000"]
         self._process = subprocess.Popen(["redis-server", *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         with redis.Redis(port=self.port, socket_connect_timeout=1) as client:

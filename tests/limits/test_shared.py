@@ -1,6 +1,7 @@
 """Two collectors, one Redis: a limit holds over both, and Redis may go away, come back and forget."""
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import Callable, Generator
@@ -96,6 +97,50 @@ def test_200_clients_of_two_collectors_get_exactly_what_is_there(both: Collector
     assert stands(both.two, limit) == [((), 0, 5 * 10**12)]
 
 
+def test_many_checks_at_once_are_answered_as_one_after_the_other(both: Collectors) -> None:
+    both.add(measure="tokens", amount=100, per=["user"])
+    sizes = [3, 60, 50, 30, 8, 7, 0, 1, 40, 40, 40, 20, 1, 1]
+
+    async def at_once() -> list[bool]:
+        answers = await asyncio.gather(*(both.one.ask(Check(user="a", input_tokens=n, max_output_tokens=0)) for n in sizes))
+        await both.one.leave()
+        return [answer.allowed for answer in answers]
+
+    one_by_one = [both.two.check(Check(user="b", input_tokens=n, max_output_tokens=0)).allowed for n in sizes]
+    assert asyncio.run(at_once()) == one_by_one
+    assert set(one_by_one) == {True, False}
+
+
+def test_calls_in_flight_are_nothing_to_the_garbage_collector(both: Collectors) -> None:
+    both.add(measure="tokens", amount=10**9, per=["user"])
+
+    async def some() -> None:
+        assert all([(await both.one.ask(Check(user=f"u-{n % 10}", tags={"a": "b"}))).hold_id for n in range(300)])
+
+    async def run() -> int:
+        await some()
+        gc.collect()
+        before = len(gc.get_objects())
+        await some()
+        gc.collect()
+        grown = len(gc.get_objects()) - before
+        await both.one.leave()
+        return grown
+
+    assert asyncio.run(run()) < 100
+    assert len(both.one._counters._mine) == 600  # type: ignore[attr-defined]
+
+
+def test_however_many_leases_end_at_once_all_of_them_are_free_again(both: Collectors) -> None:
+    limit = both.add(amount=250)
+    for _ in range(250):
+        assert ask(both.one, lease_seconds=5) == "allow"
+    both.clock.pass_(seconds=5)
+    both.two.keep()
+    assert stands(both.one, limit) == []
+    assert both.one.counts()["leaked"] == 250
+
+
 def test_the_span_settles_at_whichever_collector_it_arrives_and_counts_once(both: Collectors) -> None:
     limit = both.add(measure="cost_usd", amount="5.00", per=["user"])
     hold = both.one.check(Check(user="u", max_output_tokens=1000)).hold_id
@@ -125,13 +170,12 @@ def test_while_redis_is_away_each_limit_fails_as_it_says_and_says_so(both: Colle
     began = time.monotonic()
     found = both.one.check(Check())
 
-    async def run() -> Verdict:
-        answer = await both.two.ask(Check())
+    async def run() -> list[Verdict]:
+        answers = await asyncio.gather(*(both.two.ask(Check()) for _ in range(20)))
         await both.two.leave()
-        return answer
+        return answers
 
-    soon = asyncio.run(run())
-    for answer in (found, soon):
+    for answer in (found, *asyncio.run(run())):
         assert (answer.verdict, answer.counters_away, answer.hold_id) == (verdict, True, None)
         [one] = answer.warnings or answer.refused
         assert f"fails {mode}" in one.says

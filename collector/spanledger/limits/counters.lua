@@ -26,21 +26,68 @@ local function sum(high, low, more_high, more_low)
     return high + more_high + carry, l - carry * BASE
 end
 
-local function at_most(high, low, cap_high, cap_low)
-    return high < cap_high or (high == cap_high and low <= cap_low)
-end
-
-local function bucket_of(place)
-    return prefix .. 'b:' .. place[1] .. ':' .. place[3] .. ':' .. place[2]
+local function split(value)
+    local colon = string.find(value, ':', 1, true)
+    return tonumber(string.sub(value, 1, colon - 1)), tonumber(string.sub(value, colon + 1))
 end
 
 local function index_of(place)
     return prefix .. 'i:' .. place[1] .. ':' .. place[3]
 end
 
+-- The buckets of this step by name, and in the order in which it came to them. Each is read once, and written once at the
+-- end: of a hundred checks at a time most ask the same limits.
+local open, opened = {}, {}
+
+-- A rolling bucket without the slots that are too old.
+local function shed(bucket)
+    local place = bucket.place
+    local first = math.floor((now - place[6]) / place[5])
+    if first <= bucket.oldest then return end
+    local gone = {}
+    if first - bucket.oldest <= 200 then
+        for slot = bucket.oldest, first - 1 do gone[#gone + 1] = 's' .. text(slot) end
+    else
+        for _, field in ipairs(redis.call('HKEYS', bucket.name)) do
+            if string.sub(field, 1, 1) == 's' and tonumber(string.sub(field, 2)) < first then gone[#gone + 1] = field end
+        end
+    end
+    if #gone > 0 then
+        for _, value in ipairs(redis.call('HMGET', bucket.name, unpack(gone))) do
+            if value then
+                local high, low = split(value)
+                bucket.uh, bucket.ul = sum(bucket.uh, bucket.ul, -high, -low)
+            end
+        end
+        redis.call('HDEL', bucket.name, unpack(gone))
+    end
+    bucket.oldest = first
+    redis.call('HSET', bucket.name, 'uh', bucket.uh, 'ul', bucket.ul, 'o', text(first))
+end
+
+-- used (u), held (h) and the worst of what is held (w), as high and low; `noted` is when the bucket was put into the index
+-- and given its time to live.
+local function bucket_of(place)
+    local name = prefix .. 'b:' .. place[1] .. ':' .. place[3] .. ':' .. place[2]
+    local bucket = open[name]
+    if bucket then return bucket end
+    local f = redis.call('HMGET', name, 'uh', 'ul', 'hh', 'hl', 'wh', 'wl', 'o', 't')
+    bucket = {
+        name = name, place = place, oldest = tonumber(f[7]), noted = tonumber(f[8]),
+        uh = tonumber(f[1]) or 0, ul = tonumber(f[2]) or 0,
+        hh = tonumber(f[3]) or 0, hl = tonumber(f[4]) or 0,
+        wh = tonumber(f[5]) or 0, wl = tonumber(f[6]) or 0,
+    }
+    open[name] = bucket
+    opened[#opened + 1] = bucket
+    if place[5] > 0 and bucket.oldest then shed(bucket) end
+    return bucket
+end
+
 -- A bucket outlives its window by as long again (what rolls over is read from it) and by any lease; that of a session or
 -- trace, its last use.
-local function keep(bucket, place)
+local function keep(bucket)
+    local place = bucket.place
     local ends, width, length = place[4], place[5], place[6]
     local left
     if width > 0 then
@@ -52,52 +99,28 @@ local function keep(bucket, place)
     else
         return
     end
-    redis.call('PEXPIRE', bucket, text(left / 1000))
+    redis.call('PEXPIRE', bucket.name, text(left / 1000))
     redis.call('PEXPIRE', index_of(place), text(left / 1000))
 end
 
--- `noted` is when the bucket was put into the index and given its time to live; nil for a new one.
-local function note(bucket, place, noted)
+local function note(bucket)
+    local place, noted = bucket.place, bucket.noted
     if not noted then
         redis.call('SADD', index_of(place), place[2])
         redis.call('SADD', prefix .. 'w:' .. place[1], place[3])
     elseif place[6] == 0 or now - noted < HOUR then
         return
     end
-    keep(bucket, place)
-    redis.call('HSET', bucket, 't', text(now))
+    keep(bucket)
+    redis.call('HSET', bucket.name, 't', text(now))
 end
 
--- used, held and worst of a bucket; slots that are too old are taken out first
-local function read(bucket, place)
-    local found = redis.call('HMGET', bucket, 'uh', 'ul', 'hh', 'hl', 'wh', 'wl', 'o', 't')
-    local uh, ul = tonumber(found[1]) or 0, tonumber(found[2]) or 0
-    local width, oldest = place[5], tonumber(found[7])
-    if width > 0 and oldest then
-        local first = math.floor((now - place[6]) / width)
-        if first > oldest then
-            local gone = {}
-            if first - oldest <= 200 then
-                for slot = oldest, first - 1 do gone[#gone + 1] = 's' .. text(slot) end
-            else
-                for _, field in ipairs(redis.call('HKEYS', bucket)) do
-                    if string.sub(field, 1, 1) == 's' and tonumber(string.sub(field, 2)) < first then gone[#gone + 1] = field end
-                end
-            end
-            if #gone > 0 then
-                for _, value in ipairs(redis.call('HMGET', bucket, unpack(gone))) do
-                    if value then
-                        local colon = string.find(value, ':', 1, true)
-                        uh, ul = sum(uh, ul, -tonumber(string.sub(value, 1, colon - 1)), -tonumber(string.sub(value, colon + 1)))
-                    end
-                end
-                redis.call('HDEL', bucket, unpack(gone))
-            end
-            redis.call('HSET', bucket, 'uh', uh, 'ul', ul, 'o', text(first))
-        end
+local function write()
+    for _, b in ipairs(opened) do
+        if b.used then redis.call('HSET', b.name, 'uh', b.uh, 'ul', b.ul) end
+        if b.held then redis.call('HSET', b.name, 'hh', b.hh, 'hl', b.hl, 'wh', b.wh, 'wl', b.wl) end
+        if b.used or b.held then note(b) end
     end
-    return uh, ul, tonumber(found[3]) or 0, tonumber(found[4]) or 0, tonumber(found[5]) or 0, tonumber(found[6]) or 0,
-        tonumber(found[8])
 end
 
 local function use(place, at, high, low)
@@ -107,28 +130,24 @@ local function use(place, at, high, low)
         if slot < first then return end
         local field = 's' .. text(slot)
         local sh, sl = high, low
-        local value = redis.call('HGET', bucket, field)
-        if value then
-            local colon = string.find(value, ':', 1, true)
-            sh, sl = sum(high, low, tonumber(string.sub(value, 1, colon - 1)), tonumber(string.sub(value, colon + 1)))
+        local value = redis.call('HGET', bucket.name, field)
+        if value then sh, sl = sum(high, low, split(value)) end
+        if not bucket.oldest then
+            bucket.oldest = first
+            redis.call('HSET', bucket.name, 'o', text(first))
         end
-        redis.call('HSETNX', bucket, 'o', text(first))
-        redis.call('HSET', bucket, field, text(sh) .. ':' .. text(sl))
+        redis.call('HSET', bucket.name, field, text(sh) .. ':' .. text(sl))
     end
-    local found = redis.call('HMGET', bucket, 'uh', 'ul', 't')
-    local uh, ul = sum(tonumber(found[1]) or 0, tonumber(found[2]) or 0, high, low)
-    redis.call('HSET', bucket, 'uh', uh, 'ul', ul)
-    note(bucket, place, tonumber(found[3]))
+    bucket.uh, bucket.ul = sum(bucket.uh, bucket.ul, high, low)
+    bucket.used = true
 end
 
 -- part: place, then the size and the worst that are held
-local function held(part, sign)
+local function hold(part, sign)
     local bucket = bucket_of(part)
-    local found = redis.call('HMGET', bucket, 'hh', 'hl', 'wh', 'wl', 't')
-    local hh, hl = sum(tonumber(found[1]) or 0, tonumber(found[2]) or 0, sign * part[7], sign * part[8])
-    local wh, wl = sum(tonumber(found[3]) or 0, tonumber(found[4]) or 0, sign * part[9], sign * part[10])
-    redis.call('HSET', bucket, 'hh', hh, 'hl', hl, 'wh', wh, 'wl', wl)
-    note(bucket, part, tonumber(found[5]))
+    bucket.hh, bucket.hl = sum(bucket.hh, bucket.hl, sign * part[7], sign * part[8])
+    bucket.wh, bucket.wl = sum(bucket.wh, bucket.wl, sign * part[9], sign * part[10])
+    bucket.held = true
 end
 
 local function keep_hold(id, made, expires, settled, parts, about)
@@ -137,7 +156,7 @@ local function keep_hold(id, made, expires, settled, parts, about)
 end
 
 local function add_hold(id, made, expires, settled, parts, about)
-    for _, part in ipairs(cjson.decode(parts)) do held(part, 1) end
+    for _, part in ipairs(cjson.decode(parts)) do hold(part, 1) end
     keep_hold(id, made, expires, settled, parts, about)
 end
 
@@ -145,15 +164,16 @@ local function take_hold(id)
     local key = prefix .. 'h:' .. id
     local found = redis.call('HMGET', key, 'm', 'e', 's', 'p', 'a')
     if not found[1] then return nil end
-    for _, part in ipairs(cjson.decode(found[4])) do held(part, -1) end
+    for _, part in ipairs(cjson.decode(found[4])) do hold(part, -1) end
     redis.call('DEL', key)
     redis.call('ZREM', LEASES, id)
     return found
 end
 
--- A step does at most so much of others' work.
+-- Releases what has outlived its lease. A step does at most so much of others' work, a millisecond's; how much it found.
 local function expire()
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, 100)) do
+    local over = redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, 100)
+    for _, id in ipairs(over) do
         local hold = take_hold(id)
         if hold == nil then
             redis.call('ZREM', LEASES, id)
@@ -163,15 +183,7 @@ local function expire()
             redis.call('INCR', prefix .. 'leaked')
         end
     end
-end
-
-local function readings(places)
-    local answer = {}
-    for _, place in ipairs(places) do
-        local uh, ul, hh, hl, wh, wl = read(bucket_of(place), place)
-        for _, number in ipairs({uh, ul, hh, hl, wh, wl}) do answer[#answer + 1] = text(number) end
-    end
-    return answer
+    return #over
 end
 
 local state = redis.call('GET', KEYS[1])
@@ -179,50 +191,51 @@ if command ~= 'count_anew' and command ~= 'restore' and string.sub(state or '', 
     return {'away', state or 'lost'}
 end
 
+local answer = {'ok'}
+
 if command == 'hold' then
-    -- demand: a part with its cap and bound after it, and whether it refuses
+    -- Checks one after the other, four words each: the hold's id (or nothing: only test), the end of its lease, what it is
+    -- about, and its demands. A demand is a part with its cap and bound after it, and whether it refuses.
     expire()
-    local answer, passes, demands, found = {'ok'}, true, cjson.decode(ARGV[6]), {}
-    for i, d in ipairs(demands) do
-        local bucket = bucket_of(d)
-        local uh, ul, hh, hl, wh, wl, noted = read(bucket, d)
-        local ah, al = sum(uh, ul, hh, hl)
-        ah, al = sum(ah, al, d[7], d[8])
-        local bh, bl = sum(uh, ul, wh, wl)
-        bh, bl = sum(bh, bl, d[9], d[10])
-        local fits = at_most(ah, al, d[11], d[12]) and at_most(bh, bl, d[13], d[14])
-        answer[i + 1] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %d', uh, ul, hh, hl, wh, wl, fits and 1 or 0)
-        found[i] = {bucket, hh, hl, wh, wl, noted}
-        passes = passes and (fits or d[15] == 0)
-    end
-    if passes and ARGV[3] ~= '' then
+    for first = 3, #ARGV, 4 do
+        local id, demands = ARGV[first], cjson.decode(ARGV[first + 3])
+        local passes, says = true, {}
         for i, d in ipairs(demands) do
-            local f = found[i]
-            local hh, hl = sum(f[2], f[3], d[7], d[8])
-            local wh, wl = sum(f[4], f[5], d[9], d[10])
-            redis.call('HSET', f[1], 'hh', hh, 'hl', hl, 'wh', wh, 'wl', wl)
-            note(f[1], d, f[6])
+            local b = bucket_of(d)
+            local ah, al = sum(b.uh, b.ul, b.hh, b.hl)
+            ah, al = sum(ah, al, d[7], d[8])
+            local bh, bl = sum(b.uh, b.ul, b.wh, b.wl)
+            bh, bl = sum(bh, bl, d[9], d[10])
+            local fits = (ah < d[11] or (ah == d[11] and al <= d[12])) and (bh < d[13] or (bh == d[13] and bl <= d[14]))
+            says[i] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %d', b.uh, b.ul, b.hh, b.hl, b.wh, b.wl, fits and 1 or 0)
+            passes = passes and (fits or d[15] == 0)
         end
-        keep_hold(ARGV[3], ARGV[2], ARGV[4], '0', ARGV[6], ARGV[5])
+        answer[#answer + 1] = table.concat(says, ';')
+        if passes and id ~= '' then
+            for _, d in ipairs(demands) do hold(d, 1) end
+            keep_hold(id, ARGV[2], ARGV[first + 1], '0', ARGV[first + 3], ARGV[first + 2])
+        end
     end
-    return answer
+
+elseif command == 'expire' then
+    answer[2] = text(expire())
 
 elseif command == 'release' then
-    return {'ok', take_hold(ARGV[3]) and '1' or '0'}
+    answer[2] = take_hold(ARGV[3]) and '1' or '0'
 
 elseif command == 'settle' then
     local hold = take_hold(ARGV[3])
-    if hold == nil then return {'ok', '0'} end
-    add_hold(ARGV[3], hold[1], ARGV[4], '1', ARGV[5], hold[5])
-    return {'ok', '1'}
+    if hold then add_hold(ARGV[3], hold[1], ARGV[4], '1', ARGV[5], hold[5]) end
+    answer[2] = hold and '1' or '0'
 
 elseif command == 'extend' then
     local key = prefix .. 'h:' .. ARGV[3]
-    local settled = redis.call('HGET', key, 's')
-    if settled ~= '0' then return {'ok', '0'} end
-    redis.call('HSET', key, 'e', ARGV[4])
-    redis.call('ZADD', LEASES, ARGV[4], ARGV[3])
-    return {'ok', '1'}
+    local live = redis.call('HGET', key, 's') == '0'
+    if live then
+        redis.call('HSET', key, 'e', ARGV[4])
+        redis.call('ZADD', LEASES, ARGV[4], ARGV[3])
+    end
+    answer[2] = live and '1' or '0'
 
 elseif command == 'post' then
     -- posting: entry id, hold id, [[place ..., at, high, low] ...]; an entry that was counted already changes nothing
@@ -233,11 +246,13 @@ elseif command == 'post' then
             for _, amount in ipairs(posting[3]) do use(amount, amount[7], amount[8], amount[9]) end
         end
     end
-    return {'ok'}
 
 elseif command == 'read' then
     expire()
-    return {'ok', unpack(readings(cjson.decode(ARGV[3])))}
+    for _, place in ipairs(cjson.decode(ARGV[3])) do
+        local b = bucket_of(place)
+        for _, number in ipairs({b.uh, b.ul, b.hh, b.hl, b.wh, b.wl}) do answer[#answer + 1] = text(number) end
+    end
 
 elseif command == 'count_anew' then
     -- limit, whether to begin at nothing, [[place ..., at, high, low] ...]
@@ -253,14 +268,12 @@ elseif command == 'count_anew' then
         end
     end
     for _, amount in ipairs(cjson.decode(ARGV[5])) do use(amount, amount[7], amount[8], amount[9]) end
-    return {'ok'}
 
 elseif command == 'restore' then
     -- a hold that was made before the counters were lost
     if redis.call('EXISTS', prefix .. 'h:' .. ARGV[3]) == 0 then
         add_hold(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
     end
-    return {'ok'}
 
 elseif command == 'forget' then
     for _, start in ipairs(redis.call('SMEMBERS', prefix .. 'w:' .. ARGV[3])) do
@@ -271,6 +284,10 @@ elseif command == 'forget' then
         redis.call('UNLINK', index)
     end
     redis.call('UNLINK', prefix .. 'w:' .. ARGV[3])
-    return {'ok'}
+
+else
+    return redis.error_reply('unknown command ' .. command)
 end
-return redis.error_reply('unknown command ' .. command)
+
+write()
+return answer

@@ -1,7 +1,7 @@
 """One connection to Redis from an event loop, on which commands do not wait for each other.
 
-All that is asked in one turn of the loop goes out in one write, and answers come back in its order. redis-py's own pipelines
-took three times the CPU of this for a check, and one had to come back before the next could leave.
+What is asked goes out at once, and answers come back in its order. redis-py's own pipelines took three times the CPU of this
+for a check, and one had to come back before the next could leave.
 """
 
 import asyncio
@@ -14,17 +14,19 @@ import hiredis
 from redis.connection import SSLConnection, parse_url
 
 Word = str | bytes | int | float
+Address = tuple[str, int]
 
 
 class RedisPipe:
-    """Connects when it is first asked, and anew after a failure. Of one event loop.
+    """Connects when it is first asked, and anew after a failure. Of one event loop. `at`: not where the URL says, but there.
 
     A connection that answers nothing for `answer_seconds` while something is asked is given up. What fails raises `OSError`
     (also time-outs); what Redis refuses raises `hiredis.ReplyError`.
     """
 
-    def __init__(self, url: str, *, connect_seconds: float, answer_seconds: float) -> None:
-        self._options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    def __init__(self, url: str, at: Address | None, *, connect_seconds: float, answer_seconds: float) -> None:
+        self._options = options_of(url, at)
+        self.at = at
         self._connect_seconds, self._answer_seconds = connect_seconds, answer_seconds
         self.loop = asyncio.get_running_loop()
         self._line: _Line | None = None
@@ -73,7 +75,6 @@ class _Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._asked: deque[asyncio.Future[Any]] = deque()
-        self._out: list[bytes] = []
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.over = False
@@ -81,13 +82,11 @@ class _Line(asyncio.Protocol):
     def sent(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """Send a command; the future has its answer."""
         answered: asyncio.Future[Any] = self._loop.create_future()
-        if self.over:
+        if self.over or self._transport is None:
             answered.set_exception(ConnectionError("the connection to Redis is lost"))
             return answered
         self._asked.append(answered)
-        self._out.append(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
-        if len(self._out) == 1:
-            self._loop.call_soon(self._flush)
+        self._transport.write(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
         if self._watch is None:
             self._heard_at = self._loop.time()
             self._watch = self._loop.call_later(self._answer_seconds, self._look)
@@ -98,7 +97,6 @@ class _Line(asyncio.Protocol):
         self.over = True
         if self._transport is not None:
             self._transport.abort()
-        self._out.clear()
         while self._asked:
             asked = self._asked.popleft()
             if not asked.done():
@@ -125,11 +123,6 @@ class _Line(asyncio.Protocol):
             else:
                 asked.set_result(answer)
 
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        if out and self._transport is not None:
-            self._transport.write(b"".join(out))
-
     def _look(self) -> None:
         """Every `answer_seconds` while something is asked: whether anything was heard meanwhile."""
         self._watch = None
@@ -140,6 +133,12 @@ class _Line(asyncio.Protocol):
             self._watch = self._loop.call_later(left, self._look)
         else:
             self.end(TimeoutError(f"Redis did not answer within {self._answer_seconds:g} s"))
+
+
+def options_of(url: str, at: Address | None) -> dict[str, Any]:
+    """What a Redis URL says, as redis-py reads it, with another address where one is given."""
+    options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    return options if at is None else options | {"host": at[0], "port": at[1]}
 
 
 def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:

@@ -1,7 +1,7 @@
 """How the script of the counters is run: from threads, and from an event loop where asking must not wait for others.
 
 When Redis is away, asking raises `CountersAway` at once and for a moment, so that no call waits for a time-out that another
-has just had.
+has just had. All keys lie in one slot, so of a cluster only one node is spoken to: the one that the others name.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from typing import Any
 
 import hiredis
 import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, RedisError
 
 from spanledger.limits.counters import CountersAway
-from spanledger.limits.redis_pipe import RedisPipe, Word
+from spanledger.limits.redis_pipe import Address, RedisPipe, Word, options_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 AWAY_SECONDS = 0.2
+#: A node of a cluster may name another, and that one another, while slots move.
+MOST_MOVES = 3
 
 
 class RedisScript:
@@ -33,9 +35,8 @@ class RedisScript:
 
     def __init__(self, url: str, state: str) -> None:
         self._url, self._state = url, state
-        self._redis = redis.Redis.from_url(
-            url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=CONNECT_SECONDS, decode_responses=True
-        )
+        self._at: Address | None = None
+        self._redis = _client(url, None)
         self._pipe: RedisPipe | None = None
         self._away_until = 0.0
 
@@ -52,20 +53,39 @@ class RedisScript:
 
     async def ask(self, *words: Word) -> list[str]:
         """The same from an event loop. Raises `CountersAway`."""
-        return _ok(await self._asked("EVALSHA", SHA, 1, self._state, *words))
+        return _ok(await self.fetch("EVALSHA", SHA, 1, self._state, *words))
 
     async def fetch(self, *words: Word) -> Any:
         """A plain command from an event loop. Raises `CountersAway`."""
-        return await self._asked(*words)
+        self._raise_while_away()
+        try:
+            for _ in range(MOST_MOVES):
+                try:
+                    return await self._connected().ask(*words)
+                except hiredis.ReplyError as error:
+                    said = str(error)
+                    if said.startswith("NOSCRIPT"):
+                        words = ("EVAL", SCRIPT, *words[2:])
+                    elif said.startswith("MOVED "):
+                        self._move(MovedError(said.removeprefix("MOVED ")))
+                    else:
+                        raise
+            raise OSError("the nodes of the cluster name each other")
+        except (hiredis.ReplyError, OSError) as error:
+            raise self._away(error) from error
 
     def do(self, what: "Callable[[redis.Redis], Any]") -> Any:
         """Something else with Redis, from a thread. Raises `CountersAway`."""
-        if time.monotonic() < self._away_until:
-            raise CountersAway("the counters in Redis cannot be reached")
+        self._raise_while_away()
         try:
-            return what(self._redis)
+            for _ in range(MOST_MOVES):
+                try:
+                    return what(self._redis)
+                except MovedError as moved:
+                    self._move(moved)
+            raise OSError("the nodes of the cluster name each other")
         except (RedisError, OSError) as error:
-            raise self._away() from error
+            raise self._away(error) from error
 
     async def leave(self) -> None:
         """Close the connection of the running event loop."""
@@ -77,27 +97,40 @@ class RedisScript:
         """Close the connections of threads."""
         self._redis.close()
 
-    async def _asked(self, *words: Word) -> Any:
+    def _connected(self) -> RedisPipe:
+        pipe, loop = self._pipe, asyncio.get_running_loop()
+        if pipe is None or pipe.loop is not loop or pipe.at != self._at:
+            if pipe is not None and pipe.loop is loop:
+                pipe.close()
+            pipe = RedisPipe(self._url, self._at, connect_seconds=CONNECT_SECONDS, answer_seconds=ANSWER_SECONDS)
+            self._pipe = pipe
+        return pipe
+
+    def _move(self, moved: MovedError) -> None:
+        """The counters are at another node of the cluster; one that does not know its own name is where the URL says."""
+        at = (moved.host or options_of(self._url, None).get("host", "localhost"), moved.port)
+        if at != self._at:
+            self._at, self._redis = at, _client(self._url, at)
+
+    def _raise_while_away(self) -> None:
         if time.monotonic() < self._away_until:
             raise CountersAway("the counters in Redis cannot be reached")
-        if self._pipe is None or self._pipe.loop is not asyncio.get_running_loop():
-            self._pipe = RedisPipe(self._url, connect_seconds=CONNECT_SECONDS, answer_seconds=ANSWER_SECONDS)
-        try:
-            try:
-                return await self._pipe.ask(*words)
-            except hiredis.ReplyError as error:
-                if not str(error).startswith("NOSCRIPT"):
-                    raise
-                return await self._pipe.ask("EVAL", SCRIPT, *words[2:])
-        except hiredis.ReplyError as error:
-            logger.error("Redis refused a check: %s", error)
-            raise CountersAway(f"the counters in Redis refuse: {error}") from error
-        except OSError as error:
-            raise self._away() from error
 
-    def _away(self) -> CountersAway:
+    def _away(self, error: Exception) -> CountersAway:
+        """For a moment nobody asks; then where the URL says: of a cluster another node may have the counters by then."""
         self._away_until = time.monotonic() + AWAY_SECONDS
+        if self._at is not None:
+            self._at, self._redis = None, _client(self._url, None)
+        if isinstance(error, hiredis.ReplyError | redis.ResponseError):
+            logger.warning("Redis refuses to count: %s", error)
+            return CountersAway(f"the counters in Redis refuse: {error}")
         return CountersAway("the counters in Redis cannot be reached")
+
+
+def _client(url: str, at: Address | None) -> "redis.Redis":
+    options = options_of(url, at)
+    times = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": CONNECT_SECONDS}
+    return redis.Redis.from_pool(redis.ConnectionPool(**{**times, "decode_responses": True, **options}))
 
 
 def _ok(answer: Sequence[str]) -> list[str]:

@@ -9,10 +9,9 @@ from typing import Any
 import orjson
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Demand, Key, Place, Reading
+from spanledger.limits.counters import Demand, Key, Part, Place, Reading
 
 BASE = 10**12
-Part = tuple[Place, int, int]
 #: What repairing and settling need to know of a call.
 _ABOUT = ("provider", "model", "operation", "service_tier", "tenant", "project", "user", "agent", "environment", "service")
 
@@ -42,10 +41,10 @@ def demands_text(demands: Sequence[Demand]) -> bytes:
     return orjson.dumps([[*part_words(d.place, d.size, d.worst), *cap] for d, cap in zip(demands, caps, strict=True)])
 
 
-def read_demanded(answer: Sequence[str]) -> list[Reading]:
-    """What `hold` found of each demand."""
+def read_demanded(answer: str) -> list[Reading]:
+    """What `hold` found of each demand of a check."""
     found = []
-    for numbers in answer:
+    for numbers in answer.split(";"):
         uh, ul, hh, hl, wh, wl, fits = map(int, numbers.split())
         found.append(Reading(uh * BASE + ul, hh * BASE + hl, wh * BASE + wl, fits == 1))
     return found
@@ -84,4 +83,4 @@ def read_about(text: str) -> Check:
 def _part(part: list[Any]) -> Part:
     limit_id, key, start, end, width, length, size_high, size_low, worst_high, worst_low, *_ = part
     place = Place(limit_id, read_key(key), int(start), end, width, length)
-    return place, size_high * BASE + size_low, worst_high * BASE + worst_low
+    return Part(place, size_high * BASE + size_low, worst_high * BASE + worst_low)

@@ -79,13 +79,11 @@ class Repair:
         if not mine:
             return
         with self._history() as connection:
-            ids = [hold.id for hold in mine]
             settled = connection.execute(
-                "select hold_id from entries where hold_id in (select unnest($ids::varchar[]))", {"ids": ids}
+                "select hold_id from entries where hold_id in (select unnest($ids::varchar[]))", {"ids": mine}
             ).fetchall()
-        gone = {hold_id for (hold_id,) in settled}
-        self._counters.drop(gone)
-        self._counters.restore(hold for hold in mine if hold.id not in gone)
+        self._counters.drop(hold_id for (hold_id,) in settled)
+        self._counters.restore()
 
     def _catch_up(self) -> None:
         """Post again what was missed; what the counters know of it already changes nothing."""

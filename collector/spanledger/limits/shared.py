@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any
 
 import redis
+from msgspec import Struct
 from msgspec.structs import replace
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Amount, Demand, Hold, Key, Place, Posting, Reading
+from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
 from spanledger.limits.redis_script import RedisScript
+from spanledger.limits.redis_together import Together
 from spanledger.limits.redis_words import (
-    Part,
     about_text,
     amount_words,
     demands_text,
@@ -32,6 +33,22 @@ KNOWN_SECONDS = 2 * 3_600
 #: Entries or amounts in one step: a few milliseconds in which Redis does nothing else.
 CHUNK = 500
 SAMPLED = 2_000
+#: How often what this process remembers of holds is looked through for what has outlived its lease.
+SWEPT_SECONDS = 60
+
+
+class Mine(Struct, frozen=True, gc=False):
+    """A hold that this process made, in the words in which Redis has it.
+
+    Nothing of it concerns the garbage collector, which looked through objects for a tenth of a second, in which nothing else
+    went on, each time that fifty thousand calls more were in flight.
+    """
+
+    made_at: int
+    expires_at: int
+    settled: str
+    parts: str | bytes
+    about: str
 
 
 class SharedCounters:
@@ -45,7 +62,9 @@ class SharedCounters:
         self._prefix = f"{{{namespace}}}:"
         self._script = RedisScript(url, f"{self._prefix}state")
         self._released = released
-        self._mine: dict[str, Hold] = {}
+        self._together = Together(self._script)
+        self._mine: dict[str, Mine] = {}
+        self._swept_at = time.monotonic()
         self.leaked = 0
 
     # — the step —
@@ -54,8 +73,8 @@ class SharedCounters:
         """Test all demands; when every one that refuses passes, hold them all. Raises `CountersAway`."""
         if not demands:
             return []
-        words = ("hold", now, hold_id or "", expires_at, about_text(about), demands_text(demands))
-        return self._held(self._script.run(*words), demands, now, hold_id, expires_at, about)
+        words = (hold_id or "", expires_at, about_text(about), demands_text(demands))
+        return self._held(self._script.run("hold", now, *words)[0], demands, now, *words)
 
     async def hold_soon(
         self, now: int, demands: Sequence[Demand], hold_id: str | None, expires_at: int, about: Check
@@ -63,8 +82,8 @@ class SharedCounters:
         """The same from an event loop. Raises `CountersAway`."""
         if not demands:
             return []
-        words = ("hold", now, hold_id or "", expires_at, about_text(about), demands_text(demands))
-        return self._held(await self._script.ask(*words), demands, now, hold_id, expires_at, about)
+        words = (hold_id or "", expires_at, about_text(about), demands_text(demands))
+        return self._held(await self._together.hold(now, *words), demands, now, *words)
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds. False when there is no such hold (any more)."""
@@ -73,10 +92,11 @@ class SharedCounters:
 
     def settle(self, hold_id: str, parts: tuple[Part, ...], until: int) -> bool:
         """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
+        told = json([part_words(*part) for part in parts])
         mine = self._mine.get(hold_id)
         if mine is not None:
-            self._mine[hold_id] = replace(mine, parts=parts, expires_at=until, settled=True)
-        return self._freed(self._script.run("settle", _now(), hold_id, until, json([part_words(*part) for part in parts])))
+            self._mine[hold_id] = replace(mine, parts=told, expires_at=until, settled="1")
+        return self._freed(self._script.run("settle", _now(), hold_id, until, told))
 
     def extend(self, hold_id: str, expires_at: int) -> bool:
         """Lengthen a lease. False when there is no such hold (any more), or it is settled."""
@@ -154,9 +174,14 @@ class SharedCounters:
 
     def expire(self, now: int) -> None:
         """Release what has outlived its lease."""
-        self._script.run("read", now, "[]")
-        for hold in [h for h in list(self._mine.values()) if h.expires_at < now]:
-            self._mine.pop(hold.id, None)
+        while int(self._script.run("expire", now)[0]):
+            pass
+        if time.monotonic() - self._swept_at > SWEPT_SECONDS:
+            self._swept_at = time.monotonic()
+            for hold_id in list(self._mine):
+                mine = self._mine.get(hold_id)
+                if mine is not None and mine.expires_at < now:
+                    self._mine.pop(hold_id, None)
 
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
@@ -189,16 +214,14 @@ class SharedCounters:
         self._script.do(lambda r: r.set(f"{self._prefix}state", f"ready:{_now()}"))
         self._script.do(lambda r: r.delete(f"{self._prefix}counting"))
 
-    def mine(self) -> list[Hold]:
+    def mine(self) -> list[str]:
         """The holds that this process made and has not seen settled."""
-        return list(self._mine.values())
+        return list(self._mine)
 
-    def restore(self, holds: Iterable[Hold]) -> None:
-        """Hold again what was held before the counters were lost."""
-        for hold in holds:
-            parts = json([part_words(*part) for part in hold.parts])
-            settled = "1" if hold.settled else "0"
-            self._script.run("restore", _now(), hold.id, hold.made_at, hold.expires_at, settled, parts, about_text(hold.about))
+    def restore(self) -> None:
+        """Hold again what this process held before the counters were lost."""
+        for hold_id, mine in list(self._mine.items()):
+            self._script.run("restore", _now(), hold_id, mine.made_at, mine.expires_at, mine.settled, mine.parts, mine.about)
 
     def drop(self, hold_ids: Iterable[str]) -> None:
         """These holds are settled, by whichever collector."""
@@ -219,11 +242,11 @@ class SharedCounters:
         return f"{self._prefix}b:{place.limit_id}:{place.start}:{json(place.key)}"
 
     def _held(
-        self, answer: Sequence[str], demands: Sequence[Demand], now: int, hold_id: str | None, expires_at: int, about: Check
+        self, answer: str, demands: Sequence[Demand], now: int, hold_id: str, expires_at: int, about: str, parts: bytes
     ) -> list[Reading]:
         found = read_demanded(answer)
-        if hold_id is not None and all(r.passes or not d.refuses for r, d in zip(found, demands, strict=True)):
-            self._mine[hold_id] = Hold(hold_id, now, expires_at, tuple([(d.place, d.size, d.worst) for d in demands]), about)
+        if hold_id and all(r.passes or not d.refuses for r, d in zip(found, demands, strict=True)):
+            self._mine[hold_id] = Mine(now, expires_at, "0", parts, about)
         return found
 
     def _freed(self, answer: Sequence[str]) -> bool:
