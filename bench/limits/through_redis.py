@@ -101,10 +101,12 @@ def through_redis(seconds: float) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)  # as `spanledger serve` does
-        client = redis.asyncio.Redis.from_url(url)
+        pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=16, timeout=None)
+        client = redis.asyncio.Redis(connection_pool=pool)
         await Asking("bare SET", lambda n: client.set("x", n), seconds).run()
         await Asking("check", lambda n: of.ask(check_of(n)), seconds).run()
         await client.aclose()
+        await pool.aclose()
         await of.leave()
 
     def history() -> duckdb.DuckDBPyConnection:
