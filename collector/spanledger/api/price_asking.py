@@ -36,7 +36,7 @@ def errors() -> Generator[None]:
     except Clash as error:
         raise Problem(409, str(error), name="rules-overlap") from None
     except NotABook as error:
-        raise Problem(422, str(error), name="not-a-book") from None
+        raise Problem(422, str(error), name="not-a-book", errors=[{"field": "body", "message": str(error)}]) from None
     except NotAccepted as error:
         raise Problem(409, str(error), name="not-accepted", **shown_difference(error.difference)) from None
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
 from spanledger.api.models import Body, Name
 from spanledger.prices import Call
@@ -45,6 +45,12 @@ def _model(value: Any) -> tuple[str, str]:
     if not (provider and slash and model):
         raise ValueError(f"{value!r} should read provider/model, such as openai/gpt-4o")
     return provider, model
+
+
+def _some(models: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if not models:
+        raise ValueError("at least one is needed, such as openai/gpt-4o-mini")
+    return models
 
 
 def _ability(value: Any) -> str:
@@ -127,7 +133,7 @@ class InsteadBody(Body):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"models": ["openai/gpt-4o-mini"]}]})
 
-    models: Annotated[list[Model], Field(min_length=1, max_length=100, description="provider/model")]
+    models: Annotated[list[Model], AfterValidator(_some), Field(max_length=100, description="provider/model")]
     since: Moment = None
     until: Moment = None
     provider: Name | None = None

@@ -9,7 +9,7 @@ from spanledger.api import price_past, price_questions
 from spanledger.api.paging import After, Count, page
 from spanledger.api.price_asking import Json, desk_of, errors, note_in, who_asks
 from spanledger.api.price_bodies import CHANGE, RULE, Note
-from spanledger.api.problem import wrong_field
+from spanledger.api.problem import Problem, wrong_field
 from spanledger.collector.pricing.offer import offer
 from spanledger.collector.pricing.shown import shown_difference, shown_rule
 
@@ -92,6 +92,9 @@ async def load(request: Request, note: Why, version: str = "", accept: bool = Fa
 def drop(name: str, request: Request, note: Why) -> Json:
     """`genai-prices` goes back to the installed one."""
     desk = desk_of(request)
+    loaded = [row["name"] for row in desk.books.rows() if row["in_use"]]
+    if name not in loaded:
+        raise Problem(404, f"no book {name!r} is in use; there is {', '.join(loaded)}", name="no-book")
     desk.drop_book(name, who=who_asks(request), note=note)
     return {"revision": desk.prices.revision}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from spanledger.cli.options import DEFAULT_DATA, Data
-from spanledger.cli.price_options import AsJson, MayNote, Scope, Since, Tier, Until, ask, ask_all, content_of
+from spanledger.cli.price_options import AsJson, MayNote, Scope, ServedBy, Since, Until, ask, ask_all, content_of
 
 
 def unpriced(since: Since = "", until: Until = "", data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
@@ -68,7 +68,7 @@ def compare(
     models: Annotated[list[str] | None, typer.Option("--model", "-m", metavar="PROVIDER/MODEL", help="Only these.")] = None,
     abilities: Annotated[list[str] | None, typer.Option("--can", metavar="WORD", help="tools, vision, reasoning, json …")] = None,
     context_window: Annotated[int, typer.Option("--window", min=0, help="At least so large a context window.")] = 0,
-    tier: Tier = "",
+    tier: ServedBy = "",
     scope: Scope = "",
     top: Annotated[int, typer.Option("--top", min=1, help="So many.")] = 20,
     instead: Annotated[bool, typer.Option("--instead", help="My own calls of the last 30 days on the given models.")] = False,

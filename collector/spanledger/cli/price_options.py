@@ -17,7 +17,12 @@ Rates = Annotated[
 Multiplier = Annotated[str, typer.Option("--multiplier", metavar="N", help="0.88 is a discount of 12 %.")]
 SameAs = Annotated[str, typer.Option("--same-as", metavar="PROVIDER/MODEL", help="Price it as another model (a deployment).")]
 Monthly = Annotated[str, typer.Option("--monthly", metavar="USD", help="A fixed cost a month, whatever is used.")]
-Tier = Annotated[str, typer.Option("--tier", metavar="NAME", help="standard, batch, flex, priority … or *.")]
+Tier = Annotated[
+    str, typer.Option("--tier", metavar="NAME", help="Only in this tier: standard, batch, flex, priority …; * is any.")
+]
+ServedBy = Annotated[
+    str, typer.Option("--tier", metavar="NAME", help="The tier that serves it: standard, batch, flex, priority …")
+]
 Region = Annotated[str, typer.Option("--region", metavar="NAME", help="Only in this region.")]
 From = Annotated[str, typer.Option("--from", metavar="TIME", help="In force from, as 2026-12-01 or 2026-12-01T08:00:00Z.")]
 To = Annotated[str, typer.Option("--to", metavar="TIME", help="In force until.")]

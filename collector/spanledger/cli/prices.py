@@ -24,6 +24,7 @@ from spanledger.cli.price_options import (
     Region,
     SameAs,
     Scope,
+    ServedBy,
     Tier,
     To,
     Weekdays,
@@ -52,7 +53,7 @@ def list_(data: Data = DEFAULT_DATA, json: AsJson = False) -> None:
 def show(
     model: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL", help="As `prices list` names it.")],
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="At this moment; all of time when not given.")] = "",
-    tier: Tier = "",
+    tier: ServedBy = "",
     region: Region = "",
     scope: Scope = "",
     data: Data = DEFAULT_DATA,
@@ -66,7 +67,7 @@ def show(
     print_model(ask(data, "GET", "/show", query=query), json)
 
 
-@app.command("set")
+@app.command("set", short_help="Put a rule in force.")
 def set_(
     note: Note,
     provider: Provider = "*",
@@ -102,7 +103,7 @@ def set_(
     print_made(ask(data, "POST", "", body={name: value for name, value in form.items() if value not in ("", None, {})}), json)
 
 
-@app.command()
+@app.command(short_help="Let a rule change on a day.")
 def schedule(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="The rule that is in force until then.")],
     valid_from: From,
@@ -152,7 +153,7 @@ def history(
     print_history(ask_all(data, f"/{rule}/history", "history"), json)
 
 
-@app.command("import")
+@app.command("import", short_help="Use a price book, or put exported rules in force.")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rules as `export` writes them, or a price book.")],
     version: Annotated[str, typer.Option("--version", metavar="TEXT", help="What to call this state of a book.")] = "",
@@ -184,7 +185,7 @@ def export(data: Data = DEFAULT_DATA) -> None:
     typer.echo(dumps({"spanledger_price_rules": rules}, indent=2))
 
 
-@app.command()
+@app.command(short_help="Say how a price book differs.")
 def diff(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="genai-prices', LiteLLM's or models.dev's JSON.")] = None,
     installed: Installed = False,
@@ -201,7 +202,7 @@ def diff(
     print_difference(ask(data, "POST", "/books/diff", body=content, query={"installed": installed}), json)
 
 
-@app.command()
+@app.command(short_help="Fetch genai-prices' newest data.")
 def update(
     url: Annotated[str, typer.Option("--url", metavar="URL", help="Where to fetch it from instead: a mirror.")] = "",
     installed: Installed = False,
@@ -232,7 +233,7 @@ _ABOUT = frozenset({"id", "author", "created_at", "supersedes", "superseded_at",
 
 def _form(rule: dict[str, Any], *but: str) -> dict[str, Any]:
     """The form that makes a rule again, without some of its fields."""
-    return {name: said for name, said in rule.items() if name not in _ABOUT and name not in but and said not in ("", "*")}
+    return {name: said for name, said in rule.items() if name not in _ABOUT and name not in but and said != ""}
 
 
 def _exported(content: bytes) -> list[dict[str, Any]] | None:
@@ -246,5 +247,9 @@ def _exported(content: bytes) -> list[dict[str, Any]] | None:
     return parsed.get("spanledger_price_rules") if isinstance(parsed, dict) else None
 
 
-for command in (unpriced, reported, rerate, monthly, tokens, compare):
-    app.command()(command)
+app.command(short_help="List the calls that have no price.")(unpriced)
+app.command(short_help="List where reported costs are far off.")(reported)
+app.command(short_help="Price past calls anew.")(rerate)
+app.command(short_help="Post what is due of fixed monthly costs.")(monthly)
+app.command()(tokens)
+app.command(short_help="Compare what a call costs across models.")(compare)

@@ -18,10 +18,11 @@ def offer(desk: PriceDesk, rule: Mapping[str, Any]) -> dict[str, Any] | None:
     """`{"calls", "rerate"}`: the arguments of a re-rating that takes up calls without a price which the rule covers, and how many
     calls it would change, as its own preview says; None for the number where there are too many to price them for that.
     None where there is nothing to take up."""
-    if rule["monthly_usd"] is not None:
+    if not rule["rates"] and not rule["same_as"]:
         return None
     now = datetime.now(UTC)
-    since = max(datetime.combine((now - BACK).date(), time(), UTC), rule["valid_from"] or now - BACK)
+    earliest = datetime.combine((now - BACK).date(), time(), UTC)
+    since = max(earliest, rule["valid_from"] or earliest)
     until = min(now, rule["valid_to"] or now)
     if until <= since:
         return None

@@ -199,7 +199,8 @@ def rule_of_row(row: Mapping[str, Any]) -> Rule:
 
 def form_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The form that would make a row again; what is not set is left out."""
-    form = {name: row[name] for name in FIELDS if row[name] not in (None, "", {}, "*")}
+    # A rule for any tier says so: without a tier, rates are for the standard one.
+    form = {name: row[name] for name in FIELDS if row[name] not in (None, "", {}) and (row[name] != ANY or name == "tier")}
     for name in ("valid_from", "valid_to"):
         if name in form:
             form[name] = form[name].astimezone(UTC).isoformat()

@@ -1,0 +1,272 @@
+"""Changes of prices: each says why, an import that brings nothing changes nothing, and what is offered is what comes of it."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from spanledger.cli.prices import app
+from spanledger.ledger.frame import conform
+from tests.api.running import Running, running
+
+BOOKS = Path(__file__).parent / "books"
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+#: What has no price, all of it or a part, under several names, tiers, tenants, days and words of the sender.
+CALLS: list[dict[str, Any]] = [
+    {"model": "house-llm", "tenant": "acme"},
+    {"model": "house-llm", "tenant": "other"},
+    {"model": "house-llm", "tenant": "acme", "service_tier": "flex"},
+    {"model": "house-llm", "tenant": "acme", "occurred_at": NOW - 20 * DAY},
+    {"model": "house-llm", "tenant": "acme", "input_tokens": None, "output_tokens": None},
+    {"model": "house-llm", "tenant": "acme", "outcome": "error", "input_tokens": None, "output_tokens": None},
+    {"model": "claimed-llm", "tenant": "acme", "reported_cost_usd": Decimal("0.5")},
+    {"provider": "azure", "model": "house-llm", "tenant": "acme"},
+    {"provider": "openai", "model": "gpt-4o", "tenant": "acme", "code_executions": 2.0},
+    {"provider": "openai", "model": "gpt-4o", "tenant": "acme"},
+]
+RATES = {"input_mtok": "1", "output_mtok": "2"}
+OFFERS = [
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES}, 3),
+    ({"provider": "vllm", "model": "house-llm", "rates": {"input_mtok": "1"}}, 3),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "scope": "tenant:acme"}, 2),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "scope": "project:nobody"}, None),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "tier": "flex"}, 1),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "tier": "*"}, 4),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "valid_from": (NOW - 10 * DAY).isoformat()}, 2),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "valid_to": (NOW - 10 * DAY).isoformat()}, 1),
+    ({"provider": "vllm", "model": "house-llm", "rates": RATES, "valid_from": (NOW + DAY).isoformat()}, None),
+    ({"provider": "vllm", "model": "claimed-llm", "rates": RATES}, 1),
+    ({"provider": "vllm", "rates": RATES}, 4),
+    ({"provider": "anthropic", "model": "house-llm", "rates": RATES}, None),
+    ({"provider": "azure.ai.openai", "model": "house-llm", "same_as": "openai/gpt-4o"}, 1),
+    ({"provider": "openai", "model": "gpt-4o", "rates": {"code_executions_kcount": "0"}}, 1),
+    ({"provider": "openai", "model": "gpt-4o", "multiplier": "0.5"}, None),
+    ({"layer": "default", "rates": RATES}, 5),
+    ({"monthly_usd": "10", "valid_from": "2026-11-01"}, None),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("changes")) as found:
+        rows = []
+        for number, call in enumerate(CALLS):
+            executions = call.get("code_executions")
+            rows.append(
+                {
+                    "entry_id": f"{number:032x}", "kind": "call", "recorded_at": NOW, "calls": 1, "outcome": "ok",
+                    "provider": "vllm",
+                    "occurred_at": NOW - DAY, "input_tokens": 1000, "output_tokens": 100, "service_tier": None,
+                    "reported_cost_usd": None,
+                    **{name: value for name, value in call.items() if name != "code_executions"},
+                    "other_meters": [{"key": "code_executions", "value": executions}] if executions else [],
+                }
+            )  # fmt: skip
+        meters = pl.List(pl.Struct({"key": pl.String, "value": pl.Float64}))
+        frame = pl.DataFrame(rows, schema_overrides={"other_meters": meters, "reported_cost_usd": pl.Decimal(20, 12)})
+        frame = frame.with_columns(day=pl.col("occurred_at").dt.date())
+        found.collector.ledger.post(conform(found.collector.prices.price(frame)), None)
+        found.collector.announce({"api": found.url})
+        yield found
+
+
+def ask(up: Running, method: str, path: str, status: int = 200, **sent: Any) -> dict[str, Any]:
+    answer = up.client.request(method, f"/api/prices{path}", **sent)
+    assert answer.status_code == status, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def field_of(up: Running, method: str, path: str, **sent: Any) -> str:
+    """The field that a refusal names; nothing has changed."""
+    before = ask(up, "GET", "")
+    found: str = ask(up, method, path, 422, **sent)["errors"][0]["field"]
+    assert ask(up, "GET", "") == before
+    return found
+
+
+def run(up: Running, *words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(app, [*words, "--data", str(up.collector.data)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def audited(up: Running, table: str = "price_rules") -> list[tuple[str, str, str]]:
+    """Row, action and why, the newest first; every one has an author."""
+    found = up.get("/api/audit", table=table, count=200)["audit"]
+    assert all(row["who"] == "local" for row in found if row["why"] != "installed")
+    return [(row["row_id"], row["action"], row["why"]) for row in found]
+
+
+PAST = (datetime(2000, 1, 1, tzinfo=UTC) + DAY * number for number in count())
+
+
+def gone(up: Running, rule: dict[str, Any]) -> None:
+    """Out of the way of the next test: ended before there was any call."""
+    day = next(PAST)
+    begun = {"valid_from": day.isoformat(), "valid_to": (day + DAY).isoformat(), "note": "tried"}
+    ask(up, "PATCH", f"/{rule['id']}", json=begun)
+
+
+@pytest.mark.parametrize(("form", "calls"), OFFERS)
+def test_what_is_offered_is_what_re_rating_with_the_offered_arguments_changes(
+    up: Running, form: dict[str, Any], calls: int | None
+) -> None:
+    made = ask(up, "POST", "", 201, json={"valid_from": "2020-01-01", **form, "note": "new"})
+    offered = made["unpriced"]
+    try:
+        if calls is None:
+            assert offered is None
+            return
+        preview = ask(up, "POST", "/rerate", json=offered["rerate"])
+        assert (offered["calls"], preview["changed"]) == (calls, calls)
+        shown = json.loads(run(up, "rerate", *(word for word in _words(offered["rerate"])), "--json"))
+        assert (shown["changed"], shown["lines"]) == (calls, preview["lines"])
+    finally:
+        gone(up, made)
+
+
+def _words(asked: dict[str, Any]) -> list[str]:
+    from shlex import split
+
+    from spanledger.cli.price_tables import rerate_words
+
+    return split(rerate_words(asked))
+
+
+def test_every_change_leaves_who_and_its_own_why_in_the_audit(up: Running) -> None:
+    form = {"provider": "openai", "model": "o3", "multiplier": "0.9"}
+    made = ask(up, "POST", "", 201, json={**form, "note": "frame contract"})
+    changed = ask(up, "PATCH", f"/{made['id']}", json={"multiplier": "0.8", "note": "typing error"})
+    assert changed["note"] == "typing error"
+    run(up, "schedule", changed["id"], "--from", "2099-01-01", "--multiplier", "0.7", "-n", "from 2099 on")
+    one, two = {"provider": "a", "multiplier": "1"}, {"provider": "b", "multiplier": "1", "note": "of b"}
+    several = ask(up, "POST", "", 201, json={"rules": [one, two], "note": "of all"})["rules"]
+    run(up, "end", several[1]["id"], "-n", "over")
+    whys = [why for _, _, why in audited(up)]
+    # A rule in place of another is two rows, and one from a day on leaves a third for the time before it.
+    expected = {"frame contract": 1, "typing error": 2, "from 2099 on": 3, "of all": 1, "of b": 1, "over": 2}
+    assert {why: whys.count(why) for why in expected} == expected
+
+
+@pytest.mark.parametrize("note", [{}, {"note": ""}, {"note": "  "}, {"note": 5}])
+def test_a_change_that_does_not_say_why_is_refused(up: Running, note: dict[str, Any]) -> None:
+    made = ask(up, "POST", "", 201, json={"provider": "x", "model": str(note), "multiplier": "1", "note": "made"})
+    body = {"multiplier": "0.7", **note}
+    assert field_of(up, "POST", "", json=body) == "note"
+    assert field_of(up, "PATCH", f"/{made['id']}", json=body) == "note"
+    assert field_of(up, "POST", "", json={"rules": [{"multiplier": "1", "note": "y"}, body]}) == "rules[1].note"
+    if "note" not in note:
+        assert field_of(up, "POST", "/books", content=(BOOKS / "litellm.json").read_bytes()) == "note"
+        assert field_of(up, "POST", "/rerate", json={"post": True}) == "note"
+        for words in (["set", "--multiplier", "1"], ["schedule", made["id"], "--from", "2099-01-01"], ["end", made["id"]]):
+            assert "--note" in run(up, *words, code=2)
+        assert "note: " in run(up, "rerate", "--post", code=2)
+
+
+def test_an_import_of_what_is_there_changes_nothing_and_says_so(up: Running, tmp_path: Path) -> None:
+    form = {"provider": "a*", "model": "x*", "rates": {"input_mtok": "2.50"}, "valid_from": "2026-12-01", "hours": "08:00-12:00"}
+    ask(up, "POST", "", 201, json={**form, "note": "round trip"})
+    ask(up, "POST", "", 201, json={"provider": "a*", "multiplier": "0.880", "tier": "batches", "note": "tier"})
+    ask(up, "POST", "", 201, json={"provider": "a*", "rates": {"input_mtok": "1"}, "tier": "*", "note": "any tier"})
+    exported = tmp_path / "rules.json"
+    exported.write_text(run(up, "export"))
+    before, audit = ask(up, "GET", ""), audited(up)
+    assert "nothing has changed" in run(up, "import", str(exported))
+    assert (ask(up, "GET", ""), audited(up)) == (before, audit)
+    rules = json.loads(exported.read_text())["spanledger_price_rules"]
+    rules.append({"provider": "new", "multiplier": "1"})
+    exported.write_text(json.dumps({"spanledger_price_rules": rules}))
+    said = run(up, "import", str(exported))
+    assert f"1 rules are in force now, {len(rules) - 1} were already" in said
+    assert audited(up)[0][1:] == ("insert", "imported from rules.json")
+
+
+def test_a_tier_that_nobody_has_is_refused_by_the_names_of_those_there_are(up: Running) -> None:
+    body = {"multiplier": "0.5", "tier": "banana", "provider": "t", "note": "n"}
+    assert "flex, priority" in ask(up, "POST", "", 422, json=body)["errors"][0]["message"]
+    assert field_of(up, "POST", "", json=body) == "tier"
+    for path in ("/cost", "/compare"):
+        assert field_of(up, "POST", path, json={"service_tier": "banana"}) == "service_tier"
+    assert (
+        field_of(up, "GET", "/show", params={"provider": "openai", "model": "gpt-4o", "service_tier": "banana"}) == "service_tier"
+    )
+    assert "is none of standard, batch" in run(up, "compare", "--tier", "banana", code=2)
+    assert "or * for any" in run(up, "set", "--multiplier", "1", "--tier", "banana", "-n", "x", code=2)
+    assert ask(up, "POST", "", 201, json={**body, "tier": "on_demand"})["tier"] == "standard"
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", None])
+def test_a_body_says_what_is_wrong_with_it_whatever_it_calls_itself(up: Running, kind: str | None) -> None:
+    headers = {"content-type": kind} if kind else {}
+    wrong = b'{"rates": {"input_mtok": "-1"}, "note": "x"}'
+    assert field_of(up, "POST", "", content=wrong, headers=headers) == "rates.input_mtok"
+    assert field_of(up, "POST", "/cost", content=b'{"input_tokens": -1}', headers=headers) == "input_tokens"
+    assert ask(up, "POST", "/cost", 400, content=b"a=b", headers=headers)["type"].endswith("invalid-json")
+    assert up.client.post("/api/limits", content=b'{"measure": "bananas"}', headers=headers).json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("", "rules"), ("/unpriced", "unpriced"), ("/reported", "reported"), ("/known", "models")]
+)
+def test_every_list_comes_in_pages(up: Running, path: str, name: str) -> None:
+    ask(up, "POST", "", 201, json={"provider": "page", "model": path or "rules", "multiplier": "1", "note": "n"})
+    asked = {"as_known_on": (NOW + DAY).isoformat()} if path == "/known" else {}
+    asked |= {"share": "0", "least_usd": "0"} if path == "/reported" else {}
+    whole = ask(up, "GET", path, params={**asked, "count": 1000})
+    assert whole["next"] is None
+    pages, after = [], None
+    while True:
+        page = ask(up, "GET", path, params={**asked, "count": 1, **({"after": after} if after else {})})
+        pages += page[name]
+        after = page["next"]
+        if after is None:
+            break
+        assert len(page[name]) == 1
+    assert pages == whole[name]
+    assert field_of(up, "GET", path, params={**asked, "after": "gone"}) == "after"
+    assert field_of(up, "GET", path, params={**asked, "count": 0}) == "count"
+
+
+def test_a_history_comes_in_pages_and_a_command_has_all_of_it(up: Running) -> None:
+    rule = ask(up, "POST", "", 201, json={"provider": "history", "multiplier": "1", "note": "n0"})
+    for number in range(1, 4):
+        rule = ask(up, "PATCH", f"/{rule['id']}", json={"multiplier": f"0.{number}", "note": f"n{number}"})
+    first = ask(up, "GET", f"/{rule['id']}/history", params={"count": 3})
+    rest = ask(up, "GET", f"/{rule['id']}/history", params={"after": first["next"]})
+    assert [one["note"] for one in (*first["history"], *rest["history"])] == ["n3", "n2", "n1", "n0"]
+    assert all(f"n{number}" in run(up, "history", rule["id"]) for number in range(4))
+
+
+def test_no_amount_is_ever_written_with_an_exponent(up: Running) -> None:
+    instead = {"models": ["openai/gpt-4o-mini", "openai/gpt-4o"]}
+    for method, path, sent in (
+        ("POST", "/instead", {"json": instead}), ("POST", "/rerate", {"json": {}}), ("GET", "/reported", {}),
+        ("POST", "/compare", {"json": {"input_tokens": 1, "models": instead["models"]}}),
+        ("POST", "/cost", {"json": {"provider": "openai", "model": "gpt-4o", "input_tokens": 1, "output_tokens": 0}}),
+        ("GET", "/known", {"params": {"as_known_on": (NOW + DAY).isoformat()}}),
+    ):  # fmt: skip
+        assert "E-" not in json.dumps(ask(up, method, path, **sent)), path
+    same = run(up, "compare", "--instead", "-m", "openai/gpt-4o")
+    assert " 0.000000000000" in same
+    assert "E-" not in same
+
+
+def test_a_loaded_book_is_shown_with_its_version_and_its_whole_hash(up: Running) -> None:
+    file = BOOKS / "litellm.json"
+    run(up, "import", str(file), "--version", "1.109.1")
+    [book] = [one for one in ask(up, "GET", "")["books"] if one["name"] == "litellm"]
+    assert (book["version"], len(book["id"]), book["note"]) == ("1.109.1", 64, "imported from litellm.json")
+    assert f"+ litellm 1.109.1 sha256:{book['id']} " in ask(up, "GET", "")["revision"]
+    assert f"book litellm 1.109.1: {book['models']} models" in run(up, "list")
+    assert ask(up, "POST", "/books", 422, content=b"{}", params={"note": "n"})["errors"][0]["field"] == "body"
+    ask(up, "DELETE", "/books/litellm", params={"note": "no more"})
+    assert "no book 'litellm'" in ask(up, "DELETE", "/books/litellm", 404, params={"note": "again"})["detail"]
+    assert audited(up, "price_books")[0][2] == "no more"
