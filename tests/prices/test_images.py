@@ -104,3 +104,25 @@ def test_images_of_a_size_without_a_price_are_one_part_of_a_call_that_has_others
     assert priced["unpriced_reason"].to_list() == [None, None]  # who charges tokens counts images for information
     only_images = found.price(rows.with_columns(input_tokens=pl.lit(None, pl.Int64), output_tokens=pl.lit(None, pl.Int64)))
     assert only_images["unpriced_reason"].to_list() == ["no rate for images"] * 2
+
+
+@pytest.mark.parametrize(
+    ("variant", "cost"),
+    [("480x854", "0.64"), ("720x1280", "1.12"), ("1920x1080", "2"), ("3840x2160", None), ("600x600", None), (None, None)],
+)
+def test_a_video_is_priced_by_its_resolution_and_not_at_the_rate_of_another(variant: str | None, cost: str | None) -> None:
+    """LiteLLM's map has 0.08 a second in general, 0.14 for 720p and 0.25 for 1080p."""
+    prices = Prices([book_of(LITELLM)], site=False)
+    entries = pl.DataFrame(
+        {
+            "provider": ["xai"],
+            "model": ["grok-imagine-video-1.5"],
+            "variant": [variant],
+            "occurred_at": [AT],
+            "video_seconds": [8.0],
+        },
+        schema_overrides={"variant": pl.String},
+    )
+    (row,) = prices.price(entries).to_dicts()
+    assert row["cost_usd"] == (None if cost is None else Decimal(cost))
+    assert row["unpriced_reason"] == (OF_NO_SIZE if cost is None else None)

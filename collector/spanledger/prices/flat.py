@@ -10,7 +10,7 @@ from spanledger.prices.names import of_size
 from spanledger.prices.tiers import STANDARD
 
 #: Why a model that is priced by what it makes has no price for this one.
-OF_NO_SIZE = "no rate for images of this quality and size"
+OF_NO_SIZE = "no rate for this quality and size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

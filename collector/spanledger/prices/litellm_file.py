@@ -42,6 +42,13 @@ _TIERS = {"batches": BATCH, "flex": "flex", "priority": "priority", "ultrafast":
 _SIZE = re.compile(r"(\d+)-x-(\d+)")
 _KEY = re.compile(r"^(?P<field>.+?)(?:_above_(?P<over>\d+)k_tokens)?(?:_(?P<tier>batches|flex|priority|ultrafast|balanced))?$")
 
+#: Sizes that a rate by resolution is for, as `output_cost_per_second_720p`.
+_RESOLUTIONS = {
+    "480p": ("854x480", "480x854", "848x480", "480x848"), "720p": ("1280x720", "720x1280"),
+    "1080p": ("1920x1080", "1080x1920"), "4k": ("3840x2160", "2160x3840"),
+}  # fmt: skip
+_BY_RESOLUTION = re.compile(r"output_cost_per(?:_video_per)?_second_(480p|720p|1080p|4k)")
+
 #: LiteLLM's field → our word for what a model can do.
 _ABILITIES = {
     "supports_function_calling": "tools", "supports_vision": "vision", "supports_reasoning": "reasoning",
@@ -62,13 +69,28 @@ def litellm_book(file: Mapping[str, Any], version: str, sha256: str) -> Flat:
             continue
         # Keys are `azure/eu/gpt-4o` as well as `gpt-4o`: telemetry has either.
         plain = _SIZE.sub(r"\1x\2", name.lower())
+        sized = list(_by_resolution(entry))
+        listing = Listing(tiers={}, unpriced=OF_NO_SIZE) if sized else listing
         models[provider, plain] = listing
-        for prefix in (f"{entry['litellm_provider']}/".lower(), f"{provider}/"):
+        for prefix in ("", f"{entry['litellm_provider']}/".lower(), f"{provider}/"):
             models.setdefault((provider, plain.removeprefix(prefix)), listing)
+            for size, rated in sized:
+                models.setdefault((provider, f"{size}/{plain.removeprefix(prefix)}"), _listing(rated))
     for provider, name in list(models):
         if (whole_model := of_size(name)) is not None:
             models.setdefault((provider, whole_model), Listing(tiers={}, unpriced=OF_NO_SIZE))
     return Flat("litellm", version, sha256, models)
+
+
+def _by_resolution(entry: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """What makes videos, by each size that has a rate; what is smaller than all of these has the general rate."""
+    usd = entry.get("output_cost_per_second", entry.get("output_cost_per_video_per_second"))
+    rates = {found[1]: usd for key, usd in entry.items() if (found := _BY_RESOLUTION.fullmatch(key))}
+    for resolution, sizes in _RESOLUTIONS.items() if rates else ():
+        usd = rates.get(resolution, usd)
+        if usd is not None:
+            yield from ((size, {**entry, "output_cost_per_second": usd}) for size in sizes)
+        usd = None if resolution in rates else usd
 
 
 def _by_image(name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
