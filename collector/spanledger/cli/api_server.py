@@ -39,14 +39,18 @@ class ApiServer:
         from spanledger.collector.config import ConfigError
 
         try:
-            return cls(
-                socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+            listening = socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 hint = "stop what uses it, or choose another with --api-port (0 picks a free one)"
                 raise ConfigError(f"the API's port {port} on {host} is in use; {hint}") from error
             raise ConfigError(f"the API cannot listen on {host}:{port}: {error.strerror or error}") from error
+        # Connections inherit it. asyncio's own loop leaves it out for sockets made like this one, and an answer written as head
+        # and body then waits 40 ms for the acknowledgement of its head.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return cls(listening)
 
     @property
     def url(self) -> str:
