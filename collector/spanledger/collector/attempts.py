@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.evidence import Evidence, among
+from spanledger.collector.evidence import Evidence
+from spanledger.collector.keys import among, keys_of, mixed
 
 Ints = npt.NDArray[np.int64]
 
@@ -33,41 +34,30 @@ def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: I
     like = np.where(made_for >= 0, made_for.view(np.uint64), trace)
     at = np.flatnonzero((made_for >= 0) | (trace != 0))
     at = at[among(like[at], like[at][failed[at]])]
-    alike = [pl.col("scope_name").fill_null(""), pl.coalesce("requested_model", "model")]
-    below = pl.concat_str(pl.lit("span"), "trace_id", "parent_span_id", *alike, separator="/")
-    within = pl.concat_str(pl.lit("call"), "made_for", separator="/")
-    columns = ["trace_id", "parent_span_id", "scope_name", "requested_model", "model", "ended", "entry_id"]
-    ordered = (
-        calls[columns][pl.Series(at)]
-        .with_columns(
-            pl.Series("at", at),
-            pl.Series("made_for", made_for[at]),
-            pl.Series("began", began[rows[at]]),
-            pl.Series("failed", failed[at]),
-        )
-        .with_columns(pl.when(pl.col("made_for") >= 0).then(within).otherwise(below).alias("place"))
-        .drop_nulls("place")
-        .sort("place", "began", "ended", "entry_id")
+    said = calls[["parent_span_id", "scope_name", "requested_model", "model"]][pl.Series(at)]
+    model = said.select(pl.coalesce("requested_model", "model")).to_series()
+    parent, scope, model_key = keys_of(said["parent_span_id"]), keys_of(said["scope_name"]), keys_of(model)
+    below = np.where(
+        (trace[at] != 0) & (parent != 0) & (model_key != 0), mixed(trace[at], parent, scope, model_key), np.uint64(0)
     )
-    follows = pl.col("failed").shift(1).over("place").fill_null(False) & (
-        pl.col("began") - pl.col("ended").shift(1).over("place")
-    ).is_between(-1_000, LONGEST_PAUSE_MICROS)
-    chained = (
-        ordered.with_columns((~follows).cum_sum().alias("chain"))
-        .with_columns(
-            pl.int_range(1, pl.len() + 1).over("chain").cast(pl.Int32).alias("nth"),
-            pl.col("entry_id").first().over("chain").alias("head"),
-            pl.len().over("chain").alias("tries"),
-        )
-        .filter(pl.col("tries") > 1)
-        .select("at", "nth", "head")
-    )
-    if not chained.height:
+    place = np.where(made_for[at] >= 0, mixed(made_for[at].view(np.uint64) + np.uint64(1)), below)
+    at, place = at[place != 0], place[place != 0]
+    start, end = began[rows[at]], evidence.narrow["ended"][rows[at]]
+    order = np.lexsort((evidence.narrow["entry"][rows[at]], end, start, place))
+    at, place, start, end = at[order], place[order], start[order], end[order]
+    pause = start[1:] - end[:-1]
+    follows = failed[at[:-1]] & (place[1:] == place[:-1]) & (pause >= -1_000) & (pause <= LONGEST_PAUSE_MICROS)
+    begins = np.flatnonzero(np.concatenate([[True], ~follows])) if len(at) else at
+    tries = np.diff(np.append(begins, len(at)))
+    head = np.repeat(at[begins], tries)
+    nth = np.arange(len(at)) - np.repeat(begins, tries) + 1
+    linked = np.repeat(tries > 1, tries)
+    if not linked.any():
         return calls
-    nth = np.full(calls.height, -1, dtype=np.int64)
-    nth[chained["at"].to_numpy()] = np.arange(chained.height)
-    linked, place = pl.Series(nth >= 0), pl.Series(np.maximum(nth, 0))
+    number, first = np.zeros(calls.height, dtype=np.int32), np.zeros(calls.height, dtype=np.int64)
+    number[at[linked]], first[at[linked]] = nth[linked], head[linked]
+    chained = pl.Series(number > 0)
     return calls.with_columns(
-        chained["nth"].gather(place).zip_with(linked, calls["attempt"].cast(pl.Int32)).alias("attempt"),
-        pl.when(linked).then(chained["head"].gather(place)).alias("first_attempt"),
+        pl.Series(number).zip_with(chained, calls["attempt"].cast(pl.Int32)).alias("attempt"),
+        pl.when(chained).then(calls["entry_id"].gather(pl.Series(first))).alias("first_attempt"),
     )

@@ -43,14 +43,14 @@ class Chunks:
         both.append(frame)
         return both
 
-    def replace_last(self, frame: pl.DataFrame) -> None:
-        """Exchange what was added last for as many rows that say more."""
-        self._frames.pop()
-        self.append(frame)
+    def amend(self, columns: Sequence[pl.Series]) -> None:
+        """Let what was added last say this as well."""
+        said = [column.cast(self.schema[column.name]) for column in columns if column.null_count() < len(column)]
+        self._frames[-1] = self._frames[-1].with_columns(said)
 
-    def last(self) -> pl.DataFrame:
-        """What was added last, in all its columns."""
-        return self.take(np.arange(self._begins[-1], self.height)) if self._frames else pl.DataFrame(schema=self.schema)
+    def last(self) -> Rows:
+        """The rows that were added last."""
+        return np.arange(self._begins[-1] if self._frames else 0, self.height)
 
     def keep(self, kept: Flags) -> None:
         """Let go of all rows but these."""
@@ -77,8 +77,8 @@ class Chunks:
         """These rows in this order, in one piece; of the columns those that their pieces have."""
         order, pieces = self._pieces(rows)
         parts = [(self._frames[at], places) for at, places in pieces]
-        wanted = {name: kind for name, kind in self.schema.items()
-                  if (names is None or name in names) and any(name in frame.columns for frame, _ in parts)}  # fmt: skip
+        here = {name for frame, _ in parts for name in frame.columns}
+        wanted = {name: kind for name, kind in self.schema.items() if name in here and (names is None or name in names)}
         frames = [gathered(frame, places, wanted) for frame, places in parts]
         if len(frames) < 2:
             return frames[0] if frames else pl.DataFrame()
@@ -119,9 +119,9 @@ def gathered(frame: pl.DataFrame, places: Rows, schema: Mapping[str, Any]) -> pl
     if not known:
         taken = pl.DataFrame()
     elif count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
-        taken = frame[known] if count == frame.height else frame[known].slice(int(places[0]), count)
+        taken = frame.select(known).slice(int(places[0]), count)
     else:
-        taken = frame[known][pl.Series(places)]
+        taken = (frame if len(known) == len(here) else frame.select(known))[pl.Series(places)]
     return in_columns(taken, schema, count)
 
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.chunks import in_columns
-from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence, among, narrowed
+from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence, narrowed
 from spanledger.collector.evidence_files import EvidenceFiles
 from spanledger.collector.gone import Narrow
+from spanledger.collector.keys import among, keys_of
 from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, moment
 from spanledger.collector.older import recalled
 from spanledger.collector.postings import POSTING, postings
@@ -91,7 +92,7 @@ class CountOnce:
         if self._files is not None:
             plain = self.memory.arrays["plain"]
             told = entries.filter(pl.Series(~plain[entries["row"].to_numpy()]))
-            self._files.write(mark, self.memory.evidence.take(new), self._written(told), plain[new])
+            self._files.write(mark, self.memory.evidence.told(new), self._written(told), plain[new])
         self.memory.let_go(arrived)
         return entries[list(COLUMNS)]
 
@@ -166,7 +167,7 @@ class CountOnce:
             return evidence
         # The call that ended last stands for what the points say, where memory still has one.
         memory = self.memory
-        here = np.flatnonzero(among(memory.arrays["emitter"], pl.Series(heard).hash(7).to_numpy()) & (memory.standing >= 0))
+        here = np.flatnonzero(among(memory.arrays["emitter"], keys_of(pl.Series(heard))) & (memory.standing >= 0))
         spoken = memory.evidence.take(here, ["emitter", "ended"])
         spoken = spoken.with_columns(memory.posted.take(memory.standing[here], ["entry_id"])["entry_id"])
         last = spoken.sort("ended", "entry_id").unique("emitter", keep="last").select("emitter", "entry_id")

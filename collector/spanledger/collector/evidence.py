@@ -8,34 +8,41 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.chunks import Flags, Rows, gathered
-
-Keys = npt.NDArray[np.uint64]
+from spanledger.collector.keys import entry_keys, hashed, keys_of, known, mixed
 
 #: What a record can be taken for, as codes; what is none of these is "span".
 ROLES = ("span", "leaf", "agent", "tool", "repeat", "never", "correction", "metric", "heard", "link")
 SPAN, LEAF, AGENT, TOOL, REPEAT, NEVER, CORRECTION, METRIC, HEARD, LINK = range(len(ROLES))
 _CODE = pl.Enum(ROLES)
 
-#: Keys by which records of one call find each other: hashes, stable within this process only; 0 for none.
+#: Keys by which records of one call find each other: hashes, stable within this process only; 0 for none. Those of entries
+#: are in the order of their ids.
 KEYS = ("entry", "trace", "span", "parent", "response", "request", "emitter", "voice")
 
-#: The narrow arrays; moments are microseconds and 0 where there is none, counts are -1 where there is none.
+#: Flags that make one reading of a call worth less than another.
+_DOUBTS = (
+    "cache_unknown",
+    "reasoning_lost",
+    "detail_lost",
+    "semantics_assumed",
+    "output_unknown",
+    "usage_unknown",
+    "tokens_invalid",
+)
+#: A record's `precedence`: usage before none, then how near its signal is to the call, fewer doubts, more details.
+_NEAR, _DOUBTFUL, _DETAILED = 16, 8, 255
+
+#: The narrow arrays; moments are microseconds and 0 where there is none, counts are -1 where there is none. Of the records
+#: of one call the one of the least `precedence` speaks for it.
 NARROW: Mapping[str, npt.DTypeLike] = {
     **dict.fromkeys(KEYS, np.uint64),
     "role": np.uint8, "logs": np.bool_, "said": np.bool_, "failed": np.bool_, "cumulative": np.bool_,
+    "points": np.bool_,
+    "lost": np.bool_, "precedence": np.int32,
     "started": np.int64, "ended": np.int64, "arrived": np.int64, "input": np.int64, "output": np.int64,
 }  # fmt: skip
 
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-
-
-def mixed(*words: Keys) -> Keys:
-    """One key for several together."""
-    with np.errstate(over="ignore"):
-        word = words[0]
-        for other in words[1:]:
-            word = (word ^ (word >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) + other * _ODD
-        return word ^ (word >> np.uint64(32))
+_TRACES, _LOGS, _METRICS = keys_of(pl.Series(["traces", "logs", "metrics"]))
 
 
 def voice() -> pl.Expr:
@@ -46,57 +53,57 @@ def voice() -> pl.Expr:
 
 def narrowed(frame: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:
     """The narrow arrays of a frame of evidence."""
-    texts = ("entry_id", "trace_id", "span_id", "parent_span_id", "response_id", "request_id", "emitter", "signal",
-             "scope_name", "name")  # fmt: skip
+    texts = ("trace_id", "span_id", "parent_span_id", "response_id", "request_id", "emitter", "signal", "scope_name", "name")
     said = frame.select(
-        *(pl.when(pl.col(name).is_not_null()).then(pl.col(name).hash(7)).otherwise(pl.lit(0, dtype=pl.UInt64)) for name in texts),
+        hashed(texts),
         pl.col("role").cast(_CODE, strict=False).to_physical().fill_null(SPAN).cast(pl.UInt8),
-        (pl.col("signal") == "logs").fill_null(False).alias("logs"),
-        (pl.col("signal") == "traces").fill_null(False).alias("traces"),
         pl.col("said").fill_null(False),
         (pl.col("outcome") == "error").fill_null(False).alias("failed"),
         pl.col("cumulative").fill_null(False),
-        *(pl.col(name).fill_null(0) for name in ("started", "ended", "arrived")),
+        *(pl.col(name).fill_null(0) for name in ("started", "ended", "arrived", "detail")),
+        pl.col("rank").fill_null(9),
         pl.col("input_tokens").fill_null(-1).alias("input"),
         pl.col("output_tokens").fill_null(-1).alias("output"),
     )
     given = {name: said[name].to_numpy() for name in said.columns}
-    trace, own, logs = given["trace_id"], given["span_id"], given["logs"]
-    span = np.where((trace != 0) & (own != 0) & given["traces"], mixed(trace, own), np.uint64(0))
+    given |= {name: known(given[name]) for name in texts}
+    trace, own, logs = given["trace_id"], given["span_id"], given["signal"] == _LOGS
+    span = np.where((trace != 0) & (own != 0) & (given["signal"] == _TRACES), mixed(trace, own), np.uint64(0))
     above = np.where(logs, own, given["parent_span_id"])
     parent = np.where((trace != 0) & (above != 0), mixed(trace, above), np.uint64(0))
-    keys = {
-        "entry": given["entry_id"], "trace": trace, "span": span, "parent": parent, "response": given["response_id"],
-        "request": given["request_id"], "emitter": given["emitter"],
+    doubts, lost = _doubted(frame["flags"])
+    silent = (~given["said"]).astype(np.int32)
+    told = {
+        "entry": entry_keys(frame["entry_id"]), "trace": trace, "span": span, "parent": parent,
+        "response": given["response_id"], "request": given["request_id"], "emitter": given["emitter"],
         "voice": mixed(given["signal"], given["scope_name"], np.where(logs, given["name"], np.uint64(0))),
+        "logs": logs,
+        "points": given["signal"] == _METRICS,
+        "lost": lost,
+        "precedence": ((silent * _NEAR + given["rank"]) * _DOUBTFUL + doubts) * (_DETAILED + 1) + _DETAILED - given["detail"],
     }  # fmt: skip
-    return keys | {name: given[name] for name in NARROW if name not in keys}
+    return told | {name: given[name] for name in NARROW if name not in told}
 
 
-def distinct(keys: Keys) -> Keys:
-    """These keys in order, each once; NumPy's own way goes through a hash table, which takes 50 times as long."""
-    ordered = np.sort(keys)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+def _doubted(flags: pl.Series) -> tuple[Rows, Flags]:
+    """How many doubts each record raises, and whether it lost its reasoning."""
+    rows = np.flatnonzero(flags.list.len().fill_null(0).to_numpy())
+    raised = flags.gather(pl.Series(rows))
+    row = np.repeat(rows, raised.list.len().to_numpy())
+    words = raised.explode()
+    lost = np.zeros(len(flags), dtype=bool)
+    lost[row[(words == "reasoning_lost").to_numpy()]] = True
+    return np.bincount(row[words.is_in(_DOUBTS).to_numpy()], minlength=len(flags)), lost
 
 
-def among(keys: Keys, wanted: Keys) -> Flags:
-    """Which of these keys are wanted."""
-    if not len(wanted):
-        return np.zeros(len(keys), dtype=bool)
-    ordered = np.sort(wanted)
-    found: Flags = ordered[np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)] == keys
-    return found
+def nearness(precedence: Rows) -> Rows:
+    """How near to the call the signals of records of this precedence are, 0 being the nearest."""
+    return precedence // ((_DETAILED + 1) * _DOUBTFUL) % _NEAR
 
 
-def repeated(keys: Keys) -> Flags:
-    """Which of these keys occur more than once; 0, which is none, never does."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    equal = (ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)
-    found = np.zeros(len(keys), dtype=bool)
-    found[order[1:][equal]] = True
-    found[order[:-1][equal]] = True
-    return found
+def lacking(precedence: Rows) -> Rows:
+    """How many details records of this precedence lack of the most there are."""
+    return precedence % (_DETAILED + 1)
 
 
 class Evidence:
@@ -109,6 +116,8 @@ class Evidence:
         """`at` are the rows of the frame, if they are not all."""
         self.narrow = dict(narrow)
         self._frame, self._schema, self._at = frame, schema, at
+        self._here = frozenset(frame.columns)
+        self._known: pl.DataFrame | None = None
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> "Evidence":
@@ -126,7 +135,21 @@ class Evidence:
         return list(self._schema)
 
     def __getitem__(self, name: str) -> pl.Series:
+        if self._at is None and name in self._here:
+            return self._frame.get_column(name)
         return self.take(np.arange(self.height), [name]).to_series()
+
+    def knows(self, name: str) -> Flags | None:
+        """Which records know this; None if none does."""
+        if name not in self._here:
+            return None
+        if self._known is None:
+            self._known = gathered(self._frame, self._rows(), self._frame.schema).select(pl.all().is_not_null())
+        known: Flags = self._known.get_column(name).to_numpy()
+        return known if known.any() else None
+
+    def _rows(self) -> Rows:
+        return np.arange(self.height) if self._at is None else self._at
 
     def take(self, at: Rows, names: Sequence[str] | None = None) -> pl.DataFrame:
         """The records at these places in this order; all columns or those of these names."""
@@ -148,18 +171,15 @@ class Evidence:
         """The same records, of which those at these places have these roles and measures instead."""
         instead = np.arange(self.height)
         instead[at] = self.height + np.arange(len(at))
-        place, every = pl.Series(instead), np.arange(self.height)
+        place = pl.Series(instead)
         told = told.cast({name: self._schema[name] for name in told.columns})
-        frame = gathered(self._frame, every if self._at is None else self._at, self._frame.schema)
+        frame = gathered(self._frame, self._rows(), self._frame.schema)
         frame = frame.with_columns(
             pl.concat([self[name], told[name]], rechunk=True).gather(place).alias(name) for name in told.columns
         )
         other = Evidence(frame, self._schema, self.narrow)
-        fresh = {
-            "role": told["role"].cast(_CODE).to_physical().cast(pl.UInt8),
-            "input": told["input_tokens"].fill_null(-1),
-            "output": told["output_tokens"].fill_null(-1),
-        }
+        fresh = {"role": told["role"].cast(_CODE).to_physical().cast(pl.UInt8)}
+        fresh |= {name: told[f"{name}_tokens"].fill_null(-1) for name in ("input", "output") if f"{name}_tokens" in told.columns}
         for name, column in fresh.items():
             other.narrow[name] = self.narrow[name].copy()
             other.narrow[name][at] = column.to_numpy()

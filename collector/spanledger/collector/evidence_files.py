@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from spanledger.collector.chunks import Flags, in_columns
 from spanledger.collector.evidence import HEARD
@@ -29,6 +30,7 @@ WRITTEN = {**POSTED, "kind": pl.String, "stands_for": pl.String, "base_id": pl.S
 _PLAIN = "plain"
 
 _NAME = re.compile(r"(\d{20})-(\d{8})\.(evidence|postings)\.arrow")
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 #: The file that says before when (microseconds since 1970) evidence may be in the ledger alone.
 _HORIZON = "horizon"
 #: So many files are merged into two, …
@@ -150,8 +152,11 @@ class EvidenceFiles:
         partial = path.with_suffix(".partial")
         # Most columns of most batches are empty; what is not written reads as null.
         frame = frame.select([column.name for column in frame.get_columns() if column.null_count() < frame.height])
+        # Arrow's writer takes two thirds of the CPU that Polars' does.
+        table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
         with partial.open("wb") as file:
-            frame.write_ipc(file, compression="lz4")
+            with pa.ipc.new_file(file, table.schema, options=_COMPRESSED) as written:
+                written.write_table(table)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -16,6 +16,7 @@ from spanledger.collector.decode import decode
 from spanledger.collector.evidence import Evidence
 from spanledger.collector.evidence_files import EvidenceFiles
 from spanledger.collector.grouping import RULES
+from spanledger.collector.keys import keys_of
 from spanledger.collector.memory import KEPT, Memory, as_kept
 from spanledger.collector.received import Received
 from spanledger.collector.recognise import recognise
@@ -104,7 +105,7 @@ def explain_trace(data: Path, trace_id: str) -> Explained:
     memory = Memory()
     if (data / "evidence").is_dir():
         EvidenceFiles(data / "evidence").peek(memory)
-    rows = np.flatnonzero(memory.arrays["trace"] == pl.Series([trace_id]).hash(7).to_numpy())
+    rows = np.flatnonzero(memory.arrays["trace"] == keys_of(pl.Series([trace_id])))
     evidence = memory.evidence.take(memory.touched(rows, fingerprint=True) if len(rows) else rows)
     with connect(data) as connection:
         connection.register("wanted", pl.DataFrame({"entry_id": evidence["entry_id"]}).to_arrow())

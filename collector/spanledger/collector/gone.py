@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spanledger.collector.chunks import Flags
-from spanledger.collector.evidence import LEAF, Keys, distinct, mixed
+from spanledger.collector.evidence import LEAF
 from spanledger.collector.grouping import buckets
+from spanledger.collector.keys import Keys, distinct, mixed
 
 #: By how much the clock of an emitter may be ahead of this one's before late evidence is missed in the ledger.
 SKEW_MICROS = 5_000_000
@@ -45,7 +46,8 @@ class Gone:
         keys = distinct(np.concatenate([ours for _, ours in _keys(narrow, narrow["role"] == LEAF)]))
         if self._parts and self._parts[-1].records + records <= _PART_RECORDS:
             before = self._parts.pop()
-            keys, records, last = distinct(np.concatenate([before.keys, keys])), records + before.records, max(last, before.last)
+            keys = distinct(np.concatenate([before.keys, keys]), in_runs=True)
+            records, last = records + before.records, max(last, before.last)
         self._parts.append(_Part(keys, records, last))
         while sum(part.records for part in self._parts) > _MOST_RECORDS and len(self._parts) > 1:
             self.forgot(self._parts.pop(0).last)

@@ -8,7 +8,8 @@ import polars as pl
 
 from spanledger.collector import names
 from spanledger.collector.ancestry import Ancestry
-from spanledger.collector.evidence import LEAF, Evidence, mixed, repeated
+from spanledger.collector.evidence import LEAF, Evidence
+from spanledger.collector.keys import among, differing, firsts, keys_of, mixed, paired, repeated
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -19,6 +20,8 @@ SLACK_MICROS = 100_000
 OUTPUT_TOLERANCE = 2
 #: Local servers hand out ids such as chatcmpl-123 again and again; those prove nothing across traces.
 _WEAK_ID = r"^(chatcmpl-|cmpl-|msg_|resp_|gen-)?[0-9]{0,4}$|^.{0,5}$"
+#: No longer than this in UTF-8.
+_WEAK_BYTES = 20
 #: Width of the buckets in which fingerprints are looked up.
 BUCKET_MICROS = 4_000_000
 _MOST_BUCKETS = 64
@@ -73,21 +76,29 @@ class Groups:
 
 def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
     """Records with one provider's response id or request id."""
+    trace = evidence.narrow["trace"]
     for kind, key, rule in (
         ("response_id", "response", "same_response_id"),
         ("request_id", "request", "same_request_id"),
     ):
         rows = np.flatnonzero(leaves & (evidence.narrow[key] != 0))
-        rows = rows[repeated(evidence.narrow[key][rows])]
+        said = evidence.narrow[key][rows]
+        rows = rows[repeated(said)]
         if not len(rows):
             continue
-        weak = evidence.take(rows, [kind])[kind].str.contains(_WEAK_ID).to_numpy()
-        trace = evidence.narrow["trace"][rows]
-        apart = np.where(trace != 0, trace, mixed(rows.view(np.uint64) + np.uint64(1)))
-        said = mixed(evidence.narrow[key][rows], np.where(weak, apart, np.uint64(0)))
-        _, first, inverse = np.unique(said, return_index=True, return_inverse=True)
-        firsts = rows[first[inverse]]
-        groups.join(firsts[firsts != rows], rows[firsts != rows], rule)
+        said = evidence.narrow[key][rows]
+        apart = np.where(trace[rows] != 0, trace[rows], mixed(rows.view(np.uint64) + np.uint64(1)))
+        across = np.flatnonzero(differing(said, apart))
+        if len(across):
+            ids = evidence.take(rows[across], [kind])[kind]
+            across = across[(ids.str.len_bytes() <= _WEAK_BYTES).to_numpy()]
+            weak = evidence.take(rows[across], [kind])[kind].str.contains(_WEAK_ID).to_numpy()
+            said[across[weak]] = mixed(said[across[weak]], apart[across[weak]])
+        order = np.argsort(said, kind="stable")
+        begins = firsts(said[order])
+        first = np.repeat(rows[order[begins]], np.diff(np.append(begins, len(order))))
+        others = rows[order]
+        groups.join(first[first != others], others[first != others], rule)
 
 
 def by_span(evidence: Evidence, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:
@@ -170,42 +181,26 @@ def by_fingerprint(evidence: Evidence, standing: Flags, groups: Groups) -> None:
         standing & (narrow["emitter"] != 0) & ((narrow["input"] >= 0) | (narrow["output"] >= 0) | narrow["failed"])
     )
     prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
-    rows = rows[_differing(prints, narrow["voice"][rows], groups.label[rows])]
+    rows = rows[differing(prints, narrow["voice"][rows], groups.label[rows])]
     left, right = _pairs(evidence, rows)
+    start, end = narrow["started"], narrow["ended"]
+    apart = np.abs(start[left] - start[right]) + np.abs(end[left] - end[right])
+    order = np.lexsort((right, left, apart))
+    left, right = left[order], right[order]
     for _ in range(3):
-        apart = groups.label[left] != groups.label[right]
-        left, right = left[apart], right[apart]
-        if not len(left):
+        one, other = groups.label[left], groups.label[right]
+        fit = np.flatnonzero(one != other)
+        fit = fit[~_contradict(one[fit], other[fit], evidence, groups)]
+        if not len(fit):
             return
-        pairs = _of_other_voices(left, right, evidence, groups)
-        if not pairs.height:
-            return
+        left, right, one, other = left[fit], right[fit], one[fit], other[fit]
         # The closest pair of both its calls is taken; what is left is looked at again.
-        ranked = pairs.sort("apart", "left", "right").with_row_index("rank")
-        closest = (
-            pl.concat([ranked.select("rank", pl.col(side).alias("label")) for side in ("left_label", "right_label")])
-            .group_by("label")
-            .agg(pl.col("rank").min())
-            .group_by("rank")
-            .len()
-            .filter(pl.col("len") == 2)
-        )
-        taken = ranked.join(closest, on="rank", how="semi")
-        groups.join(taken["left"].to_numpy(), taken["right"].to_numpy(), "fingerprint")
-
-
-def _differing(keys: npt.NDArray[np.uint64], voices: npt.NDArray[np.uint64], labels: Ints) -> Flags:
-    """Which rows share their key with a row of another voice and another label, at least as far as the whole key goes."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(keys) else order
-    differ = np.zeros(len(keys), dtype=bool)
-    if len(begins):
-        several = np.ones(len(begins), dtype=bool)
-        for values in (voices[order], labels[order]):
-            several &= np.minimum.reduceat(values, begins) != np.maximum.reduceat(values, begins)
-        differ[order] = np.repeat(several, np.diff(np.append(begins, len(keys))))
-    return differ
+        rank = np.arange(len(fit))
+        closest = np.full(evidence.height, len(fit))
+        np.minimum.at(closest, one, rank)
+        np.minimum.at(closest, other, rank)
+        taken = (closest[one] == rank) & (closest[other] == rank)
+        groups.join(left[taken], right[taken], "fingerprint")
 
 
 def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
@@ -215,12 +210,14 @@ def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
     at, bucket = buckets(start[rows], end[rows])
     prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
     keys = mixed(prints[at], bucket.view(np.uint64))
-    shared = _differing(keys, voice[rows[at]], at)
-    left, right = _of_one_key(at[shared], keys[shared])
-    left, right = rows[left], rows[right]
+    shared = np.flatnonzero(differing(keys, voice[rows[at]], at))
+    one, other = paired(keys[shared], keys[shared])
+    left, right = rows[at[shared[one]]], rows[at[shared[other]]]
+    once = (left < right) & (voice[left] != voice[right])
+    left, right = np.divmod(np.unique(left[once] * evidence.height + right[once]), max(evidence.height, 1))
     inside = (start[left] >= start[right] - SLACK_MICROS) & (end[left] <= end[right] + SLACK_MICROS)
     around = (start[right] >= start[left] - SLACK_MICROS) & (end[right] <= end[left] + SLACK_MICROS)
-    fit = (voice[left] != voice[right]) & (inside | around) & (narrow["failed"][left] == narrow["failed"][right])
+    fit = (inside | around) & (narrow["failed"][left] == narrow["failed"][right])
     fit &= (response[left] == response[right]) | (response[left] == 0) | (response[right] == 0)
     fit &= (narrow["input"][left] == narrow["input"][right]) & (narrow["emitter"][left] == narrow["emitter"][right])
     left, right = left[fit], right[fit]
@@ -228,35 +225,26 @@ def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
     return left[fit], right[fit]
 
 
-def _of_one_key(at: Ints, keys: npt.NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """All pairs of places that share a key, each once, the lower one first."""
-    if not len(at):
-        return at, at
-    spread = pl.DataFrame({"at": at, "key": keys})
-    pairs = spread.join(spread, on="key", how="inner").filter(pl.col("at") < pl.col("at_right"))
-    pairs = pairs[["at", "at_right"]].unique()
-    return pairs["at"].to_numpy(), pairs["at_right"].to_numpy()
-
-
 def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
     """Which pairs agree in output, with or without the reasoning that one of them loses, and in model."""
     if not len(left):
         return np.zeros(0, dtype=bool)
     rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
-    said = evidence.take(rows, ["model", "output_tokens", "reasoning_tokens", "flags"])
-    model = names.mapped(said["model"], names.bare_model).fill_null("")
-    output = said["output_tokens"].fill_null(-1).to_numpy()
-    bare = said.select((pl.col("output_tokens") - pl.col("reasoning_tokens").fill_null(0)).fill_null(-1)).to_series().to_numpy()
-    lost = said["flags"].list.contains("reasoning_lost").fill_null(False).to_numpy()
     one, other = inverse[: len(left)], inverse[len(left) :]
+    said = evidence.take(rows, ["model", "reasoning_tokens"])
+    output, lost = evidence.narrow["output"][rows], evidence.narrow["lost"][rows]
+    bare = np.where(output >= 0, output - said["reasoning_tokens"].fill_null(0).to_numpy(), -1)
     counts = (
         _equal(output[one], output[other])
         | (lost[one] & _equal(output[one], bare[other]))
         | (lost[other] & _equal(bare[one], output[other]))
     )
-    named = pl.DataFrame({"one": model.gather(pl.Series(one)), "other": model.gather(pl.Series(other))})
-    begins = pl.col("one").str.starts_with(pl.col("other")) | pl.col("other").str.starts_with(pl.col("one"))
-    alike: Flags = counts & named.select(begins).to_series().to_numpy()
+    # Of few models there are many pairs.
+    texts, model = np.unique(keys_of(said["model"]), return_index=True, return_inverse=True)[1:]
+    bare_names = [names.bare_model(name or "") for name in said["model"].gather(pl.Series(texts))]
+    both, which = np.unique(model[one] * len(texts) + model[other], return_inverse=True)
+    named = [(bare_names[pair // len(texts)], bare_names[pair % len(texts)]) for pair in both.tolist()]
+    alike: Flags = counts & np.array([a.startswith(b) or b.startswith(a) for a, b in named])[which]
     return alike
 
 
@@ -265,25 +253,16 @@ def _equal(left: Ints, right: Ints) -> Flags:
     return near
 
 
-def _of_other_voices(left: Ints, right: Ints, evidence: Evidence, groups: Groups) -> pl.DataFrame:
-    """Pairs of calls that no scope and signal describes both, and that do not contradict each other's response ids, with how
-    far they are apart in time."""
+def _contradict(one: Ints, other: Ints, evidence: Evidence, groups: Groups) -> Flags:
+    """Which pairs of calls one scope and signal describes both, or have response ids of their own."""
     narrow, label = evidence.narrow, groups.label
-    start, end = narrow["started"], narrow["ended"]
-    pairs = pl.DataFrame(
-        {
-            "left": left, "right": right, "left_label": label[left], "right_label": label[right],
-            "apart": np.abs(start[left] - start[right]) + np.abs(end[left] - end[right]),
-        }
-    )  # fmt: skip
     concerned = np.zeros(evidence.height, dtype=bool)
-    concerned[label[left]] = concerned[label[right]] = True
+    concerned[one] = concerned[other] = True
     rows = np.flatnonzero(concerned[label] & (narrow["role"] == LEAF))
-    members = pl.DataFrame({"label": label[rows], "voice": narrow["voice"][rows], "response": narrow["response"][rows]})
-    voices = members.group_by("label").agg(pl.col("voice").unique(), (pl.col("response") != 0).any().alias("named"))
-    both = pairs.join(voices, left_on="left_label", right_on="label").join(
-        voices, left_on="right_label", right_on="label", suffix="_right"
-    )
-    return both.filter(
-        pl.col("voice").list.set_intersection("voice_right").list.len() == 0, ~pl.col("named") | ~pl.col("named_right")
-    ).select("left", "right", "left_label", "right_label", "apart")
+    voice, call = narrow["voice"][rows], label[rows].view(np.uint64)
+    named = np.zeros(evidence.height, dtype=bool)
+    named[label[rows[narrow["response"][rows] != 0]]] = True
+    contradict: Flags = named[one] & named[other]
+    pair, member = paired(one.view(np.uint64), call)
+    contradict[pair[among(mixed(voice[member], other[pair].view(np.uint64)), mixed(voice, call))]] = True
+    return contradict

@@ -21,15 +21,12 @@ from spanledger.collector.evidence import (
     METRIC,
     NARROW,
     Evidence,
-    Keys,
-    among,
-    mixed,
     narrowed,
-    repeated,
     voice,
 )
 from spanledger.collector.gone import SKEW_MICROS, Gone, Narrow
 from spanledger.collector.grouping import SLACK_MICROS, buckets
+from spanledger.collector.keys import Keys, among, entry_keys, keys_of, mixed, repeated
 from spanledger.collector.recognise import EVIDENCE
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS
@@ -62,6 +59,8 @@ _MONEY = tuple(c.name for c in GROUPS["money"] if c.name in POSTED and c.name !=
 #: says just what the record says.
 _OF_POSTINGS = {"version": np.int64, "standing": np.int64, "plain": np.bool_}
 
+#: Of so many emitters it is known that they were heard.
+_MOST_HEARD = 100_000
 #: How far what belongs together is followed from record to record.
 _FARTHEST = 6
 #: Slots of the table by which keys are looked for: 90,000 keys are passed over in 0.2 ms, a few of them in vain.
@@ -84,6 +83,8 @@ class Memory:
     #: evidence that came before this is no longer here; None while nothing was ever let go
     horizon: int | None = None
     gone: Gone = field(default_factory=Gone)
+    #: key of an emitter and a voice that is known → the emitter
+    _spoken: dict[int, str] = field(default_factory=dict)
     _table: Flags = field(default_factory=lambda: np.zeros(_SLOTS, dtype=bool))
 
     @property
@@ -125,16 +126,25 @@ class Memory:
     def hear(self, new: pl.DataFrame, narrow: Narrow) -> None:
         """Note who speaks, and in which voices."""
         speakers = np.flatnonzero(((narrow["role"] == LEAF) | (narrow["role"] == HEARD)) & (narrow["emitter"] != 0))
-        # The name of a record that only says who was heard is the voice.
-        spoken = mixed(narrow["emitter"][speakers], narrow["voice"][speakers], narrow["role"][speakers].astype(np.uint64))
-        heard = speakers[narrow["role"][speakers] == HEARD]
-        _, first = np.unique(spoken, return_index=True)
-        rows = pl.Series(np.union1d(speakers[first], heard))
-        speaking = pl.when(pl.col("role") == "heard").then("name").otherwise(voice()).alias("voice")
-        narrow_frame = new[["role", "name", "signal", "scope_name", "emitter", "arrived"]][rows]
-        for emitter, said, arrived in narrow_frame.select("emitter", speaking, "arrived").iter_rows():
-            self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))
-            self.voices.setdefault(emitter, set()).add(said or "")
+        # Whom a record says was heard is not in its voice but in its name.
+        named = np.where(narrow["role"] == HEARD, narrow["entry"], narrow["voice"])[speakers]
+        spoken, first = np.unique(mixed(narrow["emitter"][speakers], named), return_index=True)
+        speakers = speakers[first]
+        unheard = []
+        for place, (key, arrived) in enumerate(zip(spoken.tolist(), narrow["arrived"][speakers].tolist(), strict=True)):
+            emitter = self._spoken.get(key)
+            if emitter is None:
+                unheard.append(place)
+            else:
+                self.heard[emitter] = max(arrived, self.heard[emitter])
+        if unheard:
+            speaking = pl.when(pl.col("role") == "heard").then("name").otherwise(voice()).alias("voice")
+            said = new[["role", "name", "signal", "scope_name", "emitter", "arrived"]][pl.Series(speakers[unheard])]
+            told = said.select("emitter", speaking, "arrived").iter_rows()
+            for key, (emitter, voiced, arrived) in zip(spoken[unheard].tolist(), told, strict=True):
+                self._spoken[key] = emitter
+                self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))
+                self.voices.setdefault(emitter, set()).add(voiced or "")
 
     def touched(self, new: Rows, *, fingerprint: bool) -> Rows:
         """The rows of all kept records that may belong to one call with any of these."""
@@ -184,7 +194,7 @@ class Memory:
         if not talkative:
             return None
         calls: Flags = narrow["role"] == LEAF
-        return calls & self._in_table(narrow["emitter"], pl.Series(talkative).hash(7).to_numpy())
+        return calls & self._in_table(narrow["emitter"], keys_of(pl.Series(talkative)))
 
     def unknown_likes(self, narrow: Narrow, *, arriving: bool) -> Rows:
         """Which of these records may have their like among what is no longer here; `arriving` ones that are here have not."""
@@ -235,7 +245,7 @@ class Memory:
 
     def rows_of(self, entry_ids: pl.Series) -> Rows:
         """The rows of these records; -1 for those that are not here."""
-        wanted = entry_ids.hash(7).to_numpy()
+        wanted = entry_keys(entry_ids)
         rows = self._having("entry", wanted)
         keys = self.arrays["entry"][rows]
         order = np.argsort(keys)
@@ -247,16 +257,16 @@ class Memory:
 
     def priced(self, entries: pl.DataFrame) -> None:
         """The money of calls that were posted just now."""
-        money = [name for name in _MONEY if name in entries.columns]
-        calls = entries[["kind", "entry_id", *money]].filter(pl.col("kind") == "call")
+        calls = entries.filter(pl.col("kind") == "call")
         if not calls.height or not self.posted.height:
             return
-        recent = self.posted.last()
-        if recent.height != calls.height or not (recent["entry_id"] == calls["entry_id"]).all():
-            given = recent[["entry_id"]].join(calls, on="entry_id", how="left", maintain_order="left")
+        money = [name for name in _MONEY if name in calls.columns]
+        recent = self.posted.take(self.posted.last(), ["entry_id", *money])
+        if not recent["entry_id"].equals(calls["entry_id"]):
+            given = recent[["entry_id"]].join(calls[["entry_id", *money]], on="entry_id", how="left", maintain_order="left")
             known = recent["entry_id"].is_in(calls["entry_id"].implode())
             calls = given.with_columns(given[name].cast(POSTED[name]).zip_with(known, recent[name]) for name in money)
-        self.posted.replace_last(recent.with_columns(calls[name].cast(POSTED[name]) for name in money))
+        self.posted.amend([calls[name] for name in money])
 
     def let_go(self, now: int) -> None:
         """Drop what is beyond the bounds: the oldest records, and with them what was posted for them."""
@@ -279,8 +289,10 @@ class Memory:
         stands[self.standing[here]] = True
         self.posted.keep(stands)
         self.standing[here] = (np.cumsum(stands) - 1)[self.standing[here]]
-        self.heard = dict(sorted(self.heard.items(), key=lambda each: each[1])[-100_000:])
-        self.voices = {emitter: voices for emitter, voices in self.voices.items() if emitter in self.heard}
+        if len(self.heard) > _MOST_HEARD:
+            self.heard = dict(sorted(self.heard.items(), key=lambda each: each[1])[-_MOST_HEARD:])
+            self.voices = {emitter: voices for emitter, voices in self.voices.items() if emitter in self.heard}
+            self._spoken = {key: emitter for key, emitter in self._spoken.items() if emitter in self.heard}
 
     def _last_points(self) -> Rows:
         """The last point of each series is what the next one is measured from."""

@@ -6,9 +6,10 @@ import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects.fields import WHO
-from spanledger.collector.evidence import CORRECTION, Evidence, among
+from spanledger.collector.evidence import CORRECTION, Evidence, lacking, nearness
+from spanledger.collector.keys import among, firsts
 from spanledger.collector.sums import of_one_moment
-from spanledger.ledger.frame import COLUMNS
+from spanledger.collector.told import Told
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -46,9 +47,6 @@ MERGED = (
     "attributes",
 )
 
-#: What a call is made of, beside the columns of an entry: whom its resource is for, and what decides how it is told.
-_NEEDED = (*COLUMNS, "role", "ended", "series", *(f"resource_{who}" for who in WHO))
-
 
 def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> tuple[pl.DataFrame, Flags]:
     """The standing rows, with what their duplicates and ancestors know besides; and which rows stand just as they are.
@@ -56,21 +54,20 @@ def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancest
     `label[i]` is the call that row i describes.
     """
     rows = np.flatnonzero(stands)
-    there = set(evidence.columns)
-    calls = evidence.take(rows, [name for name in _NEEDED if name in there]).with_columns(pl.Series("row", rows))
     counts = np.bincount(label[leaves], minlength=evidence.height)
     several = leaves & (counts[label] > 1)
     grouped = np.flatnonzero(several[rows])
     plain = np.zeros(evidence.height, dtype=bool)
     plain[rows] = leaves[rows] & ~several[rows] & ~evidence.narrow["cumulative"][rows]
+    told = Told(evidence, rows)
     members = np.zeros(0, dtype=np.int64)
     if len(grouped):
         spoken = np.zeros(evidence.height, dtype=bool)
         spoken[label[rows[grouped]]] = True
         members = np.flatnonzero(several & spoken[label])
-        calls = _put(calls, grouped, _shared(evidence, calls[pl.Series(grouped)], rows[grouped], members, label, ancestry))
-    calls, learned = _inherited(evidence, calls, rows, members, label, ancestry)
-    calls = of_one_moment(_corrected(calls, evidence), evidence)
+        _share(told, grouped, members, label, ancestry)
+    learned = _inherit(told, members, label, ancestry)
+    calls = of_one_moment(_corrected(told.frame(), evidence), evidence)
     plain[rows[learned]] = False
     plain &= ~among(evidence.narrow["response"], _taken_back(evidence))
     return as_told(calls), plain
@@ -92,124 +89,100 @@ def as_told(calls: pl.DataFrame) -> pl.DataFrame:
     return calls.with_columns(pl.col("calls").fill_null(1))
 
 
-def _put(calls: pl.DataFrame, at: Ints, told: pl.DataFrame) -> pl.DataFrame:
-    """The calls, of which those at these places say this instead."""
-    here = np.zeros(calls.height, dtype=bool)
-    here[at] = True
-    index = np.zeros(calls.height, dtype=np.int64)
-    index[at] = np.arange(len(at))
-    place, mask = pl.Series(index), pl.Series(here)
-    return calls.with_columns(told[name].gather(place).zip_with(mask, calls[name]).alias(name) for name in told.columns)
-
-
-def _shared(evidence: Evidence, calls: pl.DataFrame, rows: Ints, members: Ints, label: Ints, ancestry: Ancestry) -> pl.DataFrame:
-    """For calls that several records describe, the columns in which they say more together than the one that stands."""
-    order = (
-        evidence.take(members, ["rank", "detail", "entry_id"])
-        .with_columns(pl.Series("label", label[members]), pl.Series("deep", ancestry.depth(members)))
-        .with_row_index("at")
-        .sort("label", "rank", "deep", "detail", "entry_id", descending=[False, False, True, True, False], nulls_last=True)["at"]
-    )
-    members = members[order.to_numpy()]
-    known = evidence.take(members, [*MERGED, "tags"])
-    labels = label[members]
-    begins = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
-    group = np.searchsorted(labels[begins], label[rows])
-    which = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(labels))))
-    told = {}
+def _share(told: Told, grouped: Ints, members: Ints, label: Ints, ancestry: Ancestry) -> None:
+    """Let the calls at these places say what any record says that describes them: of several the one nearest to the call."""
+    narrow = told.evidence.narrow
+    precedence = narrow["precedence"][members]
+    by = (narrow["entry"][members], lacking(precedence), -ancestry.depth(members), nearness(precedence), label[members])
+    members = members[np.lexsort(by)]
+    begins = firsts(label[members])
+    group = np.searchsorted(label[members[begins]], label[told.rows[grouped]])
+    place = np.arange(len(members))
     for name in MERGED:
-        if known[name].null_count() == known.height or not calls[name].null_count():
+        known = told.evidence.knows(name)
+        if known is None:
             continue
-        # The first of each group that knows it.
-        knowing = np.flatnonzero(known[name].is_not_null().to_numpy())
-        first = np.full(len(begins), -1, dtype=np.int64)
-        first[which[knowing][::-1]] = knowing[::-1]
-        source = np.where(calls[name].is_null().to_numpy(), first[group], -1)
-        if (source >= 0).any():
-            value = known[name].gather(pl.Series(np.maximum(source, 0)))
-            told[name] = value.zip_with(pl.Series(source >= 0), calls[name]).alias(name)
-    if known["tags"].list.len().fill_null(0).sum():
-        told["tags"] = _tags_of(calls["tags"], known["tags"], which, group)
-    names = [*_DETAILS, "input_tokens", "output_tokens"]
-    consistent = _consistent(pl.DataFrame([told.get(name, calls[name]) for name in names]))
-    return pl.DataFrame(list((told | {name: consistent[name] for name in _DETAILS}).values()))
+        first = np.minimum.reduceat(np.where(known[members], place, len(members)), begins)[group]
+        lent = ~known[told.rows[grouped]] & (first < len(members))
+        if lent.any():
+            told.take(name, grouped[lent], members[first[lent]])
+    _share_tags(told, grouped, members, begins, group)
+    _keep_consistent(told, grouped)
 
 
-def _tags_of(own: pl.Series, others: pl.Series, which: Ints, group: Ints) -> pl.Series:
-    """Own tags, and those of the others under keys that are not taken; `which` group each of the others is in, and each own."""
-    calls = pl.DataFrame({"group": group, "tag": own}).with_row_index("at")
-    more = pl.DataFrame({"group": which, "tag": others}).filter(pl.col("tag").list.len() > 0)
+def _share_tags(told: Told, grouped: Ints, members: Ints, begins: Ints, group: Ints) -> None:
+    """Own tags, and those that other records have under keys that are not taken."""
+    tagged = (told.evidence.take(members, ["tags"])["tags"].list.len().fill_null(0) > 0).to_numpy()
+    if not tagged.any():
+        return
+    own = np.zeros(told.evidence.height, dtype=bool)
+    own[members] = tagged
+    others = np.add.reduceat(tagged.astype(np.int64), begins)[group] - own[told.rows[grouped]]
+    at = np.flatnonzero(others > 0)
+    if not len(at):
+        return
+    which = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(members))))
+    more = members[tagged & np.isin(which, group[at])]
+    calls = pl.DataFrame({"at": at, "group": group[at]}).with_columns(told.evidence.take(told.rows[grouped[at]], ["tags"]))
+    lent = told.evidence.take(more, ["tags"]).with_columns(pl.Series("group", which[tagged & np.isin(which, group[at])]))
     pairs = (
-        pl.concat(
-            [
-                calls.select("at", "tag").explode("tag").drop_nulls("tag"),
-                more.join(calls.select("group", "at"), on="group").select("at", "tag").explode("tag").drop_nulls("tag"),
-            ]
-        )
-        .unnest("tag")
+        pl.concat([calls.select("at", "tags"), lent.join(calls.select("group", "at"), on="group").select("at", "tags")])
+        .explode("tags")
+        .drop_nulls("tags")
+        .unnest("tags")
         .unique(["at", "key"], keep="first", maintain_order=True)
         .group_by("at")
         .agg(pl.struct("key", "value").sort_by("key").alias("tags"))
     )
-    joined = calls.join(pairs, on="at", how="left", maintain_order="left")
-    return joined.select(pl.coalesce("tags", "tag").alias("tags"))["tags"]
+    told.say("tags", grouped[pairs["at"].to_numpy()], pairs["tags"])
 
 
-#: Details that must fit into the whole they are a part of.
-_DETAILS = ("cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "reasoning_tokens")
-
-
-def _consistent(calls: pl.DataFrame) -> pl.DataFrame:
+def _keep_consistent(told: Told, grouped: Ints) -> None:
     """Details that were borrowed must fit into the whole they are a part of; lifetimes must add up to the cache writes."""
-    read, write = pl.col("cache_read_tokens").fill_null(0), pl.col("cache_write_tokens").fill_null(0)
-    fits = (read + write <= pl.col("input_tokens")).fill_null(True)
-    five, one = pl.col("cache_write_5m_tokens"), pl.col("cache_write_1h_tokens")
-    adds = (five.fill_null(0) + one.fill_null(0) == write) | (five.is_null() & one.is_null())
-    return calls.with_columns(
-        pl.when(fits).then("cache_read_tokens").alias("cache_read_tokens"),
-        pl.when(fits).then("cache_write_tokens").alias("cache_write_tokens"),
-        pl.when(fits & adds).then("cache_write_5m_tokens").alias("cache_write_5m_tokens"),
-        pl.when(fits & adds).then("cache_write_1h_tokens").alias("cache_write_1h_tokens"),
-        pl.when((pl.col("reasoning_tokens") <= pl.col("output_tokens")).fill_null(True))
-        .then("reasoning_tokens")
-        .alias("reasoning_tokens"),
-    )
+    counts, known = {}, {}
+    for name in ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "input", "output"):
+        counts[name], known[name] = told.counts(f"{name}_tokens", grouped)
+    fits = ~known["input"] | (counts["cache_read"] + counts["cache_write"] <= counts["input"])
+    lasting = known["cache_write_5m"] | known["cache_write_1h"]
+    adds = fits & (~lasting | (counts["cache_write_5m"] + counts["cache_write_1h"] == counts["cache_write"]))
+    thought = ~known["reasoning"] | ~known["output"] | (counts["reasoning"] <= counts["output"])
+    for kept, names in (
+        (fits, ("cache_read", "cache_write")),
+        (adds, ("cache_write_5m", "cache_write_1h")),
+        (thought, ("reasoning",)),
+    ):
+        for name in names:
+            wrong = grouped[~kept & known[name]]
+            if len(wrong):
+                told.take(f"{name}_tokens", wrong, np.full(len(wrong), -1))
 
 
-def _inherited(
-    evidence: Evidence, calls: pl.DataFrame, rows: Ints, members: Ints, label: Ints, ancestry: Ancestry
-) -> tuple[pl.DataFrame, Flags]:
+def _inherit(told: Told, members: Ints, label: Ints, ancestry: Ancestry) -> Flags:
     """Whom calls are for and their model from the nearest ancestor of the call's own record, then of the others' records;
     and which calls learned something."""
+    rows = told.rows
     learned = np.zeros(len(rows), dtype=bool)
     if not (ancestry.parent >= 0).any():
-        return calls, learned
-    named = evidence.take(members, ["entry_id"])
-    lenders = named.with_columns(pl.Series("label", label[members]), pl.Series("row", members)).sort("label", "entry_id")
-    columns = []
-    known = evidence.take(np.arange(evidence.height), [*WHO, "model"])
-    for name in known.columns:
-        missing = calls[name].is_null().to_numpy()
-        if not missing.any():
+        return learned
+    entry = told.evidence.narrow["entry"]
+    lenders = members[np.lexsort((entry[members], label[members]))][::-1]
+    for name in (*WHO, "model"):
+        known = told.evidence.knows(name)
+        if known is None:
             continue
-        values = known[name]
-        has = values.is_not_null().to_numpy()
-        if not has.any():
-            continue
-        source = np.full(len(rows), -1, dtype=np.int64)
-        source[missing] = ancestry.inherited(rows[missing], has)
-        if name != "model" and len(members) and (missing & (source < 0)).any():
-            lent = np.full(evidence.height, -1, dtype=np.int64)
-            found = ancestry.inherited(lenders["row"].to_numpy(), has)
+        missing = np.flatnonzero(~told.known(name, known))
+        source = ancestry.inherited(rows[missing], known)
+        if name != "model" and len(lenders) and (source < 0).any():
+            lent = np.full(len(label), -1, dtype=np.int64)
+            found = ancestry.inherited(lenders, known)
             # The first lender is written last.
-            places, found = lenders["label"].to_numpy()[::-1], found[::-1]
-            lent[places[found >= 0]] = found[found >= 0]
-            source = np.where(missing & (source < 0), lent[label[rows]], source)
+            lent[label[lenders[found >= 0]]] = found[found >= 0]
+            source = np.where(source < 0, lent[label[rows[missing]]], source)
         given = source >= 0
         if given.any():
-            learned |= given
-            columns.append(values.gather(pl.Series(np.maximum(source, 0))).zip_with(pl.Series(given), calls[name]).alias(name))
-    return calls.with_columns(columns), learned
+            learned[missing[given]] = True
+            told.take(name, missing[given], source[given])
+    return learned
 
 
 def _taken_back(evidence: Evidence) -> npt.NDArray[np.uint64]:

@@ -23,27 +23,14 @@ from spanledger.collector.evidence import (
     SPAN,
     TOOL,
     Evidence,
-    among,
-    mixed,
-    repeated,
 )  # fmt: skip
 from spanledger.collector.grouping import RULE, Groups, by_fingerprint, by_ids, by_nesting, by_span
+from spanledger.collector.keys import among, differing, firsts, mixed, paired, repeated
 from spanledger.collector.merging import merged
 from spanledger.collector.sums import aggregates, metrics, told_apart
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-#: Flags that make one reading of a call worth less than another.
-_DOUBTS = (
-    "cache_unknown",
-    "reasoning_lost",
-    "detail_lost",
-    "semantics_assumed",
-    "output_unknown",
-    "usage_unknown",
-    "tokens_invalid",
-)
 
 #: If one of these changes after a call was posted, it is reversed and posted anew; the rest is not worth two entries.
 CONTENT = (
@@ -103,13 +90,8 @@ def _joined(evidence: Evidence, leaves: Flags, *, fingerprint: bool) -> Flags:
     for key in ("trace", "response", "request"):
         joined |= repeated(narrow[key])
     emitter = narrow["emitter"]
-    at = np.flatnonzero(leaves & (emitter != 0))
-    if fingerprint and len(at):
-        _, first = np.unique(mixed(emitter[at], narrow["voice"][at]), return_index=True)
-        speakers = emitter[at[first]]
-        talkative = speakers[repeated(speakers)]
-        if len(talkative):
-            joined |= leaves & among(emitter, talkative)
+    at = np.flatnonzero(leaves & (emitter != 0)) if fingerprint else np.zeros(0, dtype=np.int64)
+    joined[at[differing(emitter[at], narrow["voice"][at])]] = True
     if (role == METRIC).any():
         joined |= leaves & among(emitter, emitter[role == METRIC])
     found: Flags = joined
@@ -158,7 +140,8 @@ def _decided(evidence: Evidence, settled: Flags, *, fingerprint: bool) -> _Decid
     rule[leaves & apart[label]] = RULE["leaf_in_leaf"]
 
     _repeats(evidence, label, best, by, rule)
-    summed = narrow["said"] & ((role == AGENT) | (role == SPAN)) & ~_of_metrics(evidence)
+    # A point of a metric that told nothing new is a span by its role.
+    summed = narrow["said"] & ((role == AGENT) | (role == SPAN)) & ~narrow["points"]
     aggregates(evidence, summed, leaves, settled, ancestry, stands, by, rule)
     metrics(evidence, leaves, settled, stands, by, rule)
     began = np.zeros(rows, dtype=np.int64)
@@ -168,82 +151,46 @@ def _decided(evidence: Evidence, settled: Flags, *, fingerprint: bool) -> _Decid
     )
 
 
-def _of_metrics(evidence: Evidence) -> Flags:
-    """Points of metrics that were told apart into nothing are spans by their role."""
-    if not evidence.narrow["cumulative"].any():
-        return np.zeros(evidence.height, dtype=bool)
-    found: Flags = (evidence["signal"] == "metrics").fill_null(False).to_numpy()
-    return found
-
-
 def _representatives(evidence: Evidence, candidates: Flags, label: Ints, ancestry: Ancestry) -> Ints:
     """For each label, the row that stands for it; -1 where none can."""
+    narrow = evidence.narrow
     best = np.full(evidence.height, -1, dtype=np.int64)
     rows = np.flatnonzero(candidates)
     counts = np.bincount(label[rows], minlength=evidence.height)
     alone = rows[counts[label[rows]] == 1]
     best[label[alone]] = alone
     rows = rows[counts[label[rows]] > 1]
-    if not len(rows):
-        return best
-    said = evidence.take(rows, ["rank", "flags", "detail", "entry_id"])
-    doubts = pl.sum_horizontal(pl.col("flags").list.contains(doubt).fill_null(False).cast(pl.Int64) for doubt in _DOUBTS)
-    ranked = (
-        said.select(
-            pl.Series("row", rows),
-            pl.Series("label", label[rows]),
-            pl.Series("said", evidence.narrow["said"][rows]),
-            pl.col("rank").fill_null(9),
-            doubts.alias("doubts"),
-            pl.col("detail").fill_null(0),
-            pl.Series("depth", ancestry.depth(rows)),
-            pl.Series("started", evidence.narrow["started"][rows]),
-            "entry_id",
-        )
-        .sort(
-            ["label", "said", "rank", "doubts", "detail", "depth", "started", "entry_id"],
-            descending=[False, True, False, False, True, True, False, False],
-        )
-        .unique("label", keep="first", maintain_order=True)
-    )
-    best[ranked["label"].to_numpy()] = ranked["row"].to_numpy()
+    by = narrow["entry"], narrow["started"], -ancestry.depth(np.arange(evidence.height)), narrow["precedence"], label
+    order = np.lexsort([each[rows] for each in by])
+    rows = rows[order][firsts(label[rows[order]])]
+    best[label[rows]] = rows
     return best
 
 
 def _repeats(evidence: Evidence, label: Ints, best: Ints, by: Ints, rule: Ints) -> None:
     """Records that say again what a call's own record says, or that tell of an answer nobody paid for."""
     narrow = evidence.narrow
-    role = narrow["role"]
+    role, started = narrow["role"], narrow["started"]
     others = np.flatnonzero((role == REPEAT) | (role == NEVER))
     if not len(others):
         return
-    near = np.zeros(evidence.height, dtype=bool)
-    for key in ("trace", "response", "request"):
-        near |= among(narrow[key], narrow[key][others]) & (narrow[key] != 0)
-    columns = ["trace", "response", "request", "started", "input", "output"]
-    rows = np.flatnonzero((near & (role == LEAF)) | (role == REPEAT) | (role == NEVER))
-    frame = pl.DataFrame({"row": rows, **{name: narrow[name][rows] for name in columns}})
-    frame = frame.with_columns(evidence.take(rows, ["parent_span_id"])["parent_span_id"])
-    is_leaf = pl.Series(role[rows] == LEAF)
-    leaves, repeats = frame.filter(is_leaf), frame.filter(~is_leaf)
-    apart = (pl.col("started") - pl.col("started_of")).abs().alias("apart")
-    alike = (pl.col("input") >= 0) & (pl.col("output") >= 0)
-    at_once = pl.lit(0, dtype=pl.Int64).alias("apart")
-    found = pl.concat(
-        [
-            repeats.filter(there)
-            .join(leaves, on=on, suffix="_of")
-            .select("row", "row_of", pl.lit(trust).alias("trust"), distance)
-            for trust, (there, on, distance) in enumerate(
-                (
-                    (pl.col("response") != 0, ["response"], at_once),
-                    (pl.col("request") != 0, ["request"], at_once),
-                    (alike & (pl.col("trace") != 0), ["trace", "parent_span_id", "input", "output"], apart),
-                    (alike & (pl.col("trace") != 0), ["trace", "input", "output"], apart),
-                )
-            )
-        ]
-    )
-    nearest = found.sort("trust", "apart", "row_of").unique("row", keep="first", maintain_order=True)
-    by[nearest["row"].to_numpy()] = best[label[nearest["row_of"].to_numpy()]]
+    leaves = np.flatnonzero(role == LEAF)
+    counts = mixed(narrow["input"].view(np.uint64), narrow["output"].view(np.uint64))
+    alike = (narrow["input"] >= 0) & (narrow["output"] >= 0)
+    below = np.where(alike & ~narrow["logs"] & (narrow["parent"] != 0), mixed(narrow["parent"], counts), np.uint64(0))
+    around = np.where(alike & (narrow["trace"] != 0), mixed(narrow["trace"], counts), np.uint64(0))
+    found = []
+    # By what is trusted most; of several the nearest in time.
+    for trust, key in enumerate((narrow["response"], narrow["request"], below, around)):
+        asked = others[key[others] != 0]
+        near = leaves[among(key[leaves], key[asked])]
+        one, other = paired(key[asked], key[near])
+        row, leaf = asked[one], near[other]
+        apart = np.abs(started[row] - started[leaf]) if trust > 1 else np.zeros(len(row), dtype=np.int64)
+        found.append(np.stack([row, np.full(len(row), trust), apart, leaf]))
+    row, trust, apart, leaf = np.concatenate(found, axis=1)
+    order = np.lexsort((leaf, apart, trust, row))
+    row, leaf = row[order], leaf[order]
+    nearest = firsts(row)
+    by[row[nearest]] = best[label[leaf[nearest]]]
     rule[others] = np.where(role[others] == NEVER, RULE["never_billed"], RULE["repeat"])

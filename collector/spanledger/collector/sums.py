@@ -1,13 +1,17 @@
 """Records that sum up others: spans of agents, running totals, points of metrics."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects import DIALECTS
-from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence, among
+from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence
 from spanledger.collector.grouping import RULE
+from spanledger.collector.keys import Keys, among, firsts, keys_of, mixed
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -26,57 +30,89 @@ _TOTALS = (
 )
 
 #: Dialects that sum over all calls of a trace, others over those below one span.
-_OVER_TRACES = [dialect.name for dialect in DIALECTS if dialect.cumulative == "trace"]
+_OVER_TRACES = keys_of(pl.Series([dialect.name for dialect in DIALECTS if dialect.cumulative == "trace"], dtype=pl.String))
 
 
 def told_apart(evidence: Evidence) -> Evidence:
     """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
     narrow = evidence.narrow
-    summed = narrow["cumulative"] & ((narrow["role"] == METRIC) | ((narrow["role"] == LEAF) & narrow["said"]))
-    places = np.flatnonzero(summed)
-    if not len(places):
+    role = narrow["role"]
+    summed = np.flatnonzero(narrow["cumulative"] & ((role == METRIC) | ((role == LEAF) & narrow["said"])))
+    if not len(summed):
         return evidence
-    below = pl.when(pl.col("dialect").is_in(_OVER_TRACES)).then(pl.lit("")).otherwise("parent_span_id")
-    looped = pl.concat_str("trace_id", below, pl.col("model").fill_null(""))
-    metered = pl.concat_str("series", pl.col("name").fill_null(""))
-    run = pl.when(pl.col("role") == "metric").then(metered).when(pl.col("parent_span_id").is_not_null()).then(looped)
-    columns = (
-        "series",
-        "name",
-        "trace_id",
-        "parent_span_id",
-        "dialect",
-        "model",
-        "ended",
-        "started",
-        "entry_id",
-        "role",
-        "flags",
-    )
-    runs = (
-        evidence.take(places, (*columns, *_TOTALS))
-        .with_columns(pl.Series("place", places), run.alias("run"))
-        .filter(pl.col("run").is_not_null())
-        .sort("run", "ended", "started", "entry_id")
-    )
-    # Points of one moment may be told by several records, each of which says a part.
-    before = {name: pl.col(name).forward_fill().shift(1).over("run") for name in _TOTALS}
+    run = _runs(evidence, summed)
+    summed, run = summed[run != 0], run[run != 0]
+    order = np.lexsort((narrow["entry"][summed], narrow["started"][summed], narrow["ended"][summed], run))
+    summed, run = summed[order], run[order]
+    said = evidence.take(summed, ["role", "flags", *_TOTALS])
+    begins = firsts(run)
+    first = np.repeat(begins, np.diff(np.append(begins, len(run))))
+    totals = {name: _Total.of(said[name], first) for name in _TOTALS if said[name].null_count() < len(run)}
     # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
-    grew = pl.all_horizontal((pl.col(name) >= before[name]).fill_null(True) for name in _TOTALS if name != "reported_cost_usd")
-    follows = grew & pl.any_horizontal(before[name].is_not_null() for name in _TOTALS)
-    runs = runs.with_columns(follows.alias("follows")).with_columns(
-        *(pl.when("follows").then(pl.col(name) - before[name].fill_null(0)).otherwise(name).alias(name) for name in _TOTALS),
-        pl.when(pl.col("follows") & (pl.col("role") == "leaf"))
-        .then(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"])))
-        .otherwise("flags")
-        .alias("flags"),
-    )
+    shrank, follows = np.zeros(len(run), dtype=bool), np.zeros(len(run), dtype=bool)
+    for name, total in totals.items():
+        follows |= total.has_before
+        if name != "reported_cost_usd":
+            shrank |= total.known & total.has_before & (total.now < total.before)
+    follows &= ~shrank
     # A series that stood still made no call.
-    still = (pl.col("role") == "metric") & pl.all_horizontal(pl.col(name).fill_null(0) == 0 for name in _TOTALS)
-    changed = runs.with_columns(pl.when(still).then(pl.lit("span")).otherwise("role").alias("role")).filter(
-        pl.col("follows") | (pl.col("role") == "span")
+    still = role[summed] == METRIC
+    for total in totals.values():
+        total.less(follows)
+        still &= ~total.known | (total.now == 0)
+    at = np.flatnonzero(follows | still)
+    if not len(at):
+        return evidence
+    loops, stills = pl.Series(follows[at]) & pl.Series(role[summed[at]] == LEAF), pl.Series(still[at])
+    flags = pl.when(loops).then(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"]))).otherwise("flags")
+    told = said[["role", "flags"]][pl.Series(at)].select(
+        pl.when(stills).then(pl.lit("span")).otherwise("role").alias("role"),
+        flags.alias("flags"),
+        *(total.told(at, said[name].dtype).alias(name) for name, total in totals.items()),
     )
-    return evidence.changed(changed["place"].to_numpy(), changed[[*_TOTALS, "role", "flags"]]) if changed.height else evidence
+    return evidence.changed(summed[at], told)
+
+
+def _runs(evidence: Evidence, rows: Ints) -> Keys:
+    """Which of these belong to one series, or to one loop of calls; 0 for those that belong to none."""
+    narrow = evidence.narrow
+    said = evidence.take(rows, ["series", "name", "parent_span_id", "dialect", "model"])
+    series, name, parent, model = (keys_of(said[each]) for each in ("series", "name", "parent_span_id", "model"))
+    trace = narrow["trace"][rows]
+    below = np.where(among(keys_of(said["dialect"]), _OVER_TRACES), np.uint64(0), parent)
+    metered = np.where(series != 0, mixed(series, name), np.uint64(0))
+    looped = np.where((trace != 0) & (parent != 0), mixed(trace, below, model), np.uint64(0))
+    return np.where(narrow["role"][rows] == METRIC, metered, looped)
+
+
+@dataclass(slots=True)
+class _Total:
+    """One measure of records in the order of their runs, and the last that was known of it before each in its run."""
+
+    now: npt.NDArray[Any]
+    known: Flags
+    before: npt.NDArray[Any]
+    has_before: Flags
+
+    @classmethod
+    def of(cls, said: pl.Series, first: Ints) -> "_Total":
+        """`first` is where each record's run begins. Money is counted in Python, as whole numbers do not hold it."""
+        known = said.is_not_null().to_numpy()
+        exact = said.dtype.is_decimal()
+        now = np.array(said.fill_null(0).to_list(), dtype=object) if exact else said.fill_null(0).to_numpy().copy()
+        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+        earlier = np.concatenate([[-1], last[:-1]])
+        return cls(now, known, now[np.maximum(earlier, 0)], earlier >= first)
+
+    def less(self, follows: Flags) -> None:
+        """Take from each that follows on another what came before."""
+        at = np.flatnonzero(follows & self.known & self.has_before)
+        self.now[at] = self.now[at] - self.before[at]
+
+    def told(self, at: Ints, kind: pl.DataType) -> pl.Series:
+        """What is left at these places."""
+        left = pl.Series(self.now[at].tolist(), dtype=kind) if self.now.dtype == object else pl.Series(self.now[at], dtype=kind)
+        return left.zip_with(pl.Series(self.known[at]), pl.Series([None], dtype=kind).new_from_index(0, len(at)))
 
 
 def aggregates(
