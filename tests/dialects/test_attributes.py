@@ -1,7 +1,6 @@
 """Values that stay bytes until they are asked for read as protobuf's own reader reads them, however they were written."""
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
@@ -45,7 +44,9 @@ def _spelled(blob: bytes) -> str | None:
 @given(st.lists(st.one_of(_PLAIN, _ODD, _BROKEN), max_size=12))
 def test_a_value_reads_as_protobuf_reads_it(blobs: list[bytes]) -> None:
     at = np.arange(len(blobs))
-    attributes = Attributes.of(at, np.zeros(len(blobs), dtype=np.int64), pa.array(blobs, pa.binary()))
+    ends = np.cumsum([0, *map(len, blobs)])
+    data = np.frombuffer(b"".join(blobs), dtype=np.uint8)
+    attributes = Attributes.of(at, np.zeros(len(blobs), dtype=np.int64), data, ends[:-1], ends[1:])
     told = attributes.spelled(at, ["key"]).to_pylist()
     for blob, found in zip(blobs, told, strict=True):
         expected = _spelled(blob)
@@ -55,6 +56,8 @@ def test_a_value_reads_as_protobuf_reads_it(blobs: list[bytes]) -> None:
         else:
             assert found == expected, blob
     assert attributes.spelled(at[::-1], ["key"]).to_pylist() == told[::-1]
+    kept = attributes.kept(at % 2 == 0)
+    assert kept.spelled(at, ["key"]).to_pylist() == [None if place % 2 else text for place, text in enumerate(told)]
 
 
 @settings(max_examples=100, deadline=None)
@@ -62,7 +65,8 @@ def test_a_value_reads_as_protobuf_reads_it(blobs: list[bytes]) -> None:
 def test_records_are_of_one_shape_if_and_only_if_they_have_the_same_keys_in_the_same_order(records: list[list[int]]) -> None:
     row = np.array([at for at, keys in enumerate(records) for _ in keys], dtype=np.int64)
     key = np.array([each for keys in records for each in keys], dtype=np.int64)
-    attributes = Attributes.of(row, key, pa.array([b""] * len(row), pa.binary()))
+    nowhere = np.zeros(len(row), dtype=np.int64)
+    attributes = Attributes.of(row, key, np.zeros(0, dtype=np.uint8), nowhere, nowhere)
     shapes = Shapes.of(attributes, len(records))
     for at, keys in enumerate(records):
         assert records[shapes.first[shapes.of_row[at]]] == keys

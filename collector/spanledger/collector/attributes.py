@@ -15,9 +15,8 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from spanledger.collector import structures
-
-Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
+from spanledger.collector.cut import between, cut, rises
+from spanledger.collector.walk import Bytes, Ints, varints
 
 #: What a value is: the number of its field in an AnyValue, and nothing.
 NOTHING, TEXT, FLAG, WHOLE, REAL, ARRAY, MAP, RAW = range(8)
@@ -26,7 +25,6 @@ _ODD = 8
 _KINDS = np.full(256, _ODD, dtype=np.uint8)
 _KINDS[[0x0A, 0x10, 0x18, 0x21, 0x2A, 0x32, 0x3A]] = TEXT, FLAG, WHOLE, REAL, ARRAY, MAP, RAW
 _SIZED = np.isin(np.arange(9), (TEXT, ARRAY, MAP, RAW))
-_LONGEST_VARINT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +42,19 @@ class Attributes:
     data: pa.Buffer
 
     @classmethod
-    def of(cls, row: Ints, key: Ints, values: pa.Array) -> "Attributes":
-        """From values in protobuf. What is no AnyValue reads as nothing."""
-        kind, begin, end, data = _standing(values)
+    def of(cls, row: Ints, key: Ints, data: Bytes, begin: Ints, end: Ints) -> "Attributes":
+        """From values in protobuf that stand at `data[begin:end]`. What is no AnyValue reads as nothing."""
+        kind, stands, stops = _standing(data, begin, end)
         odd = np.flatnonzero(kind == _ODD)
         if len(odd):
-            plain = [_plain(values[at].as_py()) for at in odd.tolist()]
-            values = pc.replace_with_mask(values, pa.array(kind == _ODD), pa.array(plain, pa.binary()))
-            kind, begin, end, data = _standing(values)
+            plain = [_plain(data[begin[at] : end[at]].tobytes()) for at in odd.tolist()]
+            ends = len(data) + np.cumsum([len(each) for each in plain])
+            begin, end = begin.copy(), end.copy()
+            begin[odd], end[odd] = ends - [len(each) for each in plain], ends
+            data = np.concatenate([data, np.frombuffer(b"".join(plain), dtype=np.uint8)])
+            kind, stands, stops = _standing(data, begin, end)
             kind[kind == _ODD] = NOTHING
-        return cls(row, key, kind, begin, end, data)
+        return cls(row, key, kind, np.minimum(stands, stops), stops, pa.py_buffer(data))
 
     @classmethod
     def none(cls) -> "Attributes":
@@ -96,12 +97,30 @@ class Attributes:
         row = (np.cumsum(kept) - 1)[self.row[at]]
         return Attributes(row, self.key[at], self.kind[at], self.begin[at], self.end[at], self.data)
 
+    def kept(self, wanted: npt.NDArray[np.bool_]) -> "Attributes":
+        """The attributes with only the wanted of their values, in a buffer of their own; the others say nothing."""
+        at = np.flatnonzero(wanted)
+        values = self._blobs(at)
+        _, offsets, data = values.buffers()
+        bounds = np.frombuffer(offsets, dtype=np.int32)[values.offset : values.offset + len(values) + 1]
+        begin, end = np.zeros(len(self), dtype=np.int64), np.zeros(len(self), dtype=np.int64)
+        begin[at], end[at] = bounds[:-1], bounds[1:]
+        return Attributes(self.row, self.key, np.where(wanted, self.kind, NOTHING), begin, end, data or pa.py_buffer(b""))
+
+    def renumbered(self, rows: int, key: Ints) -> "Attributes":
+        """With numbers of records that begin at `rows` and of each key the number that `key` says."""
+        return Attributes(self.row + rows, key[self.key], self.kind, self.begin, self.end, self.data)
+
     def unreadable(self) -> Ints:
         """Where strings stand that are no UTF-8."""
         at: Ints = np.flatnonzero(self.kind == TEXT)
         if not len(at):
             return at
-        ascii_only = pc.string_is_ascii(self._between(at, pa.large_string())).to_numpy(zero_copy_only=False)[0::2]
+        if rises(self.begin[at], self.end[at]):
+            apart = between(self.data, self.begin[at], self.end[at], pa.large_string())
+            ascii_only = pc.string_is_ascii(apart).to_numpy(zero_copy_only=False)[0::2]
+        else:
+            ascii_only = np.zeros(len(at), dtype=bool)
         at = at[~ascii_only]
         try:
             self._blobs(at).cast(pa.string())
@@ -154,7 +173,7 @@ class Attributes:
         data = np.frombuffer(self.data, dtype=np.uint8)
         if kind == REAL:
             return data[self.begin[at][:, None] + np.arange(8)].view("<f8").ravel()
-        value, _ = _varints(data, self.begin[at])
+        value, _ = varints(data, self.begin[at])
         return value != 0 if kind == FLAG else value.view(np.int64)
 
     def _strings(self, at: Ints) -> pa.Array:
@@ -167,20 +186,7 @@ class Attributes:
 
     def _blobs(self, at: Ints) -> pa.Array:
         """The bytes of values, by themselves."""
-        if not len(at):
-            return pa.array([], pa.binary())
-        begin, end = self.begin[at], self.end[at]
-        if (begin[1:] < end[:-1]).any():
-            # Out of order, or several with one text.
-            _, first, back = np.unique(begin, return_index=True, return_inverse=True)
-            return self._blobs(at[first]).take(pa.array(back))
-        return self._between(at, pa.large_binary()).take(pa.array(np.arange(0, 2 * len(at), 2))).cast(pa.binary())
-
-    def _between(self, at: Ints, kind: pa.DataType) -> pa.Array:
-        """The bytes of values, and between each two what stands between them, where they lie."""
-        bounds = np.empty(2 * len(at), dtype=np.int64)
-        bounds[0::2], bounds[1::2] = self.begin[at], self.end[at]
-        return pa.Array.from_buffers(kind, 2 * len(at) - 1, [None, pa.py_buffer(bounds), self.data])
+        return cut(self.data, self.begin[at], self.end[at])
 
 
 def _placed(parts: list[tuple[Ints, pa.Array]], length: int) -> pa.Array:
@@ -190,14 +196,10 @@ def _placed(parts: list[tuple[Ints, pa.Array]], length: int) -> pa.Array:
     return pa.concat_arrays([texts for _, texts in parts]).take(pa.array(index, mask=index < 0))
 
 
-def _standing(values: pa.Array) -> tuple[Bytes, Ints, Ints, pa.Buffer]:
-    """Kind, begin and end of each value, and the bytes in which they stand; odd is what a plain writer would not write."""
-    _, offsets, buffer = values.buffers()
-    bounds = np.frombuffer(offsets, dtype=np.int32)[values.offset : values.offset + len(values) + 1].astype(np.int64)
-    begin, end = bounds[:-1], bounds[1:]
-    if buffer is None or not buffer.size:
-        return np.zeros(len(values), dtype=np.uint8), begin, end, pa.py_buffer(b"")
-    data = np.frombuffer(buffer, dtype=np.uint8)
+def _standing(data: Bytes, begin: Ints, end: Ints) -> tuple[Bytes, Ints, Ints]:
+    """Kind, begin and end of each value; odd is what a plain writer would not write."""
+    if not len(data):
+        return np.zeros(len(begin), dtype=np.uint8), begin, end
     last = len(data) - 1
     size = end - begin
     kind = _KINDS[data[np.minimum(begin, last)]]
@@ -211,31 +213,12 @@ def _standing(values: pa.Array) -> tuple[Bytes, Ints, Ints, pa.Buffer]:
     rest = np.flatnonzero(wrong & (kind != _ODD))
     if len(rest):
         told = kind[rest]
-        number, ends = _varints(data, begin[rest] + 1)
+        number, ends = varints(data, begin[rest] + 1)
         whole = np.where(_SIZED[told], ends + number.view(np.int64), np.where(told == REAL, begin[rest] + 9, ends))
         stands[rest] = np.where(_SIZED[told], ends, begin[rest] + 1)
         kind[rest[(whole != end[rest]) | (number.view(np.int64) < 0) & _SIZED[told]]] = _ODD
     kind[(kind == REAL) & (size != 9)] = _ODD
-    return kind, stands, end, buffer
-
-
-def _varints(data: Bytes, at: Ints) -> tuple[npt.NDArray[np.uint64], Ints]:
-    """The numbers that begin at these places, and where each ends; one that does not end ends nowhere (-1)."""
-    value = np.zeros(len(at), dtype=np.uint64)
-    end = np.full(len(at), -1, dtype=np.int64)
-    live = np.arange(len(at))
-    for step in range(_LONGEST_VARINT):
-        place = at[live] + step
-        inside = place < len(data)
-        live, place = live[inside], place[inside]
-        byte = data[place]
-        value[live] |= (byte & 0x7F).astype(np.uint64) << np.uint64(7 * step)
-        done = byte < 128
-        end[live[done]] = place[done] + 1
-        live = live[~done]
-        if not len(live):
-            break
-    return value, end
+    return kind, stands, end
 
 
 def _is_utf8(blob: bytes) -> bool:

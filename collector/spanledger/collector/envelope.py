@@ -1,4 +1,4 @@
-"""Split export requests into resources, scopes and the single records they hold, without reading the records.
+"""Split export requests into resources, scopes and the single records they hold, without reading or copying the records.
 
 The three signals share the shape request → of resource → of scope → record, so one split serves spans, log records
 and metrics, from protobuf and from JSON.
@@ -7,20 +7,22 @@ and metrics, from protobuf and from JSON.
 import gzip
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from spanledger.collector import json_form, wire
+from spanledger.collector import json_form
+from spanledger.collector.cut import cut
 from spanledger.collector.received import Received
+from spanledger.collector.walk import PADDING, Bytes, Ints, varint
+from spanledger.collector.wellformed import plainly_written
 
 #: As the receivers' limit: a body that grows beyond this is refused, not unpacked.
 LARGEST_BODY = 64 * 1024 * 1024
 
-Numbers = npt.NDArray[np.int64]
+#: First byte of a field that holds a message, by its number.
+_FIRST, _SECOND = 0x0A, 0x12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,44 @@ class Rejected:
 
 
 @dataclass(slots=True)
-class Envelope:
-    """Records as blobs, with the index of their body and the blobs of their resource and scope."""
+class Around:
+    """The distinct resources and scopes of a batch, as sent; records know them by their number."""
 
-    body: Numbers
-    resource: pa.Array
-    scope: pa.Array
-    records: pa.Array
+    resources: dict[bytes, int] = field(default_factory=dict)
+    scopes: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Records where they stand in `data`, with the number of their body, resource and scope.
+
+    Those of one `block` stand one behind another: they came in one message of a scope's records.
+    """
+
+    around: Around
+    data: Bytes
+    body: Ints
+    resource: Ints
+    scope: Ints
+    block: Ints
+    begin: Ints
+    end: Ints
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+    def chosen(self, which: Ints) -> "Envelope":
+        """Those of the records, in the same buffer."""
+        if len(which) == len(self):
+            return self
+        return replace(
+            self, body=self.body[which], resource=self.resource[which], scope=self.scope[which], block=self.block[which],
+            begin=self.begin[which], end=self.end[which],
+        )  # fmt: skip
+
+    def records(self) -> pa.Array:
+        """The records themselves."""
+        return cut(pa.py_buffer(self.data), self.begin, self.end)
 
 
 def unpacked(received: Received) -> bytes:
@@ -64,68 +97,133 @@ def unpacked(received: Received) -> bytes:
     return body
 
 
-def split(bodies: Sequence[tuple[int, Received]]) -> tuple[Envelope, list[Undecodable], list[Rejected]]:
-    """One envelope for bodies of one signal, each given with its index."""
+def split(bodies: Sequence[tuple[int, Received]], around: Around) -> tuple[Envelope, list[Undecodable], list[Rejected]]:
+    """One envelope for bodies of one signal, each given with its index; their resources and scopes are noted in `around`."""
     undecodable: list[Undecodable] = []
     rejected: list[Rejected] = []
-    wires: list[tuple[int, bytes]] = []
-    parts: list[Envelope] = []
+    found = _Split(around)
     for index, received in bodies:
         try:
             body = unpacked(received)
             if received.encoding == "protobuf":
-                wires.append((index, body))
+                if not found.add(index, body):  # groups, say: nobody sends them, and protobuf's own reader passes them by
+                    found.add(index, plainly_written(received.signal, body))
                 continue
             transcribed, refused = json_form.records(body, received.signal)
         except ValueError as error:
             undecodable.append(Undecodable(received.sequence, str(error)))
             continue
         rejected += [Rejected(received.sequence, count, reason) for reason, count in refused.items()]
-        parts.append(
-            Envelope(
-                np.full(len(transcribed), index, dtype=np.int64),
-                *(pa.array([record[part] for record in transcribed], type=pa.binary()) for part in range(3)),
-            )
-        )
-    if wires:
-        envelope, bad = _split_protobuf(wires)
-        sequences = {index: received.sequence for index, received in bodies}
-        undecodable += [Undecodable(sequences[index], f"not an OTLP request: {reason}") for index, reason in bad]
-        parts.append(envelope)
-    return _joined(parts), undecodable, rejected
+        found.add_transcribed(index, transcribed)
+    return found.envelope(), undecodable, rejected
 
 
-def _split_protobuf(bodies: list[tuple[int, bytes]]) -> tuple[Envelope, list[tuple[int, str]]]:
-    indexes = np.array([index for index, _ in bodies], dtype=np.int64)
-    requests, bad = wire.read("Request", pa.array([body for _, body in bodies], type=pa.large_binary()).cast(pa.binary()))
-    of_resource, body = _flat(requests.column(0))
-    resource = of_resource.field("resource")
-    of_scope, resource_index = _flat(of_resource.field("scopes"))
-    scope = of_scope.field("scope")
-    records, scope_index = _flat(of_scope.field("records"))
-    resource_index = resource_index[scope_index]
-    return (
-        Envelope(
-            indexes[body[resource_index]], resource.take(pa.array(resource_index)), scope.take(pa.array(scope_index)), records
-        ),
-        [(int(indexes[index]), reason) for index, reason in bad],
-    )
+class _Split:
+    def __init__(self, around: Around) -> None:
+        self._around = around
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._begin: list[int] = []
+        self._end: list[int] = []
+        #: Of each block: body, resource, scope, and how many records.
+        self._blocks: list[tuple[int, int, int, int]] = []
+
+    def add(self, index: int, body: bytes) -> bool:
+        """The records of a request in protobuf; whether it could be followed to its end, otherwise none are added."""
+        known, blocks = len(self._begin), len(self._blocks)
+        try:
+            for of_resource in _parts(body, 0, len(body), _FIRST):
+                self._of_resource(index, body, *of_resource)
+        except IndexError:
+            del self._begin[known:], self._end[known:], self._blocks[blocks:]
+            return False
+        self._pieces.append(body)
+        self._size += len(body)
+        return True
+
+    def add_transcribed(self, index: int, records: Sequence[json_form.Record]) -> None:
+        """Records that were written in protobuf one by one."""
+        for resource, scope, record in records:
+            self._begin.append(self._size)
+            self._size += len(record)
+            self._end.append(self._size)
+            self._pieces.append(record)
+            self._blocks.append((index, _number(self._around.resources, resource), _number(self._around.scopes, scope), 1))
+
+    def envelope(self) -> Envelope:
+        """All that was added."""
+        blocks = np.array(self._blocks, dtype=np.int64).reshape(-1, 4)
+        block = np.repeat(np.arange(len(blocks)), blocks[:, 3])
+        body, resource, scope, _ = blocks[block].T
+        data = np.frombuffer(b"".join([*self._pieces, bytes(PADDING)]), dtype=np.uint8)
+        begin, end = (np.array(places, dtype=np.int64) for places in (self._begin, self._end))
+        return Envelope(self._around, data, body, resource, scope, block, begin, end)
+
+    def _of_resource(self, index: int, body: bytes, begin: int, end: int) -> None:
+        resource = b"".join(body[at:stop] for at, stop in _parts(body, begin, end, _FIRST))
+        number = _number(self._around.resources, resource)
+        for at, stop in _parts(body, begin, end, _SECOND):
+            known = len(self._begin)
+            scope = self._of_scope(body, at, stop)
+            if count := len(self._begin) - known:
+                self._blocks.append((index, number, _number(self._around.scopes, scope), count))
+
+    def _of_scope(self, body: bytes, at: int, end: int) -> bytes:
+        """Notes the records of a scope; gives the scope. One turn for each record: it is kept short."""
+        begins, ends, shift = self._begin, self._end, self._size
+        scope = b""
+        while at < end:
+            if body[at] == _SECOND:
+                size = body[at + 1]
+                at += 2
+                if size > 127:
+                    if (more := body[at]) > 127:
+                        size, at = varint(body, at - 1)
+                    else:
+                        size, at = size + (more << 7) - 128, at + 1
+                begins.append(shift + at)
+                at += size
+                if at > end:
+                    raise IndexError("a record is longer than what holds it")
+                ends.append(shift + at)
+            else:
+                tag, begin, at = _field(body, at, end)
+                if tag == _FIRST:
+                    scope += body[begin:at]
+        return scope
 
 
-def _flat(lists: pa.Array) -> tuple[pa.Array, Numbers]:
-    """The elements of all lists, and for each the index of its list."""
-    return lists.flatten(), pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+def _parts(body: bytes, at: int, end: int, wanted: int) -> list[tuple[int, int]]:
+    """Where the messages of one field stand; raises `IndexError`."""
+    found = []
+    while at < end:
+        tag, begin, at = _field(body, at, end)
+        if tag == wanted:
+            found.append((begin, at))
+    return found
 
 
-def _joined(parts: list[Envelope]) -> Envelope:
-    if not parts:
-        nothing = pa.array([], type=pa.binary())
-        return Envelope(np.empty(0, dtype=np.int64), nothing, nothing, nothing)
-    if len(parts) == 1:
-        return parts[0]
-    return Envelope(
-        np.concatenate([part.body for part in parts]),
-        pa.concat_arrays([part.resource for part in parts]),
-        pa.concat_arrays([part.scope for part in parts]),
-        pa.concat_arrays([part.records for part in parts]),
-    )
+def _field(body: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """Tag, begin and end of the field that begins here; raises `IndexError` when there is none."""
+    tag, at = varint(body, at)
+    match tag & 7:
+        case 0:
+            _, stop = varint(body, at)
+        case 1:
+            stop = at + 8
+        case 2:
+            size, at = varint(body, at)
+            stop = at + size
+        case 5:
+            stop = at + 4
+        case kind:
+            raise IndexError(f"a field of wire type {kind}")
+    if tag < 8:
+        raise IndexError("a field without a number")
+    if stop > end:
+        raise IndexError("a field is longer than what holds it")
+    return tag, at, stop
+
+
+def _number(known: dict[bytes, int], blob: bytes) -> int:
+    return known.setdefault(blob, len(known))

@@ -96,6 +96,11 @@ class Journal:
             self._unread = max(0, self._unread - size)
         return intact
 
+    @property
+    def unread(self) -> int:
+        """Bytes of bodies that have not been taken yet."""
+        return self._unread
+
     def between(self, after: int, upto: int) -> list[Received]:
         """The bodies above `after` up to `upto` once more, for whoever has taken them and must look again."""
         connection = connected(self.path)

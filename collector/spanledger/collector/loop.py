@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,11 +25,12 @@ logger = logging.getLogger(__name__)
 
 #: A batch is what arrives within this time after its first body …
 GATHER_SECONDS = 0.25
-#: … or about so many bytes of bodies, whichever is reached first: as many as hold what suits the steps by columns,
-#: whose cost has a fixed part a batch, and no more than memory bears. With 48 MiB at most, the peak was 150 MB higher.
-FEWEST_BYTES, MOST_BYTES = 8 * 1024 * 1024, 24 * 1024 * 1024
-#: Records about models in a batch that suit those steps: 20,000 cost a twentieth less CPU and 35 MB more.
-FITTING_RECORDS = 12_000
+#: … or, of a backlog, what holds about so many records about models, since the steps by columns have a fixed cost a batch …
+FITTING_RECORDS = 20_000
+#: … or so many bytes of bodies.
+MOST_BYTES = 96 * 1024 * 1024
+#: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
+PIECE_BYTES = 8 * 1024 * 1024
 
 _RETRY_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
@@ -93,7 +94,6 @@ class Loop:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position
         self._count_once = steps.fresh_count_once(self.position)
-        self._batch_bytes = FEWEST_BYTES
         self._looked_at = 0.0
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
@@ -161,29 +161,45 @@ class Loop:
             after,
             patience_seconds=0.5 if waiting else 0,
             gather_seconds=GATHER_SECONDS if waiting else 0,
-            enough_bytes=self._batch_bytes,
+            enough_bytes=PIECE_BYTES,
         ):
             return None
-        bodies = self._journal.take(after, enough_bytes=self._batch_bytes)
-        return self._read(bodies) if bodies else None
+        return self._read(self._pieces(after))
 
-    def _read(self, bodies: Sequence[Received]) -> _Read:
+    def _pieces(self, after: int) -> Iterator[Sequence[Received]]:
+        """The bodies above a sequence, piece by piece, until there is no whole one."""
+        enough = PIECE_BYTES
+        while bodies := self._journal.take(after, enough_bytes=PIECE_BYTES):
+            after = bodies[-1].sequence
+            yield bodies
+            if self._journal.unread < enough:
+                return
+
+    def _read(self, pieces: Iterable[Sequence[Received]]) -> _Read | None:
+        parts: list[Telemetry] = []
+        mark = count = size = records = 0
+        for bodies in pieces:
+            mark, count, size = bodies[-1].sequence, count + len(bodies), size + sum(len(body.body) for body in bodies)
+            try:
+                with self._timed("decode"):
+                    parts.append(self._steps.decode(bodies))
+            except Exception as error:
+                return _Read(mark, count, error=error)
+            del bodies
+            records += parts[-1].records.height
+            if size >= MOST_BYTES or records >= FITTING_RECORDS:
+                break
+        if not parts:
+            return None
         try:
             with self._timed("decode"):
-                telemetry = self._steps.decode(bodies)
+                telemetry = Telemetry.joined(parts)
+                parts.clear()
             with self._timed("recognise"):
                 evidence = self._steps.recognise(telemetry)
         except Exception as error:
-            return _Read(bodies[-1].sequence, len(bodies), error=error)
-        self._fit(sum(len(body.body) for body in bodies), evidence.height)
-        return _Read(bodies[-1].sequence, len(bodies), evidence, telemetry.undecodable, telemetry.seen)
-
-    def _fit(self, size: int, records: int) -> None:
-        """Choose the size of the next batch by how much of this one was about models."""
-        if size < self._batch_bytes // 2:
-            return  # it was small because little came
-        fitting = int(size * FITTING_RECORDS / max(records, 1))
-        self._batch_bytes = min(max((self._batch_bytes + fitting) // 2, FEWEST_BYTES), MOST_BYTES)
+            return _Read(mark, count, error=error)
+        return _Read(mark, count, evidence, telemetry.undecodable, telemetry.seen)
 
     def _finish(self, batch: _Read) -> None:
         """Post a batch; when a step fails because of one body, find that body and set it aside."""
@@ -200,8 +216,8 @@ class Loop:
                 bodies = self._journal.between(self.position, mark)
                 middle = len(bodies) // 2
                 for half in (bodies[:middle], bodies[middle:]):
-                    if half:
-                        self._finish(self._read(half))
+                    if half and (read := self._read([half])) is not None:
+                        self._finish(read)
                 return
             logger.exception("body %d could not be read", mark, exc_info=error)
             self._set_aside(mark, f"{type(error).__name__}: {error}", ours=True)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
+from spanledger.collector.content import LONGEST_UNREAD, read_by
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import Telemetry, decode
 from spanledger.collector.older import LedgerEvidence
@@ -42,10 +43,13 @@ class RealSteps:
         self._ledger, self._prices, self._limits, self._attribution = ledger, prices, limits, attribution
         self._counting, self._evidence, self._senders = counting, evidence, senders
         self._settled = settled
+        self._reads = read_by(attribution)
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
-        """Bodies to columns."""
-        return decode(bodies, self._attribution.bytes)
+        """Bodies to columns, without prompts and answers."""
+        telemetry = decode(bodies, self._attribution.bytes)
+        telemetry.without_content(self._reads, LONGEST_UNREAD)
+        return telemetry
 
     def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
         """Columns to evidence."""

@@ -39,3 +39,13 @@ def check(signal: Signal, encoding: Encoding, body: bytes) -> Checked:
     except (DecodeError, ValueError, TypeError, OverflowError, AttributeError, RecursionError) as error:
         raise MalformedOtlp(f"the body is no OTLP {signal} request in {encoding}: {error}") from error
     return Checked(rejected=refused.total(), reason="; ".join(reason for reason, _ in refused.most_common(3)))
+
+
+def plainly_written(signal: Signal, body: bytes) -> bytes:
+    """A request in protobuf as a plain writer writes it, without fields that nobody knows; raises `MalformedOtlp`."""
+    try:
+        request = _REQUESTS[signal].FromString(body)
+    except DecodeError as error:
+        raise MalformedOtlp(f"not an OTLP request: {error}") from error
+    request.DiscardUnknownFields()
+    return request.SerializeToString()
