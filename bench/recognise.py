@@ -26,9 +26,13 @@ import polars as pl
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from spanledger.collector import count_once, decode, json_form, recognise
-from spanledger.collector.loop import FITTING_RECORDS
-from spanledger.collector.received import Received
+from spanledger.cli.libraries import prepare
+
+prepare()
+
+from spanledger.collector import count_once, decode, json_form, recognise  # noqa: E402
+from spanledger.collector.loop import FITTING_RECORDS  # noqa: E402
+from spanledger.collector.received import Received  # noqa: E402
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "dialects" / "samples"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -39,7 +39,7 @@ def _told_by_name(telemetry: Telemetry, found: Ints) -> Ints:
     rows = telling.fill_null(False).arg_true()
     if not rows.len():
         return found
-    named = telemetry.records[rows].select("scope", "name")
+    named = telemetry.records.select("scope", "name")[rows]
     distinct = named.unique()
     told = [dialect_of_span(*telemetry.scopes[scope], name) for scope, name in distinct.iter_rows()]
     table = distinct.with_columns(pl.Series("told", told, dtype=pl.Int64))

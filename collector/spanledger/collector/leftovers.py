@@ -1,5 +1,7 @@
 """What no field takes: tags by their patterns, and the rest as JSON, without prompts and answers."""
 
+import re
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -17,10 +19,11 @@ from spanledger.collector.fields import Fields
 Ints = npt.NDArray[np.int64]
 
 #: Attributes with prompts, answers or whole requests in them: never kept.
-_CONTENT = (
+_CONTENT = re.compile(
     r"message|prompt|completion|content|\binput\b|\boutput\b|input\.value|output\.value|instructions|definitions|arguments|result|embedding"
     r"|llm_request|llm_response|request_data|response_data|raw|json_schema|invocation_parameters|usage_object|\btools?\b|documents|schema|response$"
-    r"|choices|hidden_params|model_request_parameters|user_api_key|stack|traceback|langsmith\.metadata\.[A-Z]"
+    r"|choices|hidden_params|model_request_parameters|user_api_key|stack|traceback|langsmith\.metadata\.[A-Z]",
+    re.ASCII,
 )
 #: Longer values are no labels.
 LONGEST_REST = 256
@@ -59,26 +62,37 @@ def _per_record(name: str, column: pa.Array, at: pl.Series) -> pl.Series:
 
 def with_rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.DataFrame:
     """What no field took, as a JSON object, for calls only and without content."""
-    names = pa.array(telemetry.keys, pa.string())
-    kept = pc.and_not(pc.not_equal(names, ""), pc.match_substring_regex(names, _CONTENT)).to_numpy(zero_copy_only=False)
+    attributes, keys = telemetry.attributes, telemetry.keys
     calls = np.zeros(telemetry.records.height, dtype=bool)
-    calls[frame.filter(pl.col("role") == "leaf")["at"].to_numpy()] = True
-    attributes = telemetry.attributes
-    at = np.flatnonzero(kept[attributes.key])
-    at = at[calls[attributes.row[at]]]
-    at = at[~fields.used(at)]
-    at = at[(attributes.kind[at] != TEXT) | (attributes.lengths(at) <= LONGEST_REST)]
-    value = _as_json(attributes, at, telemetry.keys)
-    given = value.is_valid()
-    at, value = at[given.to_numpy(zero_copy_only=False)], value.filter(given)
-    row = attributes.row[at]
-    early = _within(row) < _MOST_REST
-    quoted = pa.array([orjson.dumps(name[:LONGEST_REST]).decode() for name in telemetry.keys], pa.string())
-    named = quoted.take(pa.array(attributes.key[at[early]]))
-    pairs = _lists(pc.binary_join_element_wise(named, value.filter(pa.array(early)), ": "), row[early], len(calls))
-    joined = pc.binary_join_element_wise("{", pc.binary_join(pairs, ", "), "}", "")
-    rest = pc.if_else(pc.equal(pc.list_value_length(pairs), 0), None, joined)
+    calls[frame["at"].filter(frame["role"] == "leaf").to_numpy()] = True
+    shape, place = fields.shapes.places()
+    left = np.flatnonzero(~fields.used & np.array([_is_label(key) for key in keys] or [False])[attributes.key[place]])
+    _, row, at = fields.shapes.spread(shape[left], place[left], calls)
+    is_text = attributes.kind[at] == TEXT
+    kept = np.flatnonzero(~is_text | (attributes.lengths(at) <= LONGEST_REST))
+    value, given = _as_json(attributes, at[kept], keys)
+    row, at = row[kept[given]], at[kept[given]]
+    within = _within(row)
+    early = within < _MOST_REST
+    row, at, within, value = row[early], at[early], within[early], value.filter(pa.array(early))
+    names = [orjson.dumps(key[:LONGEST_REST]).decode() for key in keys]
+    pieces = pa.concat_arrays([pa.array([*(f"{{{name}: " for name in names), *(f", {name}: " for name in names), "}"]), value])
+    # One after another: each name, each value, and after the last of a record a brace.
+    count = np.bincount(row, minlength=len(calls))
+    ends = np.cumsum(2 * count + (count > 0))
+    piece = np.full(int(ends[-1]), 2 * len(names), dtype=np.int64)
+    begins = (ends - (2 * count + (count > 0)))[row] + 2 * within
+    piece[begins] = attributes.key[at] + len(names) * (within > 0)
+    piece[begins + 1] = np.arange(len(at)) + 2 * len(names) + 1
+    lists = pa.ListArray.from_arrays(pa.array(np.r_[0, ends].astype(np.int32)), pieces.take(pa.array(piece)))
+    rest = pc.if_else(pa.array(count > 0), pc.binary_join(lists, ""), None)
     return frame.with_columns(_per_record("attributes", rest, frame["at"]))
+
+
+@lru_cache(maxsize=65_536)
+def _is_label(key: str) -> bool:
+    """Whether an attribute of that name is kept."""
+    return key != "" and _CONTENT.search(key) is None
 
 
 def _within(row: Ints) -> Ints:
@@ -87,15 +101,19 @@ def _within(row: Ints) -> Ints:
     return np.arange(len(row)) - np.repeat(begins, np.diff(np.r_[begins, len(row)]))
 
 
-def _as_json(attributes: Attributes, at: Ints, keys: list[str]) -> pa.Array:
-    """Values as JSON; null for none, for no number, and for what is too long."""
+def _as_json(attributes: Attributes, at: Ints, keys: list[str]) -> tuple[pa.Array, Ints]:
+    """Values as JSON, and which of those there are: none for what is no number, and for what is too long."""
     kind = attributes.kind[at]
-    told = attributes.spelled(at, keys)
-    bare = (kind == WHOLE) | (kind == FLAG) | ((kind == REAL) & np.isfinite(attributes.numbers(at)))
-    quoted = pa.array((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
-    short = pc.and_(quoted, pc.less_equal(pc.binary_length(told), LONGEST_REST))
-    distinct = pc.dictionary_encode(pc.if_else(short, told, None))
+    bare = np.flatnonzero((kind == WHOLE) | (kind == FLAG) | ((kind == REAL) & np.isfinite(attributes.numbers(at))))
+    quoted = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
+    told = attributes.texts(at[quoted], keys)
+    short = np.flatnonzero(pc.less_equal(pc.binary_length(told), LONGEST_REST).fill_null(False).to_numpy(zero_copy_only=False))
+    distinct = pc.dictionary_encode(told if len(short) == len(told) else told.take(pa.array(short)))
     plain = pc.replace_substring(pc.replace_substring(distinct.dictionary, "\\", "\\\\"), '"', '\\"')
     plain = pc.replace_substring_regex(plain, r"[\x00-\x1f\x7f]", " ")
     texts = pc.binary_join_element_wise('"', plain, '"', "").take(distinct.indices)
-    return pc.if_else(pa.array(bare), told, texts) if bare.any() else texts
+    if not len(bare):
+        return texts, quoted[short]
+    place = np.concatenate([quoted[short], bare])
+    order = np.argsort(place, kind="stable")
+    return pa.concat_arrays([texts, attributes.spelled(at[bare], keys)]).take(pa.array(order)), place[order]

@@ -41,9 +41,10 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     telemetry = opened(telemetry)
     shapes = Shapes.of(telemetry.attributes, telemetry.records.height)
     dialect, proved = dialects_of(telemetry, shapes)
-    fields = read_fields(telemetry, shapes, dialect, attribution.table())
+    fields = read_fields(telemetry, shapes, dialect, attribution)
     records = telemetry.records.rename({"status": "span_status", "name": "given_name"})
-    frame = pl.concat([records, fields.columns], how="horizontal").with_columns(
+    frame = records.with_columns(
+        *fields.columns,
         pl.int_range(pl.len()).alias("at"),
         identity.of_spans(records["trace_id"].fill_null(""), records["span_id"].fill_null("")).alias("span_entry"),
         pl.Series("dialect", dialect),
@@ -65,10 +66,10 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
 
 def _around(telemetry: Telemetry, attribution: Attribution) -> list[pl.Series]:
     """What a record's scope says of whom its calls are for, else its resource: `resource_<dimension>`, `resource_region`."""
-    records, table = telemetry.records, attribution.table()
-    of_resource = read_resources(telemetry, table)[records["resource"]]
+    records = telemetry.records
+    of_resource = read_resources(telemetry, attribution)[records["resource"]]
     if len(telemetry.scope_attributes):
-        nearer = read_scopes(telemetry, table)[records["scope"]]
+        nearer = read_scopes(telemetry, attribution)[records["scope"]]
         of_resource = of_resource.with_columns(pl.coalesce(nearer[who], who).alias(who) for who in WHO)
     return of_resource.rename({who: f"resource_{who}" for who in (*WHO, "region")}).get_columns()
 
@@ -141,7 +142,7 @@ def _known_by_event(frame: pl.DataFrame) -> pl.DataFrame:
     rows = (frame["event_id"].is_not_null() & (frame["signal"] == "logs")).arg_true()
     if not rows.len():
         return frame
-    told = frame[rows].select(pl.col("emitter").fill_null(""), "event_id").iter_rows()
+    told = frame.select(pl.col("emitter").fill_null(""), "event_id")[rows].iter_rows()
     digests = [blake2b("/".join(pair).encode(), digest_size=16).hexdigest() for pair in told]
     return frame.with_columns(frame["digest"].scatter(rows, digests))
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from spanledger.collector.attributes import Attributes
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 #: Nobody who sends attributes can know by which numbers they are mixed, nor make two shapes look like one.
 _SALT = secrets.randbits(128)
@@ -50,3 +51,18 @@ class Shapes:
         shape = np.repeat(np.arange(len(self.first)), counts)
         within = np.arange(len(shape)) - np.repeat(np.cumsum(counts) - counts, counts)
         return shape, self.bounds[self.first][shape] + within
+
+    def spread(self, shape: Ints, place: Ints, rows: Flags | None = None) -> tuple[Ints, Ints, Ints]:
+        """Some of the attributes of `places()`, in its order, for each record of their shapes: which, the record, where.
+
+        Records come in their order, or only those of `rows`.
+        """
+        count = np.bincount(shape, minlength=len(self.first))
+        begin = np.cumsum(count) - count
+        of_row = count[self.of_row]
+        if rows is not None:
+            of_row[~rows] = 0
+        row = np.repeat(np.arange(len(of_row)), of_row)
+        which = np.arange(len(row)) + np.repeat(begin[self.of_row] - (np.cumsum(of_row) - of_row), of_row)
+        slot = place - self.bounds[self.first[shape]]
+        return which, row, self.bounds[row] + slot[which]

@@ -1,10 +1,12 @@
 """Values that are arrays or maps, as the JSON that other emitters send in their place."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
 
@@ -15,6 +17,12 @@ from spanledger.collector.dialects import STRUCTURED
 READ = frozenset(STRUCTURED)
 #: Longer maps are no usage and no labels.
 _LONGEST = 32_768
+
+
+def as_json(blobs: pa.Array, read: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Structures in protobuf as `read` reads them; those that are alike are read once."""
+    encoded = pc.dictionary_encode(blobs)
+    return read(encoded.dictionary).take(encoded.indices)
 
 
 def array_as_json(blobs: pa.Array) -> pa.Array:

@@ -142,7 +142,7 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     nothing = [pl.lit(False).alias(name) for name in ("whole_input", "whole_output", "embedded_unreadable")]
     if not rows.len():
         return frame.with_columns(nothing)
-    held = frame[rows].select("raw", "raw_output", "dialect")
+    held = frame.select("raw", "raw_output", "dialect")[rows]
     usages = [_embedded(*row) for row in held.iter_rows()]
     firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for dialect in held["dialect"]]
     # The last row is that of all records which embed nothing.
