@@ -1,8 +1,9 @@
 """The traps that price libraries and telemetry set, one row each: what is asked, what it costs, and what is said about it.
 
-Further ones have their tests where their subject is: names in `test_names.py`, counters, tiers and reported costs in
-`test_states.py`, files of prices in `test_books.py`, long contexts, seconds and batches in `golden.jsonl`, and all models,
-dates, hours and sizes against genai-prices itself in `test_agreement.py`.
+Further ones have their tests where their subject is: spellings in `test_names.py`, snapshots and versions in `test_likeness.py`,
+counters, tiers and reported costs in `test_states.py`, files of prices in `test_books.py` and `test_book_faults.py`, what is made by
+size in `test_images.py`, long contexts, seconds, pages and batches in `golden.jsonl`, and all models, dates, hours and sizes
+against genai-prices itself in `test_agreement.py`.
 """
 
 import subprocess
@@ -67,6 +68,30 @@ TRAPS: list[tuple[str, str, str, dict[str, Any], str, str | None]] = [
     ("an alias whose target moved", "mistral", "mistral-large-latest", {}, "2", "alias_drift"),
     ("a provider that no book has", "ibm.watsonx.ai", "granite-3-8b", {}, "unknown model", None),
     ("a provider that hosts others", "huggingface", "meta-llama/Llama-3", {}, "unknown model", None),
+    ("a data zone at Azure is dearer", "azure.ai.openai", "azure/eu/gpt-4o", {}, "2.75", "regional_uplift"),
+    ("and says so without the provider in front too", "azure", "us/gpt-4o", {}, "2.75", "regional_uplift"),
+    ("GPT-6 is dearer still in the EU", "azure", "azure/eu/gpt-6-sol", {}, "4.8", "regional_uplift"),
+    ("a tier that no book has is not the standard one", "openai", "gpt-4o", {"service_tier": "scale"}, "no rate for tier scale",
+     "context_unmatched"),
+    ("a batch before the book has batches", "openai", "gpt-4o",
+     {"service_tier": "batch", "at": datetime(2026, 9, 1, tzinfo=UTC)}, "1.25", "batch_half_assumed"),
+    ("audio at the price of text says so", "openai", "gpt-4o-audio-preview", {"input_audio_tokens": 1_000_000}, "2.5",
+     "part_at_parent_rate"),
+    ("a model without a price is no gift", "github-copilot", "gpt-4o", {}, "the book lists this model without a price",
+     "empty_price"),
+    ("nor is one whose name only contains the book's", "openai", "omni-moderation-latest", {},
+     "the book lists this model without a price", "empty_price"),
+    ("another version is another model", "anthropic", "claude-sonnet-4-55", {}, "unknown model", None),
+    ("a sibling that a beginning swallows is an estimate", "gcp.gemini", "gemini-3.8-flash-cyber", {}, "0.75", "prefix_match"),
+    ("a fine-tuned model is never its base", "openai", "ft:gpt-4.1-2025-04-14:acme::x", {}, "unknown model", None),
+    ("today's target of an alias for yesterday's call", "gcp.gemini", "gemini-flash-latest",
+     {"at": datetime(2025, 6, 1, tzinfo=UTC)}, "0.75", "alias_drift"),
+    ("a router's choice is no model", "openrouter", "openrouter/auto", {}, "unknown model", None),
+    ("a deployment's name is no model", "azure", "prod-chat", {}, "unknown model", None),
+    ("an input that leaves the cache out", "anthropic", "claude-sonnet-4-5",
+     {"input_tokens": 1_000, "cache_read_tokens": 100_000}, "0.033", "counters_inconsistent"),
+    ("reasoning beyond the output", "openai", "gpt-5.1",
+     {"input_tokens": 0, "output_tokens": 10, "reasoning_tokens": 1_000}, "0.01", "counters_inconsistent"),
     ("a free route", "openrouter", "deepseek/deepseek-chat:free", {}, "0", None),
 ]  # fmt: skip
 

@@ -32,7 +32,7 @@ class Settings:
             if word not in ("computed", "reported"):
                 raise ValueError(f"prices.precedence.{provider}: {word!r} is neither computed nor reported")
         given = {provider_id(provider): word for provider, word in self.precedence.items()}
-        object.__setattr__(self, "precedence", PRECEDENCE | given)
+        object.__setattr__(self, "precedence", {**PRECEDENCE, **given})
 
     def trusts(self, provider: str) -> bool:
         """Whether a provider, as telemetry spells it, is taken at its word on what a call cost."""
