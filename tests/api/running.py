@@ -28,8 +28,8 @@ class Running:
 
 
 @contextmanager
-def running(data: Path, limits: Sequence[dict[str, Any]] = ()) -> Generator[Running]:
-    config = load(None, {}, data=data, grpc_port=0, http_port=0, api_port=0)
+def running(data: Path, limits: Sequence[dict[str, Any]] = (), file: Path | None = None) -> Generator[Running]:
+    config = load(file, {}, data=data, grpc_port=0, http_port=0, api_port=0)
     if limits:
         extensions = config.settings.extensions.model_copy(update={"limits": tuple(limits)})
         settings: Settings = config.settings.model_copy(update={"extensions": extensions})

@@ -22,7 +22,9 @@ from urllib.parse import urlsplit
 import yaml
 
 from spanledger.ledger.connect import connect
+from spanledger.limits.size import ASSUMED_OUTPUT_TOKENS
 
+CENT = Decimal("0.01")
 LIMIT = {
     "name": "five dollars",
     "measure": "cost_usd",
@@ -127,29 +129,56 @@ def span(hold_id: str, output_tokens: int, began: float, ended: float) -> dict[s
 
 @dataclass
 class Tally:
+    """What the clients saw, and what they know must be the most that can be used and held at any moment.
+
+    `refused_while_free`: though what was used and held left room for the call, and the counters were there to say so.
+    `held_by_nobody`: refused for more than all calls that were let through, or asked just then, can use and hold.
+    """
+
     passed: int = 0
     refused: int = 0
+    refused_while_free: int = 0
+    refused_while_away: int = 0
+    held_by_nobody: int = 0
     failed: int = 0
-    seconds: list[float] = field(default_factory=list, repr=False)
+    most: list[Decimal] = field(default_factory=lambda: [Decimal(0)], repr=False)
+
+    def may_hold(self, dollars: Decimal) -> None:
+        """From now on so much more, or less, can be used and held."""
+        self.most.append(self.most[-1] + dollars)
+
+    def refuse(self, answer: dict[str, Any], since: int) -> None:
+        """Judge a refusal; `since` is how long `most` was when its check was asked."""
+        used, held, requested, amount = (Decimal(answer[name]) for name in ("used", "held", "requested", "amount"))
+        self.refused += 1
+        if answer["counters_away"]:
+            self.refused_while_away += 1
+            return
+        self.refused_while_free += used + held + requested <= amount
+        self.held_by_nobody += used + held > max(self.most[since - 1 :])
 
 
 async def client(
     collectors: Sequence[tuple[str, str]], tally: Tally, deadline: float, *, asks: dict[str, Any], settles: bool, think: float
 ) -> None:
     """Check, call, send the span; stop when the limit is spent, or at the deadline."""
+    size = Decimal(asks.get("max_output_tokens", ASSUMED_OUTPUT_TOKENS)) / 1000 * CENT
     while time.monotonic() < deadline:
         api, _ = random.choice(collectors)
-        began = time.monotonic()
+        tally.may_hold(size)
+        since = len(tally.most)
         try:
             body = {"tenant": "acme", "provider": "openai", "model": "gpt-4o", "operation": "chat", "input_tokens": 0, **asks}
             status, answer = await request(api, "POST", "/api/checks", body)
-        except OSError:
+        except OSError as error:
             tally.failed += 1
+            if isinstance(error, ConnectionRefusedError):
+                tally.may_hold(-size)
             await asyncio.sleep(0.1)
             continue
-        tally.seconds.append(time.monotonic() - began)
         if status != 200:
-            tally.refused += 1
+            tally.refuse(answer, since)
+            tally.may_hold(-size)
             if answer["used"] != "0" and Decimal(answer["used"]) + Decimal(answer["requested"]) > Decimal(answer["amount"]):
                 return
             await asyncio.sleep(random.uniform(0.05, 0.3))
@@ -159,6 +188,7 @@ async def client(
         await asyncio.sleep(random.uniform(0.5, 1.5) * think)
         if settles:
             await _until_taken([(api, f"/api/holds/{answer['hold_id']}/settle", {"input_tokens": 0, "output_tokens": 1000})])
+            tally.may_hold(CENT - size)
         sent = span(answer["hold_id"], 1000, started, time.time())
         await _until_taken([(one, "/v1/traces", sent) for _, one in random.sample(list(collectors), len(collectors))])
 
@@ -177,9 +207,18 @@ async def _until_taken(ways: Sequence[tuple[str, str, Any]]) -> None:
 
 
 async def clients(
-    collectors: Sequence[tuple[str, str]], count: int, *, seconds: float, asks: dict[str, Any], settles: bool, think: float = 0.05
+    collectors: Sequence[tuple[str, str]],
+    count: int,
+    *,
+    seconds: float,
+    asks: dict[str, Any],
+    settles: bool,
+    think: float = 0.05,
+    others: Decimal = Decimal(0),
 ) -> Tally:
+    """So many clients at once, and what they saw. `others`: what clients elsewhere may hold meanwhile."""
     tally = Tally()
+    tally.may_hold(others)
     deadline = time.monotonic() + seconds
     await asyncio.gather(*(client(collectors, tally, deadline, asks=asks, settles=settles, think=think) for _ in range(count)))
     return tally

@@ -1,5 +1,6 @@
 """A clock to turn, a flat price, entries by hand: what the tests of limits start from."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -68,6 +69,14 @@ def control(folder: Path) -> Control:
 
 def limits(tmp_path: Path, clock: Clock, **more: Any) -> Limits:
     return Limits(control(tmp_path), FlatPrice(), clock=clock, **more)
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for it; fail when it does not come to be."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def add(to: Limits, **fields: Any) -> Limit:

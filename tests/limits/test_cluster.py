@@ -1,8 +1,7 @@
 """A Redis cluster: all counters lie on the one node that has their slot, whichever node the URL names and wherever they move."""
 
 import asyncio
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from itertools import pairwise, product
 from pathlib import Path
@@ -14,7 +13,7 @@ import redis
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from spanledger.limits import Check, Limits
-from tests.limits.made import Clock, FlatPrice, add, ask, control, stands
+from tests.limits.made import Clock, FlatPrice, add, ask, control, stands, until
 from tests.limits.redis_server import RedisServer
 
 SLOTS = 16_384
@@ -65,13 +64,6 @@ def said(by: "redis.Redis", *words: str | int) -> Any:
     """What a node answers to a command."""
     answer: Any = by.execute_command(*words)  # type: ignore[no-untyped-call]
     return answer
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -167,9 +167,9 @@ def test_counting_anew_replaces_what_is_used_and_keeps_what_is_held(kind: str, r
     day, user, _, roll, _ = PLACES
     counters.post([Posting("a", None, [Amount(p, now, 5) for p in PLACES])], now)
     counters.hold(now, [Demand(day, 3, 3, 100, 100)], "h", now + SECOND, Check())
-    counters.replace("day", [Amount(day, now, 7)], now)
+    counters.replace(["day"], [Amount(day, now, 7)], now)
     assert [(r.used, r.held, r.worst) for r in counters.read([day, user, roll], now)] == [(7, 3, 3), (0, 0, 0), (5, 0, 0)]
-    counters.replace("roll", [Amount(roll, now - 2 * SECOND, 1), Amount(roll, now, 1)], now)
+    counters.replace(["roll"], [Amount(roll, now - 2 * SECOND, 1), Amount(roll, now, 1)], now)
     assert [units for _, units in counters.slots(roll, now)] == [1, 1]
     keys, count = counters.keys("day", BEGIN, 10)
     assert (sorted(keys, key=len), count) == ([(), ("u",)], 2)

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import itertools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,8 @@ from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
 from spanledger.limits import Check, Limit, Limits, Verdict
-from tests.limits.made import Clock, FlatPrice, ask, control, entries, entry, stands
+from tests.limits.made import Clock, FlatPrice, ask, control, entries, entry, stands, until
 from tests.limits.redis_server import RedisServer
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Collectors:
