@@ -50,4 +50,4 @@ def test_the_line_that_the_api_gives_for_an_assumption_settles_it_when_it_is_con
 
 def test_nothing_is_assumed_in_an_empty_ledger(tmp_path: Path) -> None:
     with running(tmp_path) as up:
-        assert up.get("/api/assumptions") == {"assumptions": []}
+        assert up.get("/api/assumptions") == {"assumptions": [], "next": None}

@@ -50,6 +50,23 @@ def test_the_latest_calls_come_newest_first_and_filtered(collector: Running) -> 
     assert collector.get("/api/calls", outcome="error")["calls"] == []
 
 
+def test_the_calls_come_in_pages(collector: Running) -> None:
+    whole = collector.get("/api/calls")
+    assert whole["next"] is None
+    pages, after = [], None
+    for _ in whole["calls"]:
+        page = collector.get("/api/calls", count=1, **({"after": after} if after else {}))
+        pages += page["calls"]
+        after = page["next"]
+    assert (pages, after) == (whole["calls"], None)
+    assert collector.client.get("/api/calls?after=there").json()["errors"][0]["field"] == "after"
+
+
+def test_a_bare_day_is_midnight_utc(collector: Running) -> None:
+    summary = collector.get("/api/summary", since="2026-01-01", until="2026-02-01", as_known_on="2026-03-01")
+    assert (summary["since"], summary["as_known_on"]) == ("2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -219,9 +219,11 @@ def test_the_newest_data_is_fetched_when_asked_for_and_never_else(tmp_path: Path
             """Quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
-        threading.Thread(target=mirror.serve_forever, daemon=True).start()
+        threading.Thread(target=mirror.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         url = f"http://127.0.0.1:{mirror.server_address[1]}"
-        done = CliRunner().invoke(app, ["update", "--url", f"{url}/data.json", "--data", str(tmp_path)])
+        update = ["update", "--url", f"{url}/data.json", "--data", str(tmp_path)]
+        assert "say so with --accept" in CliRunner().invoke(app, update).output
+        done = CliRunner().invoke(app, [*update, "--accept"])
         assert done.exit_code == 0, done.output
         assert "fewer" in done.output
         failed = CliRunner().invoke(app, ["update", "--url", f"{url}/nothing", "--data", str(tmp_path)])

@@ -7,7 +7,7 @@ import pytest
 FACES = {
     "instrumentation": ["LimitExceeded", "MissingExtra", "attribute", "instrument", "uninstrument"],
     "control": ["Change", "Control", "ControlError", "METADATA", "NotFound", "TABLES"],
-    "prices": ["Prices", "Quote"],
+    "prices": ["Call", "Prices", "Quote"],
     "limits": ["Check", "Limit", "LimitError", "Limits", "Standing", "Verdict"],
     "analytics": [
         "Extent", "Overview", "Projection", "Selection", "Totals", "connect", "errors", "extent", "latency", "latest_calls",

@@ -33,9 +33,12 @@ def latest_calls(
     *,
     count: int = 100,
     outcome: Literal["ok", "error"] | None = None,
+    after: tuple[datetime, str] | None = None,
 ) -> pa.Table:
-    """The last `count` standing calls of a selection, newest first, at what they cost by now."""
-    return run(connection, "latest_calls", count=count, outcome=outcome, **selection.bound)
+    """The last `count` standing calls of a selection, newest first, at what they cost by now; `after` is the moment and the
+    `entry_id` of the call to go on from."""
+    at, entry_id = after or (None, None)
+    return run(connection, "latest_calls", count=count, outcome=outcome, after_at=at, after_id=entry_id, **selection.bound)
 
 
 def errors(connection: duckdb.DuckDBPyConnection, selection: Selection) -> pa.Table:

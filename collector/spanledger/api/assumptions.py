@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from spanledger.api.paging import After, Count, page
 from spanledger.collector.assumptions import assumed
 from spanledger.ledger.connect import connect
 
@@ -12,7 +13,7 @@ router = APIRouter(prefix="/api", tags=["costs"])
 
 
 @router.get("/assumptions", summary="What is assumed, not known, about the emitters of calls")
-def assumptions(request: Request) -> dict[str, Any]:
+def assumptions(request: Request, after: After = None, count: Count = 200) -> dict[str, Any]:
     """Scope, version, provider, calls, and `line` for processors.recognise.cached_input; the most frequent first.
 
     `taken` says whether their cached input is taken to be inside or outside of their input, `seen` what other records of
@@ -20,4 +21,5 @@ def assumptions(request: Request) -> dict[str, Any]:
     in the ledger stay as they were counted, and stay listed.
     """
     with connect(request.app.state.collector.data, damaged="leave out") as connection:
-        return {"assumptions": [{**dataclasses.asdict(one), "line": one.line} for one in assumed(connection)]}
+        found, following = page(assumed(connection), lambda one: f"{one.scope} {one.version} {one.provider}", after, count)
+    return {"assumptions": [{**dataclasses.asdict(one), "line": one.line} for one in found], "next": following}

@@ -10,6 +10,8 @@ import duckdb
 from fastapi import APIRouter, Query, Request
 
 from spanledger.analytics import Selection, connect, latest_calls, overview, spend_by, spend_over_time, totals
+from spanledger.api.moments import At
+from spanledger.api.paging import After
 from spanledger.api.plain import plain
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.ledger.schema import DIMENSIONS
@@ -17,18 +19,18 @@ from spanledger.ledger.schema import DIMENSIONS
 router = APIRouter(prefix="/api", tags=["costs"])
 
 #: Query parameters that are not filters on a dimension.
-OTHERS = frozenset({"since", "until", "group_by", "step", "top", "count", "outcome", "as_known_on"})
+OTHERS = frozenset({"since", "until", "group_by", "step", "top", "count", "after", "outcome", "as_known_on"})
 
 
 @router.get("/summary", summary="Sums over a range of time, in groups if wanted")
 def summary(
     request: Request,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: At = None,
+    until: At = None,
     group_by: str | None = None,
     step: Literal["hour", "day", "week", "month"] | None = None,
     top: int = Query(50, ge=1, le=10_000),
-    as_known_on: datetime | None = None,
+    as_known_on: At = None,
 ) -> dict[str, Any]:
     """`since` and `until` default to this month up to now (UTC). Further parameters filter: `?tenant=acme&tag.team=x`.
 
@@ -65,18 +67,34 @@ def overview_now(request: Request) -> dict[str, Any]:
 @router.get("/calls", summary="The latest calls")
 def calls(
     request: Request,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: At = None,
+    until: At = None,
     outcome: Literal["ok", "error"] | None = None,
     count: int = Query(100, ge=1, le=10_000),
-    as_known_on: datetime | None = None,
+    after: After = None,
+    as_known_on: At = None,
 ) -> dict[str, Any]:
     """Newest first. `since` defaults to 30 days ago; further parameters filter, and `as_known_on` asks for what was known, as in
     /api/summary."""
     now = datetime.now(UTC)
     selection = _selection(request, since or now - timedelta(days=30), until or now + timedelta(days=1))
     with _ledger(request, as_known_on) as connection:
-        return {"calls": _rows(latest_calls(connection, selection, count=count, outcome=outcome))}
+        found = _rows(latest_calls(connection, selection, count=count + 1, outcome=outcome, after=_place(after)))
+    last = found[count - 1] if len(found) > count else None
+    return {"calls": found[:count], "next": None if last is None else f"{last['occurred_at']:{_MOMENT}}/{last['entry_id']}"}
+
+
+_MOMENT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def _place(after: str | None) -> tuple[datetime, str] | None:
+    if after is None:
+        return None
+    at, _, entry_id = after.partition("/")
+    try:
+        return datetime.strptime(at, _MOMENT).replace(tzinfo=UTC), entry_id
+    except ValueError:
+        raise wrong_field("after", "is not what `next` of a page said") from None
 
 
 def _totals(sums: Any) -> dict[str, Any]:
@@ -104,22 +122,14 @@ def _filters(request: Request) -> dict[str, tuple[str, ...]]:
 def _selection(request: Request, since: datetime | None, until: datetime | None) -> Selection:
     now = datetime.now(UTC)
     since = since or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    for name, at in (("since", since), ("until", until)):
-        _check_aware(name, at)
     try:
         return Selection(since=since, until=until or now, filters=_filters(request))
     except ValueError as error:
         raise wrong_field("until", str(error)) from None
 
 
-def _check_aware(field: str, at: datetime | None) -> None:
-    if at is not None and at.tzinfo is None:
-        raise wrong_field(field, "needs an offset or Z, such as 2026-11-01T00:00:00Z")
-
-
 @contextmanager
 def _ledger(request: Request, as_known_on: datetime | None = None) -> Generator[duckdb.DuckDBPyConnection]:
-    _check_aware("as_known_on", as_known_on)
     connection = connect(request.app.state.collector.data, as_known_on=as_known_on)
     try:
         yield connection

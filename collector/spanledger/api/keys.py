@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, Field
 
 from spanledger.api.models import Body, Name
+from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import wrong_field
 from spanledger.control.keys import Key, Keys
 
@@ -24,8 +25,9 @@ class KeyBody(Body):
 
 
 @router.get("", summary="All keys, without their secrets")
-def all_keys(request: Request) -> dict[str, Any]:
-    return {"keys": [_shown(key) for key in _keys(request).all()]}
+def all_keys(request: Request, after: After = None, count: Count = 1_000) -> dict[str, Any]:
+    found, following = page(_keys(request).all(), lambda key: key.id, after, count)
+    return {"keys": [_shown(key) for key in found], "next": following}
 
 
 @router.post("", status_code=201, summary="Make a key")

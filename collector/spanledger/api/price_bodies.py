@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
 from spanledger.api.models import Body, Name
+from spanledger.api.moments import Moment
 from spanledger.prices import Call
 from spanledger.prices.compare import ABILITIES
 from spanledger.prices.meters import METERS
-from spanledger.prices.rule_form import RuleError, moment_of, scope_of
+from spanledger.prices.rule_form import RuleError, scope_of
 from spanledger.prices.tiers import known_tier
 from spanledger.prices.tokens import count_tokens
 
@@ -23,13 +24,6 @@ RULE: dict[str, Any] = {
     "note": "contract of December",
 }
 CHANGE: dict[str, Any] = {"rates": {"input_mtok": "1.80", "output_mtok": "7.20"}, "note": "volume discount"}
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        return moment_of("", value)
-    except RuleError as error:
-        raise ValueError(error.says) from None
 
 
 def _belongs(value: Any) -> list[tuple[str, str]]:
@@ -59,8 +53,6 @@ def _ability(value: Any) -> str:
     return str(value)
 
 
-#: A moment with an offset; a bare day is midnight UTC.
-Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 #: Whom a call is for, as in a rule: `tenant:acme`.
 Scope = Annotated[list[tuple[str, str]], BeforeValidator(_belongs)]
 Tier = Annotated[Name | None, BeforeValidator(known_tier)]

@@ -5,16 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from spanledger.api.moments import At
 from spanledger.api.paging import After, Count, page
 from spanledger.api.plain import plain
 from spanledger.api.price_asking import Json, desk_of, range_of, who_asks
-from spanledger.api.price_bodies import Moment, RerateBody
+from spanledger.api.price_bodies import RerateBody
 from spanledger.api.problem import wrong_field
 from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.rerate import Range, Rerating
 
 router = APIRouter(prefix="/api/prices", tags=["prices"])
-At = Annotated[Moment, Query()]
 
 
 @router.get("/unpriced", summary="What has no price")

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from spanledger.api.moments import At
 from spanledger.api.plain import plain
 from spanledger.api.price_asking import Json, belongs_to, desk_of, range_of
-from spanledger.api.price_bodies import CallBody, CompareBody, InsteadBody, Moment, TextBody, Tier
+from spanledger.api.price_bodies import CallBody, CompareBody, InsteadBody, TextBody, Tier
 from spanledger.collector.pricing.shown import shown_cells
 from spanledger.collector.pricing.traffic import instead, traffic
 from spanledger.prices.cell import microseconds
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/api/prices", tags=["prices"])
 
 @router.get("/show", summary="What is in force for a model")
 def show(
-    request: Request, provider: str, model: str, at: Annotated[Moment, Query()] = None,
+    request: Request, provider: str, model: str, at: At = None,
     service_tier: Annotated[Tier, Query()] = None, region: str | None = None, scope: str = "",
 ) -> Json:  # fmt: skip
     """Every rate with its dates, hours and sizes; with `at`, only those of that moment. `scope` as in a rule. `priced_as` is what

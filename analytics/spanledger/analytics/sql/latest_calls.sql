@@ -53,5 +53,10 @@ left join corrected on corrected.stands_for = call.entry_id
 where call.kind = 'call'
   and coalesce(corrected.calls, 0) = 0
   and ($outcome is null or call.outcome = $outcome)
+  and (
+      $after_at::timestamptz is null
+      or call.occurred_at < $after_at
+      or (call.occurred_at = $after_at and call.entry_id > $after_id)
+  )
 order by call.occurred_at desc, call.entry_id
 limit $count
