@@ -4,11 +4,11 @@ Everything is whole units, so nothing is ever rounded. Nothing here is locked: `
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 
-from spanledger.limits.counters import Amount, Key, Place
+from spanledger.limits.counters import Key, Place
 
 SWEEP_US = 60_000_000
 KEPT_US = 3_600_000_000
@@ -33,6 +33,9 @@ class Bucket(Struct, gc=False):
     def pairs(self) -> list[tuple[int, int]]:
         """(slot, units), oldest first."""
         return list(zip(self.slots[::2], self.slots[1::2], strict=True))
+
+
+_EMPTY = Bucket()
 
 
 class Buckets:
@@ -105,15 +108,20 @@ class Buckets:
             del self._windows[window], self._ends[window]
             self._letting_go.pop(window, None)
 
-    def replace(self, limit_id: str, amounts: Iterable[Amount]) -> None:
-        """Count a limit anew: what is used is replaced, what is held stays."""
+    def replace(self, limit_ids: Collection[str], counted: "Buckets") -> None:
+        """Let these limits stand as `counted` has them, which is used up; what is held stays."""
+        self._recent.clear()
         for window, buckets in self._windows.items():
-            if window[0] == limit_id:
-                for bucket in buckets.values():
-                    bucket.used = 0
-                    bucket.slots = ()
-        for place, at, units in amounts:
-            self.use(place, at, units)
+            if window[0] in limit_ids:
+                fresh = counted._windows.pop(window, {})
+                for key, bucket in buckets.items():
+                    as_counted = fresh.pop(key, _EMPTY)
+                    bucket.used, bucket.slots = as_counted.used, as_counted.slots
+                    bucket.touched = max(bucket.touched, as_counted.touched)
+                buckets.update(fresh)
+        self._windows |= counted._windows
+        self._ends |= counted._ends
+        self._letting_go |= counted._letting_go
 
     def sweep(self, now: int) -> None:
         """Drop windows that are over (the last one is kept for what rolls over), and what is empty in those that go on."""

@@ -168,8 +168,8 @@ class Counters(Protocol):
         """Drop a limit's buckets, whatever they hold."""
         ...
 
-    def replace(self, limit_id: str, amounts: Iterable[Amount], now: int) -> None:
-        """Count a limit anew: what is used is replaced, what is held stays."""
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> None:
+        """Count these limits anew: what is used is replaced, what is held stays."""
         ...
 
     async def leave(self) -> None:

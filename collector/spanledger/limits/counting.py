@@ -1,8 +1,8 @@
 """Turns entries into what counters add, from a batch or from all of the ledger's history."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import duckdb
 import polars as pl
@@ -12,13 +12,6 @@ from spanledger.limits.covering import FADES_SECONDS, Covering, fades, place_of
 from spanledger.limits.limit import Limit
 from spanledger.limits.tally import Shape, Tally, of_entries, of_history
 from spanledger.limits.window import SECOND, Calendar, Window
-
-
-class Recounted(NamedTuple):
-    """A limit and all that counts under it now."""
-
-    limit: Limit
-    amounts: list[Amount]
 
 
 def postings(covering: Covering, entries: pl.DataFrame, now: int, *, each: bool) -> list[Posting]:
@@ -32,23 +25,32 @@ def postings(covering: Covering, entries: pl.DataFrame, now: int, *, each: bool)
     return [*(Posting(None, hold_id, ()) for hold_id in held), Posting(None, None, list(_amounts(covering, tallies, now)))]
 
 
-def recount(connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit], now: int) -> Iterator[Recounted]:
-    """All that the ledger says about limits now, those alike together: one query for each shape and window."""
+def recount(
+    connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit], now: int
+) -> Iterator[tuple[list[Limit], Iterator[Amount]]]:
+    """All that the ledger says about limits now, those alike together: one query for each shape and window.
+
+    The amounts come as they are read, and must be taken before those of the next limits are asked for.
+    """
     alike: dict[tuple[frozenset[str], str, bool], list[Limit]] = {}
     for limit in limits:
         alike.setdefault((covering.dimensions(limit), repr(limit.window.fields()), fades(limit)), []).append(limit)
-    for (dimensions, _, fading), found in alike.items():
-        # What counts does not depend on whether a limit is in force, or it would begin at nothing when it comes to be.
-        of = Covering([replace(limit, enabled=True, valid_from=None, valid_to=None) for limit in found], covering.terms)
-        amounts: dict[str, list[Amount]] = {limit.id: [] for limit in found}
-        window = found[0].window
-        used_since = now - FADES_SECONDS * SECOND if fading else None
-        for begin in _windows(window, now, before=any(limit.rollover for limit in found)):
-            for amount in _amounts(of, of_history(connection, Shape(dimensions), window, begin, used_since=used_since), now):
-                if not isinstance(window, Calendar) or begin == now or amount.place.end <= now:
-                    amounts[amount.place.limit_id].append(amount)
-        for limit in found:
-            yield Recounted(limit, amounts[limit.id] + _forgotten(covering, limit, now))
+    for (dimensions, _, _), found in alike.items():
+        forgotten = (amount for limit in found for amount in _forgotten(covering, limit, now))
+        yield found, itertools.chain(_counted(connection, covering, found, Shape(dimensions), now), forgotten)
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, covering: Covering, limits: Sequence[Limit], shape: Shape, now: int
+) -> Iterator[Amount]:
+    # What counts does not depend on whether a limit is in force, or it would begin at nothing when it comes to be.
+    of = Covering([replace(limit, enabled=True, valid_from=None, valid_to=None) for limit in limits], covering.terms)
+    window = limits[0].window
+    used_since = now - FADES_SECONDS * SECOND if fades(limits[0]) else None
+    for begin in _windows(window, now, before=any(limit.rollover for limit in limits)):
+        for amount in _amounts(of, of_history(connection, shape, window, begin, used_since=used_since), now):
+            if not isinstance(window, Calendar) or begin == now or amount.place.end <= now:
+                yield amount
 
 
 def _windows(window: Window, now: int, *, before: bool) -> tuple[int, ...]:

@@ -76,8 +76,10 @@ class Covered:
         return cap_of(self.limit, self._grants, at) if self._grants else self.cap
 
 
-def cap_of(limit: Limit, grants: Iterable[Grant], at: int) -> int:
+def cap_of(limit: Limit, grants: Sequence[Grant], at: int) -> int:
     """The amount in units, with the grants that hold at a moment, and the grace."""
+    if not grants:
+        return limit.stop
     amount = limit.amount
     added = Decimal(0)
     for grant in grants:

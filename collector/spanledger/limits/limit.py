@@ -44,8 +44,7 @@ def text_of(measure: str, units: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """One limit. `cap` is its amount in units, `first_threshold` the units from which on checks warn, `refuses` whether a call
-    past it is refused, and `measured` the place of its measure in `MEASURES`."""
+    """One limit. What stands below `created_at` follows from the rest; checks would lose time working it out."""
 
     id: str
     name: str
@@ -74,13 +73,15 @@ class Limit:
     valid_to: datetime | None = None
     source: str = "api"
     created_at: datetime | None = field(default=None, compare=False)
-    cap: int = field(init=False, compare=False)
-    first_threshold: int | None = field(init=False, compare=False)
-    refuses: bool = field(init=False, compare=False)
-    measured: int = field(init=False, compare=False)
+    cap: int = field(init=False, compare=False)  # the amount in units
+    stop: int = field(init=False, compare=False)  # the same with its grace
+    first_threshold: int | None = field(init=False, compare=False)  # units from which on checks warn
+    refuses: bool = field(init=False, compare=False)  # whether a call past it is refused
+    measured: int = field(init=False, compare=False)  # the place of the measure in MEASURES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cap", units_of(self.measure, self.amount))
+        object.__setattr__(self, "stop", units_of(self.measure, self.amount * (1 + self.grace)))
         first = min(self.thresholds, default=None)
         object.__setattr__(self, "first_threshold", None if first is None else math.ceil(self.cap * first))
         object.__setattr__(self, "refuses", self.hard and self.action in ("refuse", "pause"))

@@ -206,10 +206,13 @@ class MemoryCounters:
         with self._lock:
             self._buckets.forget(limit_id)
 
-    def replace(self, limit_id: str, amounts: Iterable[Amount], now: int) -> None:
-        """Count a limit anew: what is used is replaced, what is held stays."""
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> None:
+        """Count these limits anew: what is used is replaced, what is held stays."""
+        counted = Buckets()
+        for place, at, units in amounts:
+            counted.use(place, at, units)
         with self._lock:
-            self._buckets.replace(limit_id, amounts)
+            self._buckets.replace(frozenset(limit_ids), counted)
 
     async def leave(self) -> None:
         """An event loop has nothing open here."""

@@ -104,8 +104,8 @@ class Rulebook:
     def count(self, connection: duckdb.DuckDBPyConnection, limits: Sequence[Limit], covering: Covering | None = None) -> None:
         """Count some limits anew from the ledger."""
         now = micros(self._clock())
-        for limit, amounts in recount(connection, covering or self.covering, limits, now):
-            self._counters.replace(limit.id, amounts, now)
+        for alike, amounts in recount(connection, covering or self.covering, limits, now):
+            self._counters.replace([limit.id for limit in alike], amounts, now)
 
     def _use(self, limits: Sequence[Limit], changed: Sequence[Limit], *, again: bool = True) -> None:
         """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""

@@ -87,4 +87,8 @@ class Index(Generic[T]):
             value = subject.get(name)
             if value is not None and value in by_value:
                 near += by_value[value]
-        return [thing for thing in near if all(matches(p, subject.get(name)) for name, p in thing.selectors.items())]
+        return [
+            thing
+            for thing in near
+            if not thing.selectors or all(matches(p, subject.get(name)) for name, p in thing.selectors.items())
+        ]

@@ -187,12 +187,15 @@ class SharedCounters:
         """Drop a limit's buckets, whatever they hold."""
         self._script.run("forget", _now(), limit_id)
 
-    def replace(self, limit_id: str, amounts: Iterable[Amount], now: int) -> None:
-        """Count a limit anew: what is used is replaced, what is held stays."""
-        listed = list(amounts)
-        for start in range(0, max(len(listed), 1), CHUNK * 10):
-            chunk = [amount_words(*amount) for amount in listed[start : start + CHUNK * 10]]
-            self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk))
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> None:
+        """Count these limits anew: what is used is replaced, what is held stays."""
+        of_limit: dict[str, list[Amount]] = {limit_id: [] for limit_id in limit_ids}
+        for amount in amounts:
+            of_limit[amount.place.limit_id].append(amount)
+        for limit_id, listed in of_limit.items():
+            for start in range(0, max(len(listed), 1), CHUNK * 10):
+                chunk = [amount_words(*amount) for amount in listed[start : start + CHUNK * 10]]
+                self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk))
 
     def state(self) -> str:
         """`ready:` and since when, `counting` while some collector counts anew, or `lost`. Raises `CountersAway`."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+from msgspec import Struct
 
 from spanledger.limits.limit import Limit, units_of
 from spanledger.limits.selector import DIMENSIONS
@@ -19,8 +20,7 @@ from spanledger.limits.window import SECOND, Rolling, Window
 HISTORY = (Path(__file__).parent / "sql" / "history.sql").read_text()
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True, gc=False):
     """Sums over entries of one subject at one moment (microseconds since 1970, rounded down to a slot)."""
 
     subject: Mapping[str, str | None]
