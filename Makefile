@@ -2,15 +2,20 @@
 
 SHELL := /bin/sh
 export RUST_LOG ?= error
+# Several hundred processes are started by the suite; each would compile what it imports where this is set.
+export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
 OLDEST := .venv-oldest
 CLIENTS := .venv-clients
-WORKERS ?= 2
+# A third of a test's time is waiting, for processes, disks and time-outs: three workers keep two cores busy.
+WORKERS ?= 3
 QUIETLY := --quiet --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+# By halves of the list, and whoever is done takes from the rest: what a module starts once is started once, not once a worker.
+SPREAD := -n $(WORKERS) --dist worksteal
+PYTEST := $(BIN)/python -m pytest $(SPREAD)
 
 .PHONY: up demo test check lint types layers test-oldest test-clients test-matrix bench soak fix lock clean help
 
@@ -37,10 +42,10 @@ layers: $(INSTALLED)              ## packages point downwards; the light part st
 	$(BIN)/lint-imports
 
 test-oldest: $(OLDEST)/installed  ## the suite with the oldest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n $(WORKERS) -W default   # old libraries warn of what was to come
+	$(OLDEST)/bin/python -m pytest $(SPREAD) -W default   # old libraries warn of what was to come
 
 test-clients: $(CLIENTS)/installed ## every client that is metered, in its newest version, against the provider stand-in
-	PYTHONPATH=$(CURDIR)/instrumentation:$(CURDIR)/collector:$(CURDIR)/analytics $(CLIENTS)/bin/python -m pytest -n $(WORKERS) tests/clients
+	PYTHONPATH=$(CURDIR)/instrumentation:$(CURDIR)/collector:$(CURDIR)/analytics $(CLIENTS)/bin/python -m pytest $(SPREAD) tests/clients
 
 test-matrix: $(INSTALLED)         ## each client in its oldest and its newest version, in an environment of its own each
 	$(BIN)/python -m tests.clients.matrix $(ARGS)
