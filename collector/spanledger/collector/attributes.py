@@ -130,30 +130,29 @@ class Attributes:
 
     def texts(self, at: Ints, keys: list[str]) -> pa.Array:
         """Strings at these places; arrays, and of some keys maps, as JSON; null for all else. `keys` are `Telemetry.keys`."""
-        kind = self.kind[at]
-        plain = np.flatnonzero(kind == TEXT)
-        if len(plain) == len(at):
-            return self._strings(at)
-        listed, mapped = np.flatnonzero(kind == ARRAY), np.flatnonzero(kind == MAP)
-        mapped = mapped[np.array([keys[key] in structures.READ for key in self.key[at[mapped]].tolist()], dtype=bool)]
-        parts = [(plain, self._strings(at[plain]))]
-        if len(listed):
-            parts.append((listed, structures.array_as_json(self._blobs(at[listed]))))
-        if len(mapped):
-            parts.append((mapped, structures.map_as_json(self._blobs(at[mapped]))))
-        return _placed(parts, len(at))
+        return _placed(self._told(at, keys), len(at))
 
     def spelled(self, at: Ints, keys: list[str]) -> pa.Array:
         """The values at these places as text, numbers and flags too."""
         kind = self.kind[at]
-        texts = self.texts(at, keys)
-        parts = []
+        parts = self._told(at, keys)
         for what, dtype in ((WHOLE, pl.Int64), (REAL, pl.Float64), (FLAG, pl.Boolean)):
             ours = np.flatnonzero(kind == what)
             if len(ours):
                 spelled = pl.Series(self._exact(at[ours], what), dtype=dtype).cast(pl.String)
                 parts.append((ours, spelled.to_arrow().cast(pa.string())))
-        return pc.coalesce(texts, _placed(parts, len(at))) if parts else texts
+        return _placed(parts, len(at))
+
+    def _told(self, at: Ints, keys: list[str]) -> list[tuple[Ints, pa.Array]]:
+        kind = self.kind[at]
+        plain, listed, mapped = (np.flatnonzero(kind == what) for what in (TEXT, ARRAY, MAP))
+        parts = [(plain, self._strings(at[plain]))]
+        if len(listed):
+            parts.append((listed, structures.as_json(self._blobs(at[listed]), structures.array_as_json)))
+        if len(mapped):
+            mapped = mapped[np.array([key in structures.READ for key in keys])[self.key[at[mapped]]]]
+            parts.append((mapped, structures.as_json(self._blobs(at[mapped]), structures.map_as_json)))
+        return parts
 
     def numbers(self, at: Ints) -> npt.NDArray[np.float64]:
         """Whole and real numbers at these places; NaN for all else."""
@@ -191,6 +190,8 @@ class Attributes:
 
 def _placed(parts: list[tuple[Ints, pa.Array]], length: int) -> pa.Array:
     """Texts at their places among so many; null elsewhere."""
+    if len(parts[0][0]) == length:
+        return parts[0][1]
     index = np.full(length, -1, dtype=np.int64)
     index[np.concatenate([at for at, _ in parts])] = np.arange(sum(len(at) for at, _ in parts))
     return pa.concat_arrays([texts for _, texts in parts]).take(pa.array(index, mask=index < 0))

@@ -10,16 +10,25 @@ def cut(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
     """The bytes `data[begin:end]`, a binary array."""
     if not len(begin):
         return pa.array([], pa.binary())
-    if not rises(begin, end):
-        _, first, back = np.unique(np.stack([begin, end]), axis=1, return_index=True, return_inverse=True)
-        first, back = first.ravel(), back.ravel()
-        if not rises(begin[first], end[first]):  # some overlap: each by itself
-            return pa.array(
-                [data[one:other].to_pybytes() for one, other in zip(begin.tolist(), end.tolist(), strict=True)], pa.binary()
-            )
-        return cut(data, begin[first], end[first]).take(pa.array(back))
-    apart = between(data, begin, end, pa.large_binary())
-    return apart.take(pa.array(np.arange(0, 2 * len(begin), 2))).cast(pa.binary())
+    if rises(begin, end):
+        apart = between(data, begin, end, pa.large_binary())
+        return apart.take(pa.array(np.arange(0, 2 * len(begin), 2))).cast(pa.binary())
+    # Those that end before any that follows begins are cut in one go all the same.
+    rise = np.r_[end[:-1] <= np.minimum.accumulate(begin[::-1])[::-1][1:], True]
+    place = np.empty(len(begin), dtype=np.int64)
+    place[rise] = np.arange(np.count_nonzero(rise))
+    place[~rise] = np.arange(np.count_nonzero(rise), len(begin))
+    return pa.concat_arrays([cut(data, begin[rise], end[rise]), _once(data, begin[~rise], end[~rise])]).take(pa.array(place))
+
+
+def _once(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
+    """The same of pieces in any order, of which many may be one and the same."""
+    _, first, back = np.unique(begin * (data.size + 1) + end, return_index=True, return_inverse=True)
+    begin, end = begin[first], end[first]
+    if rises(begin, end):
+        return cut(data, begin, end).take(pa.array(back))
+    pieces = [data[one:other].to_pybytes() for one, other in zip(begin.tolist(), end.tolist(), strict=True)]
+    return pa.array(pieces, pa.binary()).take(pa.array(back))
 
 
 def between(data: pa.Buffer, begin: Ints, end: Ints, kind: pa.DataType) -> pa.Array:

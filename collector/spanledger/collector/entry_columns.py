@@ -1,5 +1,6 @@
 """What records say, in the columns of an entry and those that counting once needs."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,26 @@ def _flagged(frame: pl.DataFrame) -> pl.Series:
     code = np.zeros(frame.height, dtype=np.int64)
     for bit, name in enumerate(raised):
         code |= frame[name].fill_null(False).to_numpy().astype(np.int64) << bit
-    codes, inverse = np.unique(code, return_inverse=True)
+    codes = np.flatnonzero(np.bincount(code))
     lists = [[name for bit, name in enumerate(raised) if value >> bit & 1] for value in codes.tolist()]
-    return pl.Series("flags", lists, dtype=pl.List(pl.String)).gather(pl.Series(inverse))
+    return pl.Series("flags", lists, dtype=pl.List(pl.String))[pl.Series(np.searchsorted(codes, code))]
 
 
 def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame in the columns of `EVIDENCE`."""
-    cost = pl.coalesce("cost", "cost_micros", names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64))
+    names_of_dialects = pl.Series("dialect_name", [d.name for d in DIALECTS], dtype=pl.String)
+    frame = frame.with_columns(
+        names_of_dialects[frame["dialect"]],
+        names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64).alias("raw_cost"),
+        _flagged(frame),
+    )
+    return frame.select(_told(frozenset(frame.columns)))
+
+
+@lru_cache(maxsize=8)
+def _told(given: frozenset[str]) -> list[pl.Expr]:
+    """The columns of `EVIDENCE` from those that are given."""
+    cost = pl.coalesce("cost", "cost_micros", "raw_cost")
     lasted = (pl.col("ended") - pl.col("started")) / 1e6
     details = (
         "cache_read",
@@ -60,16 +73,16 @@ def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
         "service_tier",
     )
     moment = pl.from_epoch("started", time_unit="us").dt.replace_time_zone("UTC")
-    given = {
+    said = {
         "occurred_at": moment,
         "day": moment.dt.date(),
         "recorded_at": pl.col("received_at"),
         "environment": pl.coalesce("environment", "resource_environment"),
         "duration_seconds": pl.when(~pl.col("time_implausible")).then(lasted),
         "time_to_first_token_seconds": pl.coalesce("ttft", "ttft_ms"),
-        "dialect": pl.Series("dialect", [d.name for d in DIALECTS], dtype=pl.String)[frame["dialect"]],
+        "dialect": pl.col("dialect_name"),
         "granularity": pl.when(pl.col("role") == "metric").then(pl.lit("metric")).otherwise(pl.lit("call")),
-        "calls": pl.col("calls") if "calls" in frame.columns else pl.col("batch_calls"),
+        "calls": pl.col("calls" if "calls" in given else "batch_calls"),
         "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
         "streamed": pl.col("streamed").str.to_lowercase() == "true",
         "batch": pl.col("batch").str.to_lowercase() == "true",
@@ -84,7 +97,7 @@ def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
         "input_audio_tokens": pl.col("input_audio"),
         "output_audio_tokens": pl.col("output_audio"),
         "cache_read_audio_tokens": pl.col("cache_read_audio"),
-        "variant": _variant(frame),
+        "variant": _variant(),
         "input_image_tokens": pl.col("input_image"),
         "output_image_tokens": pl.col("output_image"),
         "input_video_tokens": pl.col("input_video"),
@@ -104,24 +117,17 @@ def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
         )
         .then(True),
         "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details),
-        "flags": _flagged(frame),
     }
-    given |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
-    known: dict[str, Any] = {name: given.get(name, pl.col(name) if name in frame.columns else pl.lit(None)) for name in EVIDENCE}
-    return frame.select(
-        (pl.lit(value) if isinstance(value, pl.Series) else value).cast(EVIDENCE[name], strict=False).alias(name)
-        for name, value in known.items()
-    )
+    said |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
+    told = {name: said.get(name, pl.col(name) if name in given else pl.lit(None)) for name in EVIDENCE}
+    return [expression.cast(EVIDENCE[name], strict=False).alias(name) for name, expression in told.items()]
 
 
-def _variant(frame: pl.DataFrame) -> pl.Expr:
+def _variant() -> pl.Expr:
     """Quality and size of what was made, as `hd/1024x1024`; what the provider chose by itself is not known."""
-    told = [
-        pl.when(~pl.col(name).str.to_lowercase().is_in(["auto", "default", ""])).then(pl.col(name).str.to_lowercase())
-        for name in ("made_quality", "made_size")
-        if frame[name].null_count() < frame.height
-    ]
-    joined = pl.concat_str(told, separator="/", ignore_nulls=True) if told else pl.lit(None, pl.String)
+    spelled = [pl.col(name).str.to_lowercase() for name in ("made_quality", "made_size")]
+    told = [pl.when(~each.is_in(["auto", "default", ""])).then(each) for each in spelled]
+    joined = pl.concat_str(told, separator="/", ignore_nulls=True)
     return pl.when(joined != "").then(joined)
 
 

@@ -19,9 +19,9 @@ _STRUCTURE = re.compile(r"\s*[\[{]")
 
 def opened(telemetry: Telemetry) -> Telemetry:
     """The telemetry with what its objects and lists of labels hold as attributes of their own, after all others."""
-    holders = [number for number, name in enumerate(telemetry.keys) if name in OBJECTS or name in LISTS]
     attributes = telemetry.attributes
-    at = np.flatnonzero(np.isin(attributes.key, holders))
+    holds = np.array([name in OBJECTS or name in LISTS for name in telemetry.keys])
+    at = np.flatnonzero(holds[attributes.key]) if len(attributes) else attributes.key
     if not len(at):
         return telemetry
     holder = attributes.key[at]
@@ -33,9 +33,10 @@ def opened(telemetry: Telemetry) -> Telemetry:
     held = texts.dictionary.to_pylist()
     short = (pc.binary_length(texts.dictionary).to_numpy(zero_copy_only=False) <= _LONGEST).tolist()
     # What is said twice in a batch is read once.
-    pairs, inverse = np.unique(np.stack([holder, code]), axis=1, return_inverse=True)
-    grouped = np.split(at[np.argsort(inverse.ravel(), kind="stable")], np.cumsum(np.bincount(inverse.ravel()))[:-1])
-    for (key, text), ours in zip(pairs.T.tolist(), grouped, strict=True):
+    pairs, inverse = np.unique(holder * (len(held) + 1) + code + 1, return_inverse=True)
+    grouped = np.split(at[np.argsort(inverse, kind="stable")], np.cumsum(np.bincount(inverse))[:-1])
+    for pair, ours in zip(pairs.tolist(), grouped, strict=True):
+        key, text = pair // (len(held) + 1), pair % (len(held) + 1) - 1
         told = _labels(telemetry.keys[key], held[text]) if text >= 0 and short[text] and _STRUCTURE.match(held[text]) else ()
         if told:
             places.append(np.repeat(ours, len(told)))

@@ -4,6 +4,7 @@ What a dialect's numbers mean is a fact of its row; where no row knows, three ar
 too, the conventions are taken at their word and the entry is flagged.
 """
 
+import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -37,6 +38,8 @@ FLAGS = (
 _GENERATING = ["chat", "generate_content", "text_completion", "responses"]
 _DETAILS = ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "input_audio", "output_audio", "total")
 _EMBEDDED = ("input", "output", *_DETAILS)
+#: Nobody who sends objects can know by which numbers they are hashed, nor make two look like one.
+_SEED = secrets.randbits(64)
 
 
 @lru_cache(maxsize=4096)
@@ -66,6 +69,12 @@ def normalise(records: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.
         ours = (pl.col("scope_name") == fact.scope) & (pl.lit(not fact.provider) | (pl.col("provider") == fact.provider))
         stands = pl.lit("in" if fact.where == "inside" else "apart")
         frame = frame.with_columns(pl.when(ours.fill_null(False)).then(stands).otherwise("cache").alias("cache"))
+    for stage in _STAGES:
+        frame = frame.with_columns(stage)
+    return frame
+
+
+def _with_cache() -> list[pl.Expr]:
     read, write = pl.col("cache_read").fill_null(0), pl.col("cache_write").fill_null(0)
     given = pl.col("input").is_not_null()
     silent = pl.col("cache_read").is_null() & pl.col("cache_write").is_null()
@@ -77,7 +86,7 @@ def normalise(records: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.
     unseen = pl.col("cache").str.ends_with("?")
     stands_apart = pl.col("cache").str.starts_with("apart")
     apart = given & ~known_in & (stands_apart | proved.fill_null(False))
-    frame = frame.with_columns(
+    return [
         pl.coalesce("cache_write", pl.sum_horizontal("cache_write_5m", "cache_write_1h", ignore_nulls=False)).alias(
             "cache_write"
         ),
@@ -89,35 +98,17 @@ def normalise(records: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.
         (given & ~known_in & ((stands_apart & silent) | (pl.col("cache") == "lost"))).alias("cache_unknown"),
         # Metrics that have no name for cached tokens count them as fresh ones.
         (given & silent & (pl.col("loses_cache") | (pl.col("signal") == "metrics"))).alias("detail_lost"),
-    )
-    frame = _with_reasoning(frame).with_columns(
-        (given & pl.col("output").is_null() & pl.col("operation").is_in(_GENERATING) & (pl.col("role") == "leaf"))
-        .fill_null(False)
-        .alias("output_unknown")
-    )
-    write, one, five = pl.col("cache_write"), pl.col("cache_write_1h"), pl.col("cache_write_5m")
-    return frame.with_columns(
-        pl.coalesce(five, pl.when(one <= write).then(write - one)).alias("cache_write_5m"),
-        pl.coalesce(one, pl.when(five <= write).then(write - five)).alias("cache_write_1h"),
-        pl.when(pl.col("extra_input").is_not_null())
-        .then(pl.col("input").fill_null(0) + pl.col("extra_input"))
-        .otherwise("input")
-        .alias("input"),
-        pl.when(pl.col("extra_output").is_not_null())
-        .then(pl.col("output").fill_null(0) + pl.col("extra_output"))
-        .otherwise("output")
-        .alias("output"),
-    ).drop("cache", "thinking", "loses_cache", "whole_input", "whole_output")
+    ]
 
 
-def _with_reasoning(frame: pl.LazyFrame) -> pl.LazyFrame:
+def _with_reasoning() -> list[pl.Expr]:
     reasoning, output, thinking = pl.col("reasoning"), pl.col("output"), pl.col("thinking")
     tools = pl.col("tool_prompt").fill_null(0)
     google = pl.col("family") == "google"
     beyond = pl.col("total") - pl.col("input") - output - tools
     by_total = ~pl.col("whole_output") & google & reasoning.is_null() & (beyond > 0)
     apart = ~pl.col("whole_output") & reasoning.is_not_null() & ((thinking == "apart") | (reasoning > output))
-    return frame.with_columns(
+    return [
         pl.when(by_total).then(beyond).otherwise(reasoning).alias("reasoning"),
         pl.when(by_total)
         .then(output + beyond)
@@ -133,7 +124,29 @@ def _with_reasoning(frame: pl.LazyFrame) -> pl.LazyFrame:
             & output.is_not_null()
             & ~by_total.fill_null(False)
         ).alias("reasoning_lost"),
-    )
+    ]
+
+
+def _with_extra() -> list[pl.Expr]:
+    given, answers = pl.col("input").is_not_null(), pl.col("operation").is_in(_GENERATING) & (pl.col("role") == "leaf")
+    write, one, five = pl.col("cache_write"), pl.col("cache_write_1h"), pl.col("cache_write_5m")
+    return [
+        (given & pl.col("output").is_null() & answers).fill_null(False).alias("output_unknown"),
+        pl.coalesce(five, pl.when(one <= write).then(write - one)).alias("cache_write_5m"),
+        pl.coalesce(one, pl.when(five <= write).then(write - five)).alias("cache_write_1h"),
+        pl.when(pl.col("extra_input").is_not_null())
+        .then(pl.col("input").fill_null(0) + pl.col("extra_input"))
+        .otherwise("input")
+        .alias("input"),
+        pl.when(pl.col("extra_output").is_not_null())
+        .then(pl.col("output").fill_null(0) + pl.col("extra_output"))
+        .otherwise("output")
+        .alias("output"),
+    ]
+
+
+#: Made once: to make them takes as long as to compute them for a thousand records.
+_STAGES = (_with_cache(), _with_reasoning(), _with_extra())
 
 
 def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
@@ -143,15 +156,17 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     if not rows.len():
         return frame.with_columns(nothing)
     held = frame.select("raw", "raw_output", "dialect")[rows]
-    usages = [_embedded(*row) for row in held.iter_rows()]
-    firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for dialect in held["dialect"]]
+    _, sample, index = np.unique(held.hash_rows(_SEED).to_numpy(), return_index=True, return_inverse=True)
+    told = list(held[sample].iter_rows())
+    usages = [_embedded(*row) for row in told]
+    firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for _, _, dialect in told]
     # The last row is that of all records which embed nothing.
     counted = pl.DataFrame([*(usage or {} for usage in usages), {}], schema=dict.fromkeys(_EMBEDDED, pl.Int64))
     found = counted.select(pl.all().name.suffix("_held")).with_columns(
         pl.Series("first", [*firsts, False]), pl.Series("embedded_unreadable", [*(usage is None for usage in usages), False])
     )
     of_row = np.full(frame.height, len(usages), dtype=np.int64)
-    of_row[rows.to_numpy()] = np.arange(len(usages))
+    of_row[rows.to_numpy()] = index
     joined = frame.with_columns(found[of_row].get_columns())
     first = pl.col("first")
     counts = [
