@@ -52,7 +52,7 @@ class Journal:
             raise JournalError(f"the journal {path} cannot be opened: {error}") from error
         self.bodies: int = row[0]
         self.bytes: int = row[1]
-        self._unread = self.bytes
+        self._unread: int = self.bytes
         self._last: int = row[2] or above
         self._promised = 0
         self._changed = threading.Condition()

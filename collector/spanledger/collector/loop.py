@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -70,10 +70,20 @@ class Progress:
 
 
 @dataclass(slots=True)
+class _Decoded:
+    """Bodies up to `mark` of the journal, as columns, or the error that came of decoding them."""
+
+    mark: int
+    bodies: int
+    telemetry: Telemetry | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
 class _Read:
     """A batch that was read from the journal: its evidence, or the error that came of reading it.
 
-    Its bodies stay in the journal: two batches are in hand at once, and memory holds neither them nor their attributes.
+    Its bodies stay in the journal: three batches are in hand at once, and memory holds none of their bodies or prompts.
     """
 
     mark: int
@@ -85,7 +95,9 @@ class _Read:
 
 
 class Loop:
-    """Two threads of its own, so that the event loop stays free: one reads the next batch while the other posts this one."""
+    """Three threads of its own, so that the event loop stays free: one posts a batch while the next one is recognised and the
+    one behind that is decoded. Together they keep two cores busy, which two threads did not: each waits now and then, for
+    the interpreter, the disk or another's columns."""
 
     def __init__(self, journal: Journal, ledger: Ledger, steps: Steps, *, clock: Callable[[], datetime] | None = None) -> None:
         self.progress = Progress()
@@ -98,15 +110,17 @@ class Loop:
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
         self._deadline = float("inf")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="spanledger-read")
+        self._recogniser = ThreadPoolExecutor(1, thread_name_prefix="spanledger-recognise")
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
+        self._ahead: tuple[int, Future[_Decoded | None]] | None = None
         self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
 
     def replay(self) -> int:
         """Bring everything that the journal holds into the ledger; gives the number of bodies. Called before `start`."""
         replayed = 0
-        while (batch := self._next(self.position, wait=False)) is not None:
-            self._finish(batch)
-            replayed += batch.bodies
+        while (decoded := self._decode(self._pieces(self.position))) is not None:
+            self._finish(self._recognised(decoded))
+            replayed += decoded.bodies
         return replayed
 
     def start(self) -> None:
@@ -119,7 +133,8 @@ class Loop:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._reader.shutdown()
+        self._recogniser.shutdown()
+        self._decoder.shutdown()
 
     def _run(self) -> None:
         ahead: Future[_Read | None] | None = None
@@ -127,13 +142,15 @@ class Loop:
         while True:
             last = self._stopping.is_set()  # whatever was journalled before this is still read and posted
             try:
-                batch = self._next(self.position) if ahead is None else ahead.result()
+                batch = None if ahead is None else ahead.result()
                 ahead = None
+                if batch is None:  # nothing was there when it was asked for ahead
+                    batch = self._next(self.position)
                 if batch is not None:
                     if time.monotonic() + took > self._deadline:  # another would not end in time: the next start posts it
                         return
                     began = time.monotonic()
-                    ahead = self._reader.submit(self._next, batch.mark)
+                    ahead = self._recogniser.submit(self._next, batch.mark)
                     with self.tracer.start_as_current_span("spanledger.batch", attributes={"spanledger.bodies": batch.bodies}):
                         self._finish(batch)
                     took = time.monotonic() - began
@@ -146,7 +163,7 @@ class Loop:
                     logger.exception("the loop failed and goes on trying; what was acknowledged is in the journal")
                 self.progress.failing = failing
                 if ahead is not None:
-                    ahead.cancel()
+                    wait([ahead])  # it reads from the journal, as the next try will
                     ahead = None
                 if last or self._stopping.wait(1.0):
                     return
@@ -154,28 +171,40 @@ class Loop:
             if last and batch is None:
                 return
 
-    def _next(self, after: int, *, wait: bool = True) -> _Read | None:
-        """The next batch above a sequence; None when nothing has come for a while."""
-        waiting = wait and not self._stopping.is_set()
-        if wait and not self._journal.wait(
+    def _next(self, after: int) -> _Read | None:
+        """The next batch above a sequence, while the one behind it is decoded; None when nothing has come for a while."""
+        decoded: _Decoded | None = None
+        if self._ahead is not None:
+            behind, ahead = self._ahead
+            self._ahead = None
+            found = ahead.result()
+            decoded = found if behind == after else None  # a batch that failed is read once more
+        decoded = decoded or self._decoded(after)
+        if decoded is None:
+            return None
+        self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
+        return self._recognised(decoded)
+
+    def _decoded(self, after: int) -> _Decoded | None:
+        """What has gathered above a sequence, waiting for some; None when nothing has come for a while."""
+        waiting = not self._stopping.is_set()
+        there = self._journal.wait(
             after,
             patience_seconds=0.5 if waiting else 0,
             gather_seconds=GATHER_SECONDS if waiting else 0,
             enough_bytes=PIECE_BYTES,
-        ):
-            return None
-        return self._read(self._pieces(after))
+        )
+        return self._decode(self._pieces(after)) if there else None
 
     def _pieces(self, after: int) -> Iterator[Sequence[Received]]:
         """The bodies above a sequence, piece by piece, until there is no whole one."""
-        enough = PIECE_BYTES
         while bodies := self._journal.take(after, enough_bytes=PIECE_BYTES):
             after = bodies[-1].sequence
             yield bodies
-            if self._journal.unread < enough:
+            if self._journal.unread < PIECE_BYTES:
                 return
 
-    def _read(self, pieces: Iterable[Sequence[Received]]) -> _Read | None:
+    def _decode(self, pieces: Iterable[Sequence[Received]]) -> _Decoded | None:
         parts: list[Telemetry] = []
         mark = count = size = records = 0
         for bodies in pieces:
@@ -184,22 +213,23 @@ class Loop:
                 with self._timed("decode"):
                     parts.append(self._steps.decode(bodies))
             except Exception as error:
-                return _Read(mark, count, error=error)
+                return _Decoded(mark, count, error=error)
             del bodies
             records += parts[-1].records.height
             if size >= MOST_BYTES or records >= FITTING_RECORDS:
                 break
-        if not parts:
-            return None
+        return _Decoded(mark, count, Telemetry.joined(parts)) if parts else None
+
+    def _recognised(self, decoded: _Decoded) -> _Read:
+        telemetry, decoded.telemetry = decoded.telemetry, None
+        if telemetry is None:
+            return _Read(decoded.mark, decoded.bodies, error=decoded.error)
         try:
-            with self._timed("decode"):
-                telemetry = Telemetry.joined(parts)
-                parts.clear()
             with self._timed("recognise"):
                 evidence = self._steps.recognise(telemetry)
         except Exception as error:
-            return _Read(mark, count, error=error)
-        return _Read(mark, count, evidence, telemetry.undecodable, telemetry.seen)
+            return _Read(decoded.mark, decoded.bodies, error=error)
+        return _Read(decoded.mark, decoded.bodies, evidence, telemetry.undecodable, telemetry.seen)
 
     def _finish(self, batch: _Read) -> None:
         """Post a batch; when a step fails because of one body, find that body and set it aside."""
@@ -216,8 +246,8 @@ class Loop:
                 bodies = self._journal.between(self.position, mark)
                 middle = len(bodies) // 2
                 for half in (bodies[:middle], bodies[middle:]):
-                    if half and (read := self._read([half])) is not None:
-                        self._finish(read)
+                    if half and (decoded := self._decode([half])) is not None:
+                        self._finish(self._recognised(decoded))
                 return
             logger.exception("body %d could not be read", mark, exc_info=error)
             self._set_aside(mark, f"{type(error).__name__}: {error}", ours=True)

@@ -23,7 +23,7 @@ from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.journal_name import give_name
 from spanledger.collector.lock import AlreadyRunning, FolderLock
-from spanledger.collector.loop import Loop
+from spanledger.collector.loop import PIECE_BYTES, Loop
 from spanledger.collector.own_telemetry import OwnTelemetry, wanted
 from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassThrough
 from spanledger.collector.pricing import PriceDesk, PriceTimer, open_prices
@@ -210,6 +210,7 @@ class Collector:
             self.ledger,
             retention=None if kept.retention is None else timedelta(seconds=kept.retention),
             grace_seconds=kept.keep_replaced,
+            behind=lambda: self.journal.unread > PIECE_BYTES,
         )
         self.maintenance.start()
         self._opened.append("maintenance")

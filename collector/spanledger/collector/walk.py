@@ -57,7 +57,8 @@ class Fields:
 
     def where(self, tag: int) -> Ints:
         """Which of the fields have this tag."""
-        return np.flatnonzero(self.tag == tag)
+        at: Ints = np.flatnonzero(self.tag == tag)
+        return at
 
     def repeated(self, tag: int) -> Ints:
         """Which messages have a field more than once. Of a message in it, protobuf puts what is said together."""

@@ -34,6 +34,8 @@ _ROUND_SECONDS = 5.0
 _JUMP = timedelta(hours=12)
 #: Of the time, so that intake always goes first: as long as a step took, maintenance then rests.
 _REST = 1.0
+#: While intake is behind, a round is put off by so long at most: files become a few hundred more, and are put together after.
+_MOST_PUT_OFF_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -67,13 +69,15 @@ class Maintenance:
         clock: Callable[[], datetime] | None = None,
         grace_seconds: float = GRACE_SECONDS,
         round_seconds: float = _ROUND_SECONDS,
+        behind: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`retention` drops whole days that ended longer ago than that; None keeps all."""
+        """`retention` drops whole days that ended longer ago than that; None keeps all. `behind` says whether intake is."""
         self.progress = Keeping()
         self._ledger, self._retention, self._pause = ledger, retention, round_seconds
         self._clock = clock or (lambda: datetime.now(UTC))
         self._began = (datetime.now(UTC), time.monotonic()) if clock is None else None
         self._said_jumped = False
+        self._behind = behind
         self._sweep = Sweep(ledger, grace_seconds)
         self._log = Log(ledger, grace_seconds)
         #: Files that could not be put together: they are left where they are, and the rest goes on.
@@ -124,7 +128,11 @@ class Maintenance:
 
     def _run(self) -> None:
         _step_back()
+        since = time.monotonic()
         while not self._stopping.wait(self._pause):
+            if self._behind() and time.monotonic() - since < _MOST_PUT_OFF_SECONDS:
+                continue
+            since = time.monotonic()
             try:
                 self.round()
                 self.progress.failing = ""
