@@ -53,6 +53,8 @@ NO_BOOKS = [
     (of_litellm(input_cost_per_token="0.5"), "m.input_cost_per_token is '0.5': a price is a number"),
     (of_litellm(off_peak_pricing={"windows": [{"hours_utc": "late"}]}), "m.off_peak_pricing.windows[0].hours_utc is 'late'"),
     (of_litellm(off_peak_pricing={"windows": [{"weekdays": [0]}]}), "m.off_peak_pricing.windows[0].weekdays is [0]: expected"),
+    (of_litellm(tiered_pricing=[{"range": [9, 1]}]), "m.tiered_pricing[0].range is [9, 1]: expected two numbers of tokens"),
+    (of_litellm(tiered_pricing=[{"range": 5}]), "m.tiered_pricing[0].range is 5"),
     (b'{"x": {"models": {"m": {"cost": [1, 2]}}}}', "x.models.m.cost is [1, 2]: expected an object"),
     (b'{"x": {"models": {"m": [1]}}}', "x.models.m is no model"),
     (b'{"x": {"models": {"m": {"cost": {"input": 1}}}}, "y": 3}', "y is no provider"),
@@ -76,6 +78,8 @@ PLACES: list[tuple[str, Callable[[Any], bytes]]] = [
     ("m.search_context_cost_per_query.search_context_size_low",
      lambda price: of_litellm(search_context_cost_per_query={"search_context_size_low": price})),
     ("m.off_peak_pricing.input_cost_per_token", lambda price: of_litellm(off_peak_pricing={"input_cost_per_token": price})),
+    ("m.tiered_pricing[0].input_cost_per_token",
+     lambda price: of_litellm(tiered_pricing=[{"range": [0, 9], "input_cost_per_token": price}])),
     ("x.models.m.cost.input", lambda price: of_models_dev(input=price)),
     ("x.models.m.cost.tiers[0].input",
      lambda price: of_models_dev(tiers=[{"input": price, "tier": {"type": "context", "size": 200_000}}])),
@@ -100,6 +104,7 @@ def test_a_price_that_is_none_is_refused_wherever_it_stands(path: str, book: Cal
 WORDS = [
     "models", "m", "cost", "input", "prices", "input_mtok", "litellm_provider", "input_cost_per_token", "id", "match", "tiers",
     "tier", "size", "limit", "off_peak_pricing", "windows", "hours_utc", "mode", "base", "start", "constraint", "name",
+    "tiered_pricing", "range",
 ]  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, "x", "1", ""]),

@@ -54,6 +54,9 @@ def at(tmp_path: Path) -> Iterator[At]:
         ("azure", "azure/eu/gpt-4o-2024-08-06", {"input_tokens": 1_000_000, "output_tokens": 0}, None, "2.75"),
         ("gcp.gemini", "gemini-2.5-pro", {"input_tokens": 200_001, "output_tokens": 0}, None, "0.5000025"),
         ("openai", "whisper-1", {"audio_seconds": 60.0}, None, "0.006"),
+        ("dashscope", "qwen-flash", {"input_tokens": 256_000, "output_tokens": 1_000}, None, "0.0132"),
+        ("dashscope", "qwen-flash", {"input_tokens": 256_001, "output_tokens": 1_000}, None, "0.06600025"),
+        ("opencode_go", "gpt-6-luna", {"input_tokens": 300_000, "output_tokens": 0}, None, "0.06"),
         ("deepseek", "deepseek-v4-flash", {"input_tokens": 1_000_000, "output_tokens": 0}, None, "0.15"),
     ],
 )  # fmt: skip

@@ -80,7 +80,7 @@ SNAPSHOTS = [
     ("openai", "ft:gpt-4o-2024-08-06:acme:v2:9abc1"),
     ("openai", "ft:gpt-3.5-turbo-0125:acme::2"),
     ("openai", "gpt-4o-mini-2024-07-18.ft-0e208cf33a6a466994aff31a08aba678"),
-    ("azure", "azure/eu/o4-mini-2025-04-16"),
+    ("azure", "azure/o4-mini-2025-04-16"),
     ("mistral", "magistral-medium-2509"),
     ("moonshotai", "kimi-k2.5-0905"),
 ]  # fmt: skip

@@ -90,7 +90,7 @@ def print_difference(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
     counts = f"{len(answer['added'])} models more, {len(answer['removed'])} fewer, {len(answer['moved'])} rates moved"
-    note(f"{counts}" + (f"; waits for --accept: {answer['waits']}" if answer["waits"] else ""))
+    note(counts + (f"; to be looked at: {answer['waits']}" if answer["waits"] else ""))
     rows = [
         *(_move(move) for move in answer["moved"][:200]),
         *([name, "", "", "", "listed", "none", "far" if name in answer["vanished"] else ""] for name in answer["removed"]),

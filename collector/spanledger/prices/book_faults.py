@@ -18,6 +18,9 @@ from spanledger.prices.rule_form import MOST_USD
 #: Ours, and those of genai-prices that telemetry has no counter for: what is charged by them is not charged to anybody here.
 UNITS = frozenset({*BY_RATE_KEY, *(unit.price_key for unit in _get_registry().units.values())})
 
+#: No model takes a prompt of so many tokens.
+MOST_TOKENS = 10**12
+
 _HOURS = re.compile(r"(?:[01]\d|2[0-4]):[0-5]\d-(?:[01]\d|2[0-4]):[0-5]\d")
 
 
@@ -39,14 +42,15 @@ def litellm_fault(file: Mapping[str, Any]) -> str | None:
     for name, entry in file.items():
         if name == "sample_spec" or not isinstance(entry, Mapping):
             continue
-        costs = {key: value for key, value in entry.items() if "cost" in key}
+        costs = {key: value for key, value in entry.items() if "cost" in key or key == "tiered_pricing"}
         for key, value in costs.items():
             if fault := next(_not_prices(f"{name}.{key}", value), None):
                 return fault
         provider = entry.get("litellm_provider")
         if any(costs.values()) and not (provider and isinstance(provider, str)):
             return f'{name}.litellm_provider is {provider!r}: a price needs the provider that asks it, such as "openai"'
-        if fault := _off_peak_fault(f"{name}.off_peak_pricing", entry.get("off_peak_pricing")):
+        fault = _off_peak_fault(f"{name}.off_peak_pricing", entry.get("off_peak_pricing"))
+        if fault := fault or _ranges_fault(f"{name}.tiered_pricing", entry.get("tiered_pricing")):
             return fault
     return None
 
@@ -89,7 +93,7 @@ def _not_prices(path: str, value: Any, *, texts: bool = False) -> Iterator[str]:
     written as text."""
     if isinstance(value, Mapping):
         for key, one in value.items():
-            if key not in ("tier", "range", "windows", "start"):
+            if key not in ("tier", "range", "max_results_range", "start"):
                 yield from _not_prices(f"{path}.{key}", one, texts=texts)
     elif isinstance(value, list):
         for at, one in enumerate(value):
@@ -131,6 +135,17 @@ def _off_peak_fault(path: str, pricing: Any) -> str | None:
                 return f"{here}.hours_utc is {_shown(span)}: expected HH:MM-HH:MM, such as 16:30-24:00"
         if not all(day in range(1, 8) for day in window.get("weekdays", ())):
             return f"{here}.weekdays is {_shown(window['weekdays'])}: expected days from 1, Monday, to 7"
+    return None
+
+
+def _ranges_fault(path: str, tiered: Any) -> str | None:
+    for at, part in enumerate(tiered if isinstance(tiered, list) else ()):
+        sizes = part.get("range") if isinstance(part, Mapping) else None
+        if sizes is None:
+            continue
+        whole = isinstance(sizes, list) and len(sizes) == 2 and all(isinstance(size, int | float) for size in sizes)
+        if not whole or not 0 <= sizes[0] < sizes[1] < MOST_TOKENS:
+            return f"{path}[{at}].range is {_shown(sizes)}: expected two numbers of tokens, such as [0, 256000]"
     return None
 
 

@@ -21,7 +21,8 @@ LARGEST = 64 * 2**20
 EXPECTED = (
     'expected the file of one of three price lists: genai-prices\' data.json (a list of providers, each with "models" that have '
     '"match" and "prices"), LiteLLM\'s model_prices_and_context_window.json ("MODEL": {"litellm_provider": …, '
-    '"input_cost_per_token": …}) or models.dev\'s api.json ("PROVIDER": {"models": {"MODEL": {"cost": {"input": …}}}})'
+    '"input_cost_per_token": …}) or models.dev\'s api.json ("PROVIDER": {"models": {"MODEL": {"cost": {"input": …}}}}); '
+    "rules are imported from a file as `spanledger prices export` writes it"
 )
 
 

@@ -122,6 +122,10 @@ def _listing(entry: Mapping[str, Any]) -> Listing:
         counter, many = meter
         tier = _TIERS.get(parts["tier"] or "", STANDARD)
         rates.setdefault(tier, {}).setdefault(over, {})[counter] = exactly(value) / many
+    for over, part in _ranges(entry.get("tiered_pricing")):
+        for key, value in part.items():
+            if key in _FIELDS and isinstance(value, int | float):
+                rates.setdefault(STANDARD, {}).setdefault(over, {})[_FIELDS[key][0]] = exactly(value) / _FIELDS[key][1]
     search = entry.get("search_context_cost_per_query")
     if isinstance(search, Mapping) and STANDARD in rates:
         each = search.get("search_context_size_medium", search.get("search_context_size_low"))
@@ -143,6 +147,13 @@ def _listing(entry: Mapping[str, Any]) -> Listing:
         max_output_tokens=whole(entry.get("max_output_tokens")),
         abilities=frozenset(word for key, word in _ABILITIES.items() if entry.get(key)),
     )
+
+
+def _ranges(tiered: Any) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    """Rates by the size of the prompt, each with the size above which it is in force; all tokens are charged at one of them."""
+    for part in tiered if isinstance(tiered, list) else ():
+        if isinstance(part, Mapping) and (sizes := part.get("range")) and (over := whole(sizes[0])) is not None:
+            yield (over or -1), part
 
 
 def _drop_zeros(rates: dict[str, Fraction]) -> None:
