@@ -27,7 +27,7 @@ def asked(port: int, pid: int | None, seconds: float, connections: int = 16) -> 
     count, taken, before = context.Value("i", 0), context.Queue(), _cpu_seconds(pid)
     client = context.Process(target=_ask, args=(port, seconds, connections, count, taken))
     client.start()
-    times = taken.get()
+    times = taken.get(timeout=seconds + 60)
     client.join()
     return Asked(count.value, times, (_cpu_seconds(pid) - before) / count.value * 1e6)
 
@@ -47,6 +47,8 @@ def _ask(port: int, seconds: float, connections: int, count: "Synchronized[int]"
         while (start := time.perf_counter()) < end:
             writer.write(mine[len(times) % len(mine)])
             head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200 "):
+                raise ValueError(head)
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
             await reader.readexactly(length)
             times.append(time.perf_counter() - start)

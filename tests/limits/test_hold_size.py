@@ -1,5 +1,6 @@
 """Holds smaller than the worst case: learned or fixed, with a bound that is stated and kept."""
 
+import gc
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -98,6 +99,27 @@ def test_holds_survive_a_kill_and_are_settled_by_the_spans_that_come_after_it(tm
     assert stands(again, limit) == [((), 2 * 10**10, 0)]
     third = limits(tmp_path, clock, folder=tmp_path)
     assert stands(third, limit) == []
+
+
+def test_a_hold_of_more_than_64_bits_survives_a_kill(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock, folder=tmp_path)
+    limit = add(of, measure="cost_usd", amount=10**12, thresholds=[])
+    assert ask(of, max_output_tokens=10**12) == "allow"
+    assert stands(limits(tmp_path, clock, folder=tmp_path), limit) == [((), 0, 10**21)]
+
+
+def test_live_holds_are_nothing_that_the_garbage_collector_must_look_through(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock(), folder=tmp_path)
+    add(of, amount=10**9, thresholds=[], per=["user"])
+    add(of, measure="tokens", amount=10**12, thresholds=[], window="rolling 1h", per=["user"])
+    ask(of, user="u-0", lease_seconds=86_400)
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(3_000):
+        assert ask(of, user=f"u-{number % 10}", lease_seconds=86_400, max_output_tokens=1, tags={"a": "b"}) == "allow"
+    gc.collect()
+    assert len(gc.get_objects()) - before < 1_000
 
 
 def test_the_log_of_holds_does_not_grow_without_end(tmp_path: Path) -> None:

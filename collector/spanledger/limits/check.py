@@ -37,7 +37,7 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
     provider: Name | None = None
     model: Name | None = None
     trace: Name | None = None
-    tags: Annotated[Mapping[Name, Name], Meta(max_length=MOST_TAGS)] = {}
+    tags: Annotated[dict[Name, Name], Meta(max_length=MOST_TAGS)] = {}
     input_tokens: Tokens | None = None
     max_output_tokens: Tokens | None = None
     service_tier: Name | None = None

@@ -1,0 +1,74 @@
+"""What the commands of `spanledger limits` share: their options, and how what is given becomes the fields of a limit."""
+
+import json as as_text
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
+Name = Annotated[str, typer.Argument(metavar="LIMIT", help="The limit's name or id.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the audit.")]
+Select = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="DIM=VALUE", help="Whom it covers: tenant=acme, model=gpt-*, tag.team=red. Repeatable."),
+]
+Per = Annotated[list[str] | None, typer.Option("--per", metavar="DIM", help="A bucket for each value of it. Repeatable.")]
+Window = Annotated[
+    str | None, typer.Option("--window", metavar="W", help='hour, day, week, month, quarter, year, "rolling 1h" or lifetime.')
+]
+Zone = Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="Whose days and months: an IANA zone. [default: UTC]")]
+Amount = Annotated[str | None, typer.Option("--amount", metavar="N", help="Dollars, tokens or requests.")]
+Measure = Annotated[
+    str | None, typer.Option("--measure", metavar="M", help="cost_usd, tokens, input_tokens, output_tokens or requests.")
+]
+Soft = Annotated[bool | None, typer.Option("--soft/--hard", help="Warn only, or refuse. [default: hard]")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, its value as JSON or text: hold=learned, grace=0.1."),
+]
+
+
+def fields_of(
+    amount: str | None, measure: str | None, window: str | None, zone: str | None, select: list[str] | None,
+    per: list[str] | None, soft: bool | None, set_: list[str] | None, reason: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    given: dict[str, Any] = {"amount": amount, "measure": measure, "window": window, "per": per, "reason": reason}
+    if window is not None and zone is not None:
+        given["window"] = {"kind": "calendar", "unit": window, "zone": zone}
+    if select:
+        given["selectors"] = _lists(select)
+    if soft is not None:
+        given |= {"hard": not soft, "action": None}
+    for pair in set_ or ():
+        name, value = _pair(pair)
+        try:
+            given[name] = as_text.loads(value)
+        except ValueError:
+            given[name] = value
+    return {name: value for name, value in given.items() if value is not None or name == "action"}
+
+
+def _lists(pairs: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, value = _pair(pair)
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def pairs_of(pairs: list[str] | None) -> dict[str, str]:
+    return dict(_pair(pair) for pair in pairs or ())
+
+
+def _pair(pair: str) -> tuple[str, str]:
+    from spanledger.cli.say import fail
+
+    name, equals, value = pair.partition("=")
+    if not equals:
+        fail(f"{pair!r} is not NAME=VALUE", code=2)
+    return name, value
+
+
+def moment_of(text: str | None) -> str | None:
+    """A day alone is its midnight in UTC."""
+    return f"{text}T00:00:00Z" if text and len(text) == 10 else text
