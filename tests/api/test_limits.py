@@ -129,14 +129,32 @@ def test_a_new_limit_counts_what_the_ledger_has_already(collector: Running) -> N
     assert Decimal(made.json()["remaining"]) == Decimal("4.25")
 
 
+LEASE = "no call outlives its lease without extending it; one that does is not bounded"
+TOKENS = "no more input or output tokens than its check said; what it takes beyond that is not covered"
+
+
 @pytest.mark.parametrize(
     ("fields", "amount", "rests_on", "not_on"),
     [
-        ({"measure": "requests"}, "0", ["every call is checked", "lease", "clock"], ["tokens", "price"]),
-        ({}, "0", ["no more tokens than its check said", "images", "model has a price"], ["counters"]),
-        ({"unpriced": "refuse", "on_failure": "closed", "window": "lifetime"}, "0", ["tokens"], ["price", "clock"]),
-        ({"hold": "learned", "amount": 40}, "4", ["no more tokens"], []),
-        ({"hold": "fixed", "hold_amount": 1, "overshoot": "2.5"}, "2.5", ["no more tokens"], []),
+        (
+            {"measure": "requests"},
+            "0",
+            ["every call is checked", LEASE, "clock"],
+            ["tokens", "price"],
+        ),
+        (
+            {},
+            "0",
+            [
+                "no more input or output tokens than its check said; what it takes beyond that is not covered",
+                "images",
+                "has a price",
+            ],
+            ["counters"],
+        ),
+        ({"unpriced": "refuse", "on_failure": "closed", "window": "lifetime"}, "0", [TOKENS, LEASE], ["price", "clock"]),
+        ({"hold": "learned", "amount": 40}, "4", [TOKENS], []),
+        ({"hold": "fixed", "hold_amount": 1, "overshoot": "2.5"}, "2.5", [TOKENS], []),
         ({"hard": False}, "unbounded", [], ["every call is checked"]),
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import shutil
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+import redis
 
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
@@ -23,20 +25,20 @@ from tests.limits.redis_server import RedisServer
 class Collectors:
     """Two `Limits` as two collectors would have them: one control database, one ledger, one Redis."""
 
-    def __init__(self, folder: Path, redis: RedisServer, clock: Clock) -> None:
-        self.redis, self.clock = redis, clock
+    def __init__(self, folder: Path, server: RedisServer, clock: Clock) -> None:
+        self.redis, self.clock = server, clock
         self.ledger = Ledger.open(folder / "entries")
-        self._folder = folder
+        self.folder = folder
         self.one, self.two = self._limits(), self._limits()
 
     def _limits(self) -> Limits:
-        made = Limits(control(self._folder), FlatPrice(), clock=self.clock, history=self._history, counters=self.redis.url)
+        made = Limits(control(self.folder), FlatPrice(), clock=self.clock, history=self._history, counters=self.redis.url)
         with self._history() as connection:
             made.rebuild(connection)
         return made
 
     def _history(self) -> duckdb.DuckDBPyConnection:
-        return connect(self._folder)
+        return connect(self.folder)
 
     def add(self, **fields: Any) -> Limit:
         given = {
@@ -104,6 +106,46 @@ def test_many_checks_at_once_are_answered_as_one_after_the_other(both: Collector
     assert set(one_by_one) == {True, False}
 
 
+def test_checks_at_once_are_a_few_steps_of_redis_and_not_one_each(both: Collectors) -> None:
+    both.add(amount=1_000)
+
+    async def at_once() -> None:
+        await asyncio.gather(*(both.one.ask(Check()) for _ in range(200)))
+        await both.one.leave()
+
+    def steps() -> int:
+        with redis.Redis.from_url(both.redis.url) as client:
+            found: Any = client.info("commandstats")
+        return int(found["cmdstat_evalsha"]["calls"])
+
+    before = steps()
+    asyncio.run(at_once())
+    assert steps() - before == 200 // 8
+
+
+def test_checks_in_one_event_loop_find_a_redis_again_that_was_killed(tmp_path: Path, both: Collectors) -> None:
+    both.redis._keeps = True
+    both.redis.kill()
+    both.redis.start()
+    until(lambda: _kept(both.one))
+    limit = both.add(amount=1_000)
+
+    async def run() -> list[bool]:
+        found = [(await both.one.ask(Check())).counters_away]
+        both.redis.kill()
+        found.append((await both.one.ask(Check())).counters_away)
+        both.redis.start()
+        deadline = time.monotonic() + 30
+        while (await both.one.ask(Check())).counters_away:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        await both.one.leave()
+        return found
+
+    assert asyncio.run(run()) == [False, True]
+    assert stands(both.two, limit) == [((), 0, 2)]
+
+
 def test_calls_in_flight_are_nothing_to_the_garbage_collector(both: Collectors) -> None:
     both.add(measure="tokens", amount=10**9, per=["user"])
 
@@ -141,6 +183,21 @@ def test_the_span_settles_at_whichever_collector_it_arrives_and_counts_once(both
     both.post(both.two, row)
     both.one.post(entries(row))
     assert stands(both.one, limit) == [(("u",), 10**10, 0)]
+
+
+def test_what_is_reversed_or_re_rated_moves_shared_counters_once(both: Collectors) -> None:
+    money, calls = both.add(measure="cost_usd", amount=5), both.add(amount=5)
+    both.post(both.one, entry(both.clock, cost_usd="0.02"), entry(both.clock, cost_usd=None, cost_state="unpriced"))
+    reversed_ = {"kind": "reversal", "calls": -1, "input_tokens": -10, "output_tokens": -10, "cost_usd": "-0.02"}
+    both.post(both.two, entry(both.clock, **reversed_))
+    assert (stands(both.one, money), stands(both.one, calls)) == ([], [((), 1, 0)])
+    # Re-rating posts beside the collector's loop.
+    rated = entries(entry(both.clock, kind="adjustment", calls=0, input_tokens=0, output_tokens=0, cost_usd="0.03"))
+    both.ledger.post(conform(rated), None)
+    for of in (both.one, both.two):
+        with connect(both.folder) as connection:
+            of.rebuild(connection)
+        assert (stands(of, money), stands(of, calls)) == ([((), 3 * 10**10, 0)], [((), 1, 0)])
 
 
 def test_pauses_and_changes_made_at_one_collector_hold_at_the_other(both: Collectors) -> None:
@@ -270,6 +327,22 @@ def test_a_redis_that_forgot_everything_is_counted_anew_from_the_ledger_with_all
     assert stands(both.one, limit) == [((), 8, 1)]
     both.post(both.two, entry(both.clock, hold_id=kept))
     assert stands(both.one, limit) == [((), 9, 0)]
+
+
+def test_what_a_redis_lost_of_its_last_second_is_posted_again(tmp_path: Path, both: Collectors) -> None:
+    both.redis._keeps = True
+    both.redis.kill()
+    both.redis.start()
+    until(lambda: _kept(both.one))
+    limit = both.add(amount=100)
+    both.post(both.one, entry(both.clock))
+    shutil.copytree(tmp_path / "redis", tmp_path / "a second ago")
+    both.post(both.one, entry(both.clock))
+    both.redis.kill()
+    shutil.rmtree(tmp_path / "redis")
+    (tmp_path / "a second ago").rename(tmp_path / "redis")
+    both.redis.start()
+    until(lambda: _kept(both.one) and stands(both.two, limit) == [((), 2, 0)])
 
 
 def test_a_collector_that_died_between_ledger_and_counters_makes_up_for_it(both: Collectors, tmp_path: Path) -> None:

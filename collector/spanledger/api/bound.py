@@ -24,11 +24,15 @@ def overshoot_bound(limit: Limit, *, shared: bool) -> dict[str, Any]:
 
 def _conditions(limit: Limit, *, shared: bool) -> list[str]:
     found = ["every call is checked (one that was not counts when its span arrives, and makes later checks refuse)"]
-    found.append("no call outlives its lease without extending it (the guard extends it while a call runs)")
+    found.append(
+        "no call outlives its lease without extending it; one that does is not bounded, since what it held is free again "
+        "(the guard extends it while a call runs)"
+    )
     if limit.measure != "requests":
         found.append(
-            "a call takes no more tokens than its check said (one whose check says none is held at its model's most, or at "
-            f"{ASSUMED_INPUT_TOKENS:,} input and {ASSUMED_OUTPUT_TOKENS:,} output tokens where no book knows the model)"
+            "a call takes no more input or output tokens than its check said; what it takes beyond that is not covered (one "
+            f"whose check says none is held at its model's most, or at {ASSUMED_INPUT_TOKENS:,} input and "
+            f"{ASSUMED_OUTPUT_TOKENS:,} output tokens where no book knows the model)"
         )
     if limit.measure == "cost_usd":
         found.append("calls are charged by tokens, at the tier that the check names (images, seconds and searches come on top)")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from spanledger.ledger.frame import frame_of
-from spanledger.limits.counters import CountersAway
 from spanledger.limits.counting import postings
 from spanledger.limits.shared import KNOWN_SECONDS, SharedCounters
 
@@ -22,9 +22,14 @@ logger = logging.getLogger(__name__)
 RECORDED = (Path(__file__).parent / "sql" / "recorded.sql").read_text()
 #: A collector that died may have posted to the ledger and not to the counters; it is back within this time.
 LOOK_BACK = timedelta(hours=1)
+#: A Redis that lost power lacks what it had not written to disk yet, a replica what it had not been sent: a second or two,
+#: and neither knows of it.
+LOST = timedelta(minutes=1)
 COUNTING_SECONDS = 300
 #: What was missed for longer cannot be posted again: the counters may not know any more which of it they have.
 KNOWN_FOR = timedelta(seconds=KNOWN_SECONDS) - timedelta(minutes=30)
+#: Entries that are posted again together: an hour may have millions.
+AT_ONCE = 20_000
 
 
 class Repair:
@@ -34,7 +39,7 @@ class Repair:
         self._counters = counters
         self._limits = limits
         self._history = history
-        self._ready_since = ""
+        self._ready_since = self._server = ""
         self._missed_since: datetime | None = limits.now() - LOOK_BACK
 
     def missed(self, entries: pl.DataFrame) -> None:
@@ -43,9 +48,9 @@ class Repair:
         since = oldest if isinstance(oldest, datetime) else self._limits.now() - LOOK_BACK
         self._missed_since = min(since, self._missed_since or since)
 
-    def look_back(self) -> None:
+    def look_back(self, time: timedelta = LOOK_BACK) -> None:
         """Something else than this collector's loop may have posted lately."""
-        since = self._limits.now() - LOOK_BACK
+        since = self._limits.now() - time
         self._missed_since = min(since, self._missed_since or since)
 
     def step(self) -> None:
@@ -61,6 +66,9 @@ class Repair:
             if self._ready_since:
                 self._hold_again()
             self._ready_since = state
+        if (server := self._counters.server()) != self._server:
+            self.look_back(LOST)
+            self._server = server
         if self._missed_since is not None:
             self._catch_up()
 
@@ -88,20 +96,17 @@ class Repair:
     def _catch_up(self) -> None:
         """Post again what was missed; what the counters know of it already changes nothing."""
         with self._limits.in_step():
-            since, self._missed_since = self._missed_since, None
+            since = self._missed_since
             if since is None:
                 return
-            try:
-                with self._history() as connection:
-                    if self._limits.now() - since > KNOWN_FOR:
-                        self._limits.count_all(connection)
-                        return
-                    entries = frame_of(connection.sql(RECORDED, params={"since": since}).to_arrow_table())
-                now = self._limits.micros()
-                self._counters.post(postings(self._limits.covering, entries, now, each=True), now)
-            except CountersAway:
-                self._missed_since = since
-                raise
+            with self._history() as connection:
+                if self._limits.now() - since > KNOWN_FOR:
+                    self._limits.count_all(connection)
+                else:
+                    for batch in connection.sql(RECORDED, params={"since": since}).to_arrow_reader(AT_ONCE):
+                        entries, now = frame_of(pa.Table.from_batches([batch])), self._limits.micros()
+                        self._counters.post(postings(self._limits.covering, entries, now, each=True), now)
+            self._missed_since = None
 
 
 def shared_counters(url: str, limits: "Limits", released: Callable[[], None]) -> tuple[SharedCounters, Repair]:

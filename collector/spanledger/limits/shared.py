@@ -202,6 +202,11 @@ class SharedCounters:
         found: Any = self._script.do(lambda r: r.get(f"{self._prefix}state"))
         return str(found or "lost")
 
+    def server(self) -> str:
+        """Which Redis it is: another after a start, or when a replica was promoted. Raises `CountersAway`."""
+        found: Any = self._script.do(lambda r: r.info("server"))
+        return str(found["run_id"])
+
     def begin_counting(self, seconds: int) -> bool:
         """Claim to count all anew; False when another collector does so already."""
         claimed: Any = self._script.do(lambda r: r.set(f"{self._prefix}counting", "1", nx=True, ex=seconds))
