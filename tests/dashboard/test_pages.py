@@ -82,6 +82,14 @@ def test_the_overview_shows_the_ledgers_sums(tmp_path: Path) -> None:
     assert f"does not answer at {AWAY}" in said
 
 
+def test_a_cost_that_lacks_the_price_of_a_part_is_marked_and_says_of_which(tmp_path: Path) -> None:
+    part = call("0.5", at=NOON - timedelta(minutes=1), unpriced_reason="no rate for images")
+    claimed = call("0.25", at=NOON - timedelta(minutes=2), unpriced_reason="unknown model", cost_state="reported")
+    said = shown(page("calls", filled(tmp_path, [part, claimed])))
+    assert 'title="at least: no rate for images">≥</span>' in said
+    assert said.count("≥") == 1
+
+
 def test_the_calls_page_tells_what_failed_and_what_has_no_price(tmp_path: Path) -> None:
     said = shown(page("calls", month(tmp_path)))
     assert "rate_limit_exceeded" in said

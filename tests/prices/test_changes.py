@@ -245,6 +245,21 @@ def test_a_history_comes_in_pages_and_a_command_has_all_of_it(up: Running) -> No
     assert all(f"n{number}" in run(up, "history", rule["id"]) for number in range(4))
 
 
+def test_calls_that_only_a_contract_prices_are_compared_at_what_they_cost(up: Running) -> None:
+    form = {"provider": "azure", "model": "house-llm", "rates": RATES, "valid_from": "2020-01-01"}
+    rule = ask(up, "POST", "", 201, json={**form, "note": "own"})
+    ask(up, "POST", "/rerate", json={"provider": "azure", "post": True, "note": "own"})
+    own = ask(up, "POST", "/instead", json={"models": ["openai/gpt-4o"], "provider": "azure"})["models"][0]
+    assert (own["calls"], own["unpriced"], own["was_usd"]) == (1, 0, "0.001200000000")
+    gone(up, rule)
+    ask(up, "POST", "/rerate", json={"provider": "azure", "post": True, "note": "as it was"})
+
+
+def test_what_is_not_there_is_said_in_words(up: Running) -> None:
+    assert "there is no price rule 'nope'" in run(up, "end", "nope", "-n", "x", code=1)
+    assert "there is no price rule 'nope'" in run(up, "history", "nope", code=1)
+
+
 def test_no_amount_is_ever_written_with_an_exponent(up: Running) -> None:
     instead = {"models": ["openai/gpt-4o-mini", "openai/gpt-4o"]}
     for method, path, sent in (
@@ -254,9 +269,9 @@ def test_no_amount_is_ever_written_with_an_exponent(up: Running) -> None:
         ("GET", "/known", {"params": {"as_known_on": (NOW + DAY).isoformat()}}),
     ):  # fmt: skip
         assert "E-" not in json.dumps(ask(up, method, path, **sent)), path
-    same = run(up, "compare", "--instead", "-m", "openai/gpt-4o")
-    assert " 0.000000000000" in same
-    assert "E-" not in same
+    same = ask(up, "POST", "/instead", json={"models": ["openai/gpt-4o"], "provider": "openai"})["models"][0]
+    assert same["difference_usd"] == "0.000000000000"
+    assert "E-" not in run(up, "compare", "--instead", "-m", "openai/gpt-4o")
 
 
 def test_a_loaded_book_is_shown_with_its_version_and_its_whole_hash(up: Running) -> None:

@@ -147,7 +147,7 @@ def _adjustments(changed: pl.DataFrame, now: datetime, reason: str) -> list[pl.D
     """Those of calls that keep their state carry differences; the others go in pairs."""
     stays, moves = changed.filter(~_MOVES), changed.filter(_MOVES)
     differences = stays.with_columns(
-        *[(pl.col(name).fill_null(0) - pl.col(f"was_{name}").fill_null(0)).cast(MONEY).alias(name) for name in AMOUNT_COLUMNS],
+        *[_difference(name) for name in AMOUNT_COLUMNS],
         *[pl.lit(0 if name == "calls" else None).cast(stays.schema[name]).alias(name) for name in _MOVED],
     )
     out_of = moves.with_columns(
@@ -157,6 +157,13 @@ def _adjustments(changed: pl.DataFrame, now: datetime, reason: str) -> list[pl.D
     )
     parts = ((differences, "rerate"), (out_of, "rerate_from"), (moves, "rerate"))
     return [_entries(part, name, now, reason) for part, name in parts if part.height]
+
+
+def _difference(name: str) -> pl.Expr:
+    """By how much an amount has moved; null where it was and is not known."""
+    was, now = pl.col(f"was_{name}"), pl.col(name)
+    moved = (now.fill_null(0) - was.fill_null(0)).cast(MONEY)
+    return pl.when(was.is_null() & now.is_null()).then(None).otherwise(moved).alias(name)
 
 
 def _entries(rows: pl.DataFrame, rule: str, now: datetime, reason: str) -> pl.DataFrame:

@@ -104,7 +104,8 @@ class PriceRules:
             if supersede:
                 self._give_way(change, supersede, made[0])
             if again:
-                standing = {_said(row) for row in self.in_force()}
+                stands = sa.select(price_rules).where(price_rules.c.superseded_at.is_(None))
+                standing = {_said(row) for row in change.connection.execute(stands).mappings()}
                 made = [row for row in made if _said({**row, **_read(row)}) not in standing]
             self._check(change, made, new)
             return [change.insert(price_rules, row, why=row["note"] or None) for row in made]
@@ -184,7 +185,10 @@ class PriceRules:
             standing.add(rule)
 
     def _standing(self, change: Change, rule_id: str) -> Row:
-        row = change.get(price_rules, rule_id)
+        try:
+            row = change.get(price_rules, rule_id)
+        except NotFound:
+            raise NotFound(f"there is no price rule {rule_id!r}") from None
         if row["superseded_at"] is not None:
             raise Clash(
                 f"price rule {rule_id} was superseded on {row['superseded_at']:%Y-%m-%d}: change the one that is in force"

@@ -13,8 +13,8 @@ from spanledger.prices import Prices
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instead:
-    """What the calls cost at list price, and what they would cost on another model: both over the same calls, those
-    that are priced on either side and fit into the other's context window."""
+    """What the calls cost at list price (under contract where no list has the model), and what they would cost on another model:
+    both over the same calls, those that are priced on either side and fit into the other's context window."""
 
     provider: str
     model: str
@@ -51,7 +51,7 @@ def instead(prices: Prices, calls: pl.DataFrame, provider: str, model: str) -> I
         )
     )
     both = pl.DataFrame(
-        [fitting["list_cost_usd"].alias("was"), other["list_cost_usd"].alias("new"), fitting["input_tokens"],
+        [_listed(fitting).alias("was"), _listed(other).alias("new"), fitting["input_tokens"],
          fitting["output_tokens"], fitting["calls"]]
     )  # fmt: skip
     priced = both.drop_nulls(["was", "new"])
@@ -62,6 +62,11 @@ def instead(prices: Prices, calls: pl.DataFrame, provider: str, model: str) -> I
         was_usd=_sum(priced["was"]), would_be_usd=_sum(priced["new"]),
         input_tokens=int(priced["input_tokens"].sum()), output_tokens=int(priced["output_tokens"].fill_null(0).sum()),
     )  # fmt: skip
+
+
+def _listed(calls: pl.DataFrame) -> pl.Series:
+    """What calls cost at list price; under contract where no list has the model."""
+    return calls.select(pl.coalesce("list_cost_usd", "cost_usd")).to_series()
 
 
 def _sum(amounts: pl.Series) -> Decimal:

@@ -32,7 +32,8 @@ select
         case when a.stands_for is null then e.cache_write_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.cache_write_cost_usd, 0) + coalesce(a.cache_write_cost_usd, 0))::decimal(20, 12) end as cache_write_cost_usd,
         case when a.stands_for is null then e.output_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.output_cost_usd, 0) + coalesce(a.output_cost_usd, 0))::decimal(20, 12) end as output_cost_usd,
         case when a.stands_for is null then e.other_cost_usd when a.cost_state = 'unpriced' then null else (coalesce(e.other_cost_usd, 0) + coalesce(a.other_cost_usd, 0))::decimal(20, 12) end as other_cost_usd,
-        case when a.stands_for is null then e.list_cost_usd        else (coalesce(e.list_cost_usd, 0) + coalesce(a.list_cost_usd, 0))::decimal(20, 12) end as list_cost_usd,
+        -- What no list has stays without a list price, whatever a contract makes of it.
+        coalesce(e.list_cost_usd + a.list_cost_usd, e.list_cost_usd, a.list_cost_usd)::decimal(20, 12) as list_cost_usd,
         case when a.stands_for is null then e.cost_state           else a.cost_state end as cost_state,
         case when a.stands_for is null then e.unpriced_reason      else a.unpriced_reason end as unpriced_reason,
         coalesce(a.priced_as, e.priced_as)           as priced_as,

@@ -75,9 +75,12 @@ def _cells(call: dict[str, Any], now: datetime) -> Sequence[str]:
 
 
 def _cost(call: dict[str, Any]) -> str:
-    if call["cost_usd"] is not None:
-        return money(call["cost_usd"])
-    return f'<span class="sl-amber" title="{text(call["unpriced_reason"] or "no price is known")}">unpriced</span>'
+    why = call["unpriced_reason"]
+    if call["cost_usd"] is None:
+        return f'<span class="sl-amber" title="{text(why or "no price is known")}">unpriced</span>'
+    if why and call["cost_state"] != "reported":
+        return f'<span class="sl-amber" title="at least: {text(why)}">≥</span> {money(call["cost_usd"])}'
+    return money(call["cost_usd"])
 
 
 def _when(at: datetime, now: datetime) -> str:
