@@ -20,7 +20,7 @@ from tests.prices.desks import NOW, At, desk_at
 
 BOOKS = Path(__file__).parent / "books"
 ENDS = datetime(2026, 11, 20, tzinfo=UTC)
-RULES = (
+RULES: tuple[dict[str, Any], ...] = (
     {"provider": "anthropic", "layer": "default", "rates": {"input_mtok": "10"}, "valid_to": ENDS.isoformat()},
     {"provider": "azure", "model": "prod-*", "same_as": "openai/gpt-4o-mini", "valid_to": ENDS.isoformat()},
     {"provider": "vllm", "model": "house-llm", "rates": {"output_mtok": "3", "images_count": "0.01"}, "valid_from": "2026-11-19"},
@@ -89,7 +89,7 @@ def assert_same(quote: Quote, entry: dict[str, Any]) -> None:
 
 
 @given(st.lists(calls(), min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_quote_is_what_the_entry_of_the_same_call_gets(
     prices: Prices, made: list[tuple[tuple[str | None, str | None], Call]]
 ) -> None:

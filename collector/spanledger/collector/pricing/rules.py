@@ -105,7 +105,7 @@ class PriceRules:
                 self._give_way(change, supersede, made[0])
             if again:
                 stands = sa.select(price_rules).where(price_rules.c.superseded_at.is_(None))
-                standing = {_said(row) for row in change.connection.execute(stands).mappings()}
+                standing = {_said(dict(row)) for row in change.connection.execute(stands).mappings()}
                 made = [row for row in made if _said({**row, **_read(row)}) not in standing]
             self._check(change, made, new)
             return [change.insert(price_rules, row, why=row["note"] or None) for row in made]
