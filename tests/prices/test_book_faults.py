@@ -52,6 +52,11 @@ NO_BOOKS = [
     (of_litellm(litellm_provider=5), "m.litellm_provider is 5"),
     (of_litellm(input_cost_per_token="0.5"), "m.input_cost_per_token is '0.5': a price is a number"),
     (of_litellm(off_peak_pricing={"windows": [{"hours_utc": "late"}]}), "m.off_peak_pricing.windows[0].hours_utc is 'late'"),
+    (of_litellm(off_peak_pricing={"windows": [{"hours_utc": "18:00-08:00"}]}), "over midnight, two of them"),
+    (of_litellm(off_peak_pricing={"windows": True}), "m.off_peak_pricing.windows is True: expected a list"),
+    (of_litellm(off_peak_pricing={"windows": [{"weekdays": [1, 1]}]}), "m.off_peak_pricing.windows[0].weekdays is [1, 1]"),
+    (of_models_dev(tiers=[{"tier": {"type": "context", "size": 10**30}}]), "reads like models.dev's up to where a box must hold"),
+    (of_models_dev(tiers=[1]), "x.models.m.cost.tiers[0] is 1"),
     (of_litellm(off_peak_pricing={"windows": [{"weekdays": [0]}]}), "m.off_peak_pricing.windows[0].weekdays is [0]: expected"),
     (of_litellm(tiered_pricing=[{"range": [9, 1]}]), "m.tiered_pricing[0].range is [9, 1]: expected two numbers of tokens"),
     (of_litellm(tiered_pricing=[{"range": 5}]), "m.tiered_pricing[0].range is 5"),
@@ -104,7 +109,7 @@ def test_a_price_that_is_none_is_refused_wherever_it_stands(path: str, book: Cal
 WORDS = [
     "models", "m", "cost", "input", "prices", "input_mtok", "litellm_provider", "input_cost_per_token", "id", "match", "tiers",
     "tier", "size", "limit", "off_peak_pricing", "windows", "hours_utc", "mode", "base", "start", "constraint", "name",
-    "tiered_pricing", "range",
+    "tiered_pricing", "range", "modalities", "weekdays", "type",
 ]  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, "x", "1", ""]),

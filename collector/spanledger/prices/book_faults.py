@@ -12,6 +12,7 @@ from typing import Any
 
 from genai_prices.units import _get_registry
 
+from spanledger.prices.cell import DAY_MINUTES
 from spanledger.prices.meters import BY_RATE_KEY
 from spanledger.prices.rule_form import MOST_USD
 
@@ -69,6 +70,15 @@ def models_dev_fault(file: Mapping[str, Any]) -> str | None:
                     return f"{here}.{part} is {_shown(model[part])}: expected an object"
             if fault := next(_not_prices(f"{here}.cost", model.get("cost")), None):
                 return fault
+            tiers = (model.get("cost") or {}).get("tiers") or []
+            if not isinstance(tiers, list):
+                return f"{here}.cost.tiers is {_shown(tiers)}: expected a list"
+            for at, tier in enumerate(tiers):
+                if not isinstance(tier, Mapping) or not isinstance(tier.get("tier") or {}, Mapping):
+                    return f"{here}.cost.tiers[{at}] is {_shown(tier)}: expected an object with prices and a tier"
+            heard = (model.get("modalities") or {}).get("input") or []
+            if not isinstance(heard, list):
+                return f"{here}.modalities.input is {_shown(heard)}: expected a list"
     return None
 
 
@@ -125,17 +135,31 @@ def _off_peak_fault(path: str, pricing: Any) -> str | None:
     costs = {key: value for key, value in pricing.items() if "cost" in key}
     if fault := next(_not_prices(path, costs), None):
         return fault
-    for at, window in enumerate(pricing.get("windows") or ()):
+    windows = pricing.get("windows") or []
+    if not isinstance(windows, list):
+        return f"{path}.windows is {_shown(windows)}: expected a list"
+    for at, window in enumerate(windows):
         here = f"{path}.windows[{at}]"
         if not isinstance(window, Mapping):
             return f"{here} is {_shown(window)}: expected an object with hours_utc and weekdays"
         spans = window.get("hours_utc") or []
-        for span in [spans] if isinstance(spans, str) else spans:
-            if not _HOURS.fullmatch(str(span)):
-                return f"{here}.hours_utc is {_shown(span)}: expected HH:MM-HH:MM, such as 16:30-24:00"
-        if not all(day in range(1, 8) for day in window.get("weekdays", ())):
-            return f"{here}.weekdays is {_shown(window['weekdays'])}: expected days from 1, Monday, to 7"
+        for span in spans if isinstance(spans, list) else [spans]:
+            if not _are_hours(str(span)):
+                return (
+                    f"{here}.hours_utc is {_shown(span)}: expected HH:MM-HH:MM, such as 16:30-24:00; over midnight, two of them"
+                )
+        days = window.get("weekdays", [1])
+        if not isinstance(days, list) or not days or any(days.count(day) > 1 or day not in range(1, 8) for day in days):
+            return f"{here}.weekdays is {_shown(days)}: expected days from 1, Monday, to 7"
     return None
+
+
+def _are_hours(text: str) -> bool:
+    found = _HOURS.fullmatch(text)
+    if found is None:
+        return False
+    first, last = (int(clock[:2]) * 60 + int(clock[3:]) for clock in text.split("-"))
+    return first < (last or DAY_MINUTES) <= DAY_MINUTES
 
 
 def _ranges_fault(path: str, tiered: Any) -> str | None:

@@ -49,7 +49,12 @@ def book_of(content: bytes, version: str = "") -> Book:
     models_dev = _is_models_dev(parsed)
     if fault := (models_dev_fault if models_dev else litellm_fault)(parsed):
         raise NotABook(fault)
-    book = (models_dev_book if models_dev else litellm_book)(parsed, version, digest)
+    try:
+        book = (models_dev_book if models_dev else litellm_book)(parsed, version, digest)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise NotABook(
+            f"the file reads like {'models.dev' if models_dev else 'LiteLLM'}'s up to where {error}; {EXPECTED}"
+        ) from error
     if not book.models:
         first = f"; its first field, {next(iter(parsed))!r}, is neither a model with a price nor a provider" if parsed else ""
         raise NotABook(f"the file has no prices{first}: {EXPECTED}")

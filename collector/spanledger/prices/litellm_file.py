@@ -220,7 +220,7 @@ def whole(value: Any) -> int | None:
     """A count that files give as a number or as text."""
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
