@@ -31,6 +31,8 @@ from spanledger.cli.libraries import prepare
 prepare()
 
 from spanledger.collector import count_once, decode, json_form, recognise  # noqa: E402
+from spanledger.collector.attribution import Attribution  # noqa: E402
+from spanledger.collector.content import LONGEST_UNREAD, read_by  # noqa: E402
 from spanledger.collector.loop import FITTING_RECORDS  # noqa: E402
 from spanledger.collector.received import Received  # noqa: E402
 
@@ -144,6 +146,8 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Fun
     """CPU µs a span by step, with so many bodies in each batch; if told to, once memory of evidence is full."""
     with tempfile.TemporaryDirectory() as folder:
         counter = count_once.CountOnce(folder=Path(folder))
+        attribution = Attribution()
+        reads = read_by(attribution)
         spent = dict.fromkeys(_STEPS, 0.0)
         seen = entries = number = 0
         full = not fill
@@ -161,8 +165,9 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Fun
                 functions.seconds.clear()
             begun = time.process_time()
             telemetry = decode.decode(batch)
+            telemetry.without_content(reads, LONGEST_UNREAD)
             decoded = time.process_time()
-            evidence = recognise.recognise(telemetry)
+            evidence = recognise.recognise(telemetry, attribution)
             recognised = time.process_time()
             mark = batch[-1].sequence
             counted = counter.count(evidence, now=NOW + timedelta(seconds=number), mark=mark)
@@ -188,7 +193,7 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Fun
         }  # fmt: skip
 
 
-def split(large: dict[str, float], small: dict[str, float], times: int) -> dict[str, dict[str, float]]:
+def split(large: dict[str, float], small: dict[str, float], times: float) -> dict[str, dict[str, float]]:
     """By step, what a batch costs in ms whatever it holds, and what each span adds in µs; the small are so many times smaller."""
     fixed = {step: (small[step] - large[step]) / (times - 1) for step in _STEPS}  # µs a span of the large batches
     return {
@@ -217,7 +222,7 @@ def main() -> None:
     mix = measure(mixed(given.spans), FULL, fill=True, functions=functions)
     print(json.dumps({"mix": mix}), flush=True)
     if not functions:
-        print(json.dumps(split(mix, measure(mixed(given.spans), FULL // 4, fill=True), 4)))
+        print(json.dumps(split(mix, measure(mixed(given.spans), FULL // 4, fill=True), FULL / (FULL // 4))))
 
 
 if __name__ == "__main__":

@@ -148,10 +148,10 @@ class Attributes:
         plain, listed, mapped = (np.flatnonzero(kind == what) for what in (TEXT, ARRAY, MAP))
         parts = [(plain, self._strings(at[plain]))]
         if len(listed):
-            parts.append((listed, structures.as_json(self._blobs(at[listed]), structures.array_as_json)))
+            parts.append((listed, structures.arrays_as_json(self._blobs(at[listed]))))
         if len(mapped):
             mapped = mapped[np.array([key in structures.READ for key in keys])[self.key[at[mapped]]]]
-            parts.append((mapped, structures.as_json(self._blobs(at[mapped]), structures.map_as_json)))
+            parts.append((mapped, structures.maps_as_json(self._blobs(at[mapped]))))
         return parts
 
     def numbers(self, at: Ints) -> npt.NDArray[np.float64]:

@@ -17,6 +17,8 @@ TAGS: tuple[str, ...] = (
     r"metadata:((?!langgraph|ls_|lc_|checkpoint).+)",
     r"tag:(.+)",
 )
+#: Whoever sends telemetry chooses the names of attributes: of no more of them is it known which tag they become.
+_REMEMBERED = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Attribution:
     #: whether the lists above come before the built-in ones, or stand alone
     with_defaults: bool = True
     _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False, default=())
+    _tags: dict[str, str | None] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming the pattern that is no regular expression with a group."""
@@ -67,5 +70,9 @@ class Attribution:
 
     def tag(self, attribute: str) -> str | None:
         """The tag that an attribute becomes."""
-        found = next((match for pattern in self._patterns if (match := pattern.fullmatch(attribute))), None)
-        return found.group(1)[:128] if found else None
+        if attribute not in self._tags:
+            if len(self._tags) >= _REMEMBERED:
+                self._tags.clear()
+            found = next((match for pattern in self._patterns if (match := pattern.fullmatch(attribute))), None)
+            self._tags[attribute] = found.group(1)[:128] if found else None
+        return self._tags[attribute]

@@ -1,6 +1,8 @@
 """What names alone decide, decided once for each combination of names: role, payee, and what a dialect's numbers mean."""
 
 import secrets
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,7 +10,7 @@ import polars as pl
 from spanledger.collector import roles
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.payee import paid
-from spanledger.collector.usage import meant
+from spanledger.collector.usage import meaning
 
 #: Nobody who sends names can know by which numbers they are hashed, nor make two combinations look like one.
 _SEED = secrets.randbits(64)
@@ -19,34 +21,43 @@ _BY = (
 )  # fmt: skip
 #: Fields that prove that a leaf was answered, in dialects where they do.
 PROOFS = ("response_model", "response_id", "finish_reason")
-_DECIDED = (
-    "role", "fails", "operation", "requested_model", "model", "provider", "region", "family", "cache", "thinking",
-    "loses_cache", "rank", "synthetic", "cumulative", "sums", *(f"{proof}_proves" for proof in PROOFS),
-)  # fmt: skip
-_OF_DIALECT = pl.DataFrame(
-    {
-        "cumulative": [bool(dialect.cumulative) for dialect in DIALECTS],
-        "sums": [dialect.sums for dialect in DIALECTS],
-        **{f"{proof}_proves": [proof in dialect.answers for dialect in DIALECTS] for proof in PROOFS},
-    }
-)
+_DECIDED: dict[str, Any] = {
+    "role": pl.String,
+    "operation": pl.String,
+    "fails": pl.Boolean,
+    **dict.fromkeys(("provider", "requested_model", "model", "region", "family"), pl.String),
+    "cache": pl.String,
+    "thinking": pl.String,
+    "loses_cache": pl.Boolean,
+    "rank": pl.Int64,  # how near to the call its dialect's signal is
+    "synthetic": pl.Boolean,  # its response ids are made up
+    "cumulative": pl.Boolean,
+    "sums": pl.String,
+    **{f"{proof}_proves": pl.Boolean for proof in PROOFS},
+}
+#: What is decided of points of metrics otherwise.
+_NOT_OF_POINTS = ("role", "operation", "fails", "cumulative")
+_UNNAMED = pl.col("response_model").is_null() & pl.col("request_model").is_null()
 
 
-def decided(frame: pl.DataFrame) -> pl.DataFrame:
-    """Spans and log records with the columns `_DECIDED`."""
-    unnamed = pl.col("response_model").is_null() & pl.col("request_model").is_null()
-    frame = frame.with_columns(roles.known_name(frame), pl.when(unnamed).then("model_hint").alias("model_hint"))
-    combinations = frame.select(_BY)
+def decided(frame: pl.DataFrame, *, points: bool = False) -> pl.DataFrame:
+    """Records with the columns of `_DECIDED`; points of metrics keep those that they have."""
+    hint = pl.when(_UNNAMED).then("model_hint").alias("model_hint")
+    combinations = frame.with_columns(roles.known_name(frame), hint).select(_BY)
     _, first, index = np.unique(combinations.hash_rows(_SEED).to_numpy(), return_index=True, return_inverse=True)
-    told = ranked(meant(paid(roles.classify(combinations[first]))))
-    told = told.with_columns(_OF_DIALECT[told["dialect"]].get_columns())
-    return frame.drop("known_name").with_columns(told.select(_DECIDED)[index].get_columns())
+    told = pl.DataFrame([_decide(*row) for row in combinations[first].iter_rows()], schema=_DECIDED, orient="row")
+    return frame.with_columns((told.drop(_NOT_OF_POINTS) if points else told)[index].get_columns())
 
 
-def ranked(frame: pl.DataFrame) -> pl.DataFrame:
-    """With `rank`, how near to the call its dialect's signal is, and `synthetic`, whether its response ids are made up."""
-    rows = list(frame.select("dialect", "signal", "family").iter_rows())
-    return frame.with_columns(
-        pl.Series("rank", [DIALECTS[dialect].authority.index(signal) for dialect, signal, _ in rows], dtype=pl.Int64),
-        pl.Series("synthetic", [family in DIALECTS[dialect].synthetic_ids for dialect, _, family in rows], dtype=pl.Boolean),
-    )
+@lru_cache(maxsize=8192)
+def _decide(
+    dialect: int, signal: str, name: str | None, kind: str | None, subkind: str | None, operation: str | None, *names: str | None
+) -> tuple[Any, ...]:
+    row = DIALECTS[dialect]
+    role, called = roles.role_of(row, signal, name, kind, subkind, operation)
+    payee = paid(row, called, *names)
+    family = payee[-1]
+    return (
+        role, called, name in roles.FAILURES, *payee, *meaning(row, family), row.authority.index(signal),
+        family in row.synthetic_ids, bool(row.cumulative), row.sums, *(proof in row.answers for proof in PROOFS),
+    )  # fmt: skip

@@ -152,6 +152,8 @@ def _depths(shape: Ints, field: Ints, rank: Ints, place: Ints) -> Ints:
 
 def _numbers(said: _Said, attributes: Attributes, keys: list[str], invalid: Flags) -> list[pl.Series]:
     """Columns of numbers, for each record the first valid one."""
+    if not len(said.at):
+        return []
     number, silent = _read_numbers(said, attributes, keys)
     with np.errstate(invalid="ignore"):
         nearest = np.rint(number)
@@ -182,6 +184,8 @@ def _read_numbers(said: _Said, attributes: Attributes, keys: list[str]) -> tuple
 
 def _texts(said: _Said, attributes: Attributes, keys: list[str], cut: Flags) -> list[pl.Series]:
     """Columns of texts, as `_numbers`."""
+    if not len(said.at):
+        return []
     texts = attributes.spelled(said.at, keys)
     short = ~_IS_WHOLE_TEXT[said.field]
     texts = _unquoted(texts, said.quoted & short)

@@ -14,14 +14,12 @@ Words = npt.NDArray[np.uint64]
 
 def of_spans(trace_id: pl.Series, span_id: pl.Series) -> pl.Series:
     """Entry ids of spans; both ids must be valid hex of their length."""
-    high, low = _words(trace_id)
-    span, _ = _words(span_id)
-    return _mixed(high, low, span)
+    return _mixed(*_words(trace_id, _HIGH, _LOW), *_words(span_id, _HIGH))
 
 
 def derived(entry_id: pl.Series, salt: str, number: pl.Series | None = None) -> pl.Series:
     """An id that follows from another: of its reversal, of the call posted anew."""
-    high, low = _words(entry_id)
+    high, low = _words(entry_id, _HIGH, _LOW)
     said = np.uint64(int.from_bytes(salt.encode()[:8].ljust(8, b"\0"), "big"))
     extra = np.zeros(len(entry_id), dtype=np.uint64) if number is None else number.cast(pl.UInt64).to_numpy()
     return _mixed(high, low, _mix(extra ^ said))
@@ -32,13 +30,15 @@ def short(*columns: pl.Series) -> Words:
     return pl.DataFrame([column.alias(str(at)) for at, column in enumerate(columns)]).hash_rows(seed=7).to_numpy()
 
 
-def _words(hexed: pl.Series) -> tuple[Words, Words]:
-    """The first and the second sixteen hex digits as numbers; what is not there is zero."""
-    parts = pl.DataFrame({"h": hexed}).select(
-        pl.col("h").str.slice(at, 16).str.to_integer(base=16, dtype=pl.UInt64, strict=False).fill_null(0).alias(str(at))
-        for at in (0, 16)
-    )
-    return parts["0"].to_numpy(), parts["16"].to_numpy()
+_HIGH, _LOW = (
+    pl.col("").str.slice(at, 16).str.to_integer(base=16, dtype=pl.UInt64, strict=False).fill_null(0).alias(str(at))
+    for at in (0, 16)
+)
+
+
+def _words(hexed: pl.Series, *wanted: pl.Expr) -> list[Words]:
+    """The first or the second sixteen hex digits as numbers; what is not there is zero."""
+    return [part.to_numpy() for part in hexed.alias("").to_frame().select(wanted)]
 
 
 def _mix(word: Words) -> Words:

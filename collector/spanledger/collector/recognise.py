@@ -14,7 +14,7 @@ import polars as pl
 from spanledger.collector import identity
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
-from spanledger.collector.decided import PROOFS, decided, ranked
+from spanledger.collector.decided import PROOFS, decided
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.emitters import dialects_of
@@ -22,10 +22,9 @@ from spanledger.collector.entry_columns import EVIDENCE, evidence_of
 from spanledger.collector.fields import Fields, read_fields, read_resources, read_scopes
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
 from spanledger.collector.nested import opened
-from spanledger.collector.payee import paid
 from spanledger.collector.points import metric_records
 from spanledger.collector.shapes import Shapes
-from spanledger.collector.usage import meant, normalise
+from spanledger.collector.usage import normalise
 
 __all__ = ["EVIDENCE", "recognise"]
 
@@ -47,7 +46,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     frame = records.with_columns(
         *fields.columns,
         pl.int_range(pl.len()).alias("at"),
-        identity.of_spans(records["trace_id"].fill_null(""), records["span_id"].fill_null("")).alias("span_entry"),
+        identity.of_spans(records["trace_id"], records["span_id"]).alias("span_entry"),
         pl.Series("dialect", dialect),
         pl.Series("proved", proved),
         pl.Series("tokens_invalid", fields.invalid),
@@ -60,7 +59,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     evidence = evidence_of(_finished(_spoken(frame, settled), telemetry, fields, attribution))
     measured = metric_records(frame, telemetry)
     if not measured.is_empty():
-        said = normalise(ranked(meant(paid(measured))), settled).with_columns(_TOLD).with_columns(_BEGUN)
+        said = normalise(decided(measured, points=True), settled).with_columns(_TOLD).with_columns(_BEGUN)
         evidence = pl.concat([evidence, evidence_of(_finished(said, telemetry, fields, attribution))], rechunk=True)
     return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], rechunk=True)
 
@@ -113,11 +112,17 @@ def _count(indexes: pl.Series) -> int:
     return int(indexes.to_numpy().max()) + 1
 
 
+_LINKED = [
+    {
+        "entry_id": pl.col("entry_id"), "role": pl.lit("link"), "signal": pl.lit("traces"), "trace_id": pl.col("trace_id"),
+        "span_id": pl.col("span_id"), "parent_span_id": pl.col("parent_span_id"),
+    }.get(name, pl.lit(None)).cast(kind).alias(name)
+    for name, kind in EVIDENCE.items()
+]  # fmt: skip
+
+
 def _linked(links: pl.DataFrame) -> pl.DataFrame:
-    ids = identity.of_spans(links["trace_id"].fill_null(""), links["span_id"].fill_null(""))
-    told: dict[str, pl.Expr] = {name: pl.col(name) for name in links.columns}
-    told |= {"entry_id": pl.lit(ids), "role": pl.lit("link"), "signal": pl.lit("traces")}
-    return links.select(told.get(name, pl.lit(None)).cast(kind).alias(name) for name, kind in EVIDENCE.items())
+    return links.with_columns(identity.of_spans(links["trace_id"], links["span_id"]).alias("entry_id")).select(_LINKED)
 
 
 def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame:

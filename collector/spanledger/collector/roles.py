@@ -1,11 +1,10 @@
 """What each record is taken for: a call, an agent or tool around calls, a repetition, or nothing that is billed."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import polars as pl
 
-from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.dialects import DIALECTS, Dialect
 from spanledger.collector.dialects.dialect import Role
 
 #: `gen_ai.operation.name` and what stands in its place in older emitters.
@@ -61,36 +60,21 @@ _CALLED: Mapping[str, str] = {
 #: Events that are failures by their name.
 FAILURES = frozenset(("api_error", "claude_code.api_error", "gemini_cli.api_error", "codex.sse_event/response.failed"))
 
-_KNOWN_NAMES = frozenset(EVENTS) | {name for dialect in DIALECTS for name in dialect.names}
+_KNOWN_NAMES = [*(frozenset(EVENTS) | {name for dialect in DIALECTS for name in dialect.names})]
+_PLAIN = pl.when(pl.col("name").is_in(_KNOWN_NAMES)).then("name")
+_WITH_SUBCLASS = pl.concat_str(["name", pl.lit("/"), "subclass"])
+_NAMED = pl.when(_WITH_SUBCLASS.is_in(_KNOWN_NAMES)).then(_WITH_SUBCLASS).otherwise(_PLAIN)
 
 
 def known_name(frame: pl.DataFrame) -> pl.Expr:
     """`known_name`: the name, with its subclass or without, if any dialect knows it."""
-    name, known = pl.col("name"), list(_KNOWN_NAMES)
-    plain = pl.when(name.is_in(known)).then(name)
-    if frame["subclass"].null_count() == frame.height:
-        return plain.alias("known_name")
-    told = pl.concat_str([name, pl.lit("/"), pl.col("subclass")])
-    return pl.when(told.is_in(known)).then(told).otherwise(plain).alias("known_name")
+    return (_PLAIN if frame["subclass"].null_count() == frame.height else _NAMED).alias("known_name")
 
 
-def classify(frame: pl.DataFrame) -> pl.DataFrame:
-    """With `role`, `fails` and `operation`, from its columns dialect, signal, known_name, class, subclass, operation."""
-    rows = list(frame.select("dialect", "signal", "known_name", "class", "subclass", "operation").iter_rows())
-    answers = [_role(*row) for row in rows]
-    return frame.with_columns(
-        pl.Series("role", [role for role, _ in answers], dtype=pl.String),
-        pl.Series("operation", [called for _, called in answers], dtype=pl.String),
-        pl.Series("fails", [row[2] in FAILURES for row in rows], dtype=pl.Boolean),
-    )
-
-
-@lru_cache(maxsize=8192)
-def _role(
-    dialect: int, signal: str, name: str | None, kind: str | None, subkind: str | None, operation: str | None
+def role_of(
+    row: Dialect, signal: str, name: str | None, kind: str | None, subkind: str | None, operation: str | None
 ) -> tuple[Role | None, str | None]:
     """Role, or None where neither name, class nor operation says anything; and the operation in the conventions' spelling."""
-    row = DIALECTS[dialect]
     role: Role | None = None
     if name is not None:
         role = row.names.get(name) or (EVENTS.get(name) if signal == "logs" else None)

@@ -1,8 +1,8 @@
 """Values that are arrays or maps, as the JSON that other emitters send in their place."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
@@ -19,33 +19,30 @@ READ = frozenset(STRUCTURED)
 _LONGEST = 32_768
 
 
-def as_json(blobs: pa.Array, read: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Structures in protobuf as `read` reads them; those that are alike are read once."""
+def arrays_as_json(blobs: pa.Array) -> pa.Array:
+    """ArrayValues in protobuf → JSON lists of strings; those that are alike are read once."""
     encoded = pc.dictionary_encode(blobs)
-    return read(encoded.dictionary).take(encoded.indices)
-
-
-def array_as_json(blobs: pa.Array) -> pa.Array:
-    """ArrayValues in protobuf → JSON lists of strings."""
-    read, _ = wire.read("ArrayValue", blobs)
-    listed = cast(pl.Series, pl.from_arrow(read.column(0))).list.eval(
-        pl.coalesce(
-            pl.element().struct.field("text"),
-            pl.element().struct.field("whole").cast(pl.String),
-            pl.element().struct.field("real").cast(pl.String),
-            pl.element().struct.field("flag").cast(pl.String),
+    read, _ = wire.read("ArrayValue", encoded.dictionary)
+    values = read.column(0).flatten()
+    texts = values.field("text")
+    if texts.null_count:
+        others = cast(pl.Series, pl.from_arrow(values)).struct.unnest().select(
+            pl.coalesce("text", *(pl.col(name).cast(pl.String) for name in ("whole", "real", "flag")))
         )
-    )
-    quoted = listed.list.eval(
-        pl.lit('"') + pl.element().str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True) + '"'
-    )
-    joined = pl.concat_str(pl.lit("["), pl.col("v").list.join(", "), pl.lit("]")).alias("v")
-    return pl.DataFrame({"v": quoted}).select(joined)["v"].to_arrow().cast(pa.string())
+        texts = others.to_series().to_arrow().cast(pa.string())
+    given = texts.is_valid()
+    texts = pc.replace_substring(pc.replace_substring(texts.filter(given), "\\", "\\\\"), '"', '\\"')
+    rows = pc.list_parent_indices(read.column(0)).to_numpy()[given.to_numpy(zero_copy_only=False)]
+    ends = np.cumsum(np.bincount(rows, minlength=read.num_rows))
+    quoted = pc.binary_join_element_wise('"', texts, '"', "")
+    lists = pa.ListArray.from_arrays(pa.array(np.r_[0, ends].astype(np.int32)), quoted)
+    return pc.binary_join_element_wise("[", pc.binary_join(lists, ", "), "]", "").take(encoded.indices)
 
 
-def map_as_json(blobs: pa.Array) -> pa.Array:
+def maps_as_json(blobs: pa.Array) -> pa.Array:
     """KeyValueLists in protobuf → JSON objects; null for what cannot be read or is too long to be a usage or labels."""
-    return pa.array([_as_json(blob) for blob in blobs.to_pylist()], pa.string())
+    encoded = pc.dictionary_encode(blobs)
+    return pa.array([_as_json(blob) for blob in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
 
 
 def _as_json(held: bytes) -> str | None:

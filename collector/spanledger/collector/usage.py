@@ -6,13 +6,12 @@ too, the conventions are taken at their word and the entry is flagged.
 
 import secrets
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
 from spanledger.collector.assumptions import CachedInput
-from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.dialects import DIALECTS, Dialect
 from spanledger.collector.dialects.dialect import Cache, Reasoning
 from spanledger.collector.embedded import Usage, usage_in
 
@@ -42,27 +41,16 @@ _EMBEDDED = ("input", "output", *_DETAILS)
 _SEED = secrets.randbits(64)
 
 
-@lru_cache(maxsize=4096)
-def _meaning(dialect: int, family: str) -> tuple[Cache, Reasoning, bool]:
-    row = DIALECTS[dialect]
+def meaning(row: Dialect, family: str) -> tuple[Cache, Reasoning, bool]:
+    """What the numbers of a dialect mean: `cache`, `thinking`, `loses_cache`."""
     cache = row.cache.get(family) or row.cache.get("*") or "in?"
     return cache, row.reasoning.get(family) or row.reasoning.get("*") or "in", "cache_read" in row.loses
-
-
-def meant(frame: pl.DataFrame) -> pl.DataFrame:
-    """With what the numbers of its `dialect` and `family` mean: `cache`, `thinking`, `loses_cache`."""
-    meanings = [_meaning(*row) for row in frame.select("dialect", "family").iter_rows()]
-    return frame.with_columns(
-        pl.Series("cache", [cache for cache, _, _ in meanings], dtype=pl.String),
-        pl.Series("thinking", [reasoning for _, reasoning, _ in meanings], dtype=pl.String),
-        pl.Series("loses_cache", [loses for _, _, loses in meanings], dtype=pl.Boolean),
-    )
 
 
 def normalise(records: pl.DataFrame, settled: Sequence[CachedInput] = ()) -> pl.LazyFrame:
     """The records with inclusive counts; adds boolean columns named as in `FLAGS`, one for each that can be told here.
 
-    Reads the count fields, the columns of `meant` and `raw`; `settled` facts go before those of the dialects.
+    Reads the count fields, those of `meaning` and `raw`; `settled` facts go before those of the dialects.
     """
     frame = _with_embedded(records).lazy()
     for fact in settled:
