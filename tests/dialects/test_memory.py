@@ -2,6 +2,7 @@
 
 import random
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from spanledger.collector import resolve as resolving
 from spanledger.collector.chunks import Chunks
 from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import decode
-from spanledger.collector.evidence import Evidence
+from spanledger.collector.evidence import Evidence, narrowed
+from spanledger.collector.evidence_files import EvidenceFiles, _frame
+from spanledger.collector.heard import Heard
 from spanledger.collector.memory import KEPT, Memory, as_kept
 from spanledger.collector.older import _first_ids
 from spanledger.collector.recognise import recognise
@@ -95,7 +98,7 @@ def test_letting_go_bounds_what_is_kept() -> None:
         calls = [chat(trace=f"{batch}-{n}", id="x") for n in range(25)]
         counter.count(recognise(decode([body_of(*calls)])), now=NOW + timedelta(seconds=batch))
         memory = counter.memory
-        assert memory.evidence.height == memory.arrays.height <= 60 + 25
+        assert memory.evidence.height == memory.arrays.height <= 45 + 25
         assert memory.posted.height == (memory.standing >= 0).sum() == memory.evidence.height
 
 
@@ -127,3 +130,38 @@ def test_a_record_is_known_by_its_own_id_however_often_it_was_posted_anew() -> N
         pl.lit(NOW).alias("occurred_at"), *(pl.lit("x").alias(name) for name in ("signal", "scope_name", "dialect"))
     )
     assert _first_ids(told).to_list() == own.to_list() * 40
+
+
+def test_what_is_written_down_is_read_as_it_was_by_whichever_writer(tmp_path: Path) -> None:
+    bodies = numbered([body(sample["file"]) for sample in INDEX])
+    whole = as_kept(recognise(decode(bodies)), KEPT)
+    files = EvidenceFiles(tmp_path)
+    short = whole.head(3).with_columns(pl.lit("x").alias(name) for name, kind in KEPT.items() if kind == pl.String)
+    # Rows that keep a larger frame's texts in memory are for the one writer, all others for the other.
+    few = pl.concat([whole.slice(at, 9) for at in range(0, whole.height, 40)])
+    for mark, frame in enumerate((whole, short, whole.tail(1), few, few.head(0)), start=1):
+        files.write(mark, frame, pl.DataFrame())
+        for path in tmp_path.glob("*.arrow"):
+            assert as_kept(_frame(path), KEPT).equals(frame)
+            path.unlink()
+
+
+def test_an_emitter_is_talkative_once_it_was_heard_in_two_voices_and_forgotten_when_others_were_heard_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = Heard()
+
+    def say(service: str, scope: str, at: int) -> list[bool] | None:
+        kept = as_kept(recognise(decode([body_of(chat(service=service, scope=scope))])), KEPT)
+        narrow = narrowed(kept.with_columns(pl.lit(at).alias("arrived")))
+        heard.note(kept.with_columns(pl.lit(at).alias("arrived")), narrow)
+        talking = heard.talking(narrow)
+        return None if talking is None else talking.tolist()
+
+    assert [say("a", "one", 1), say("b", "one", 2), say("a", "one", 3), say("a", "two", 4)] == [None, None, None, [True]]
+    assert say("b", "one", 5) == [False]
+    monkeypatch.setattr("spanledger.collector.heard._MOST", 1)
+    heard.let_go()
+    assert list(heard.last) == list(heard.voices)
+    assert list(heard.last.values()) == [5]
+    assert say("a", "one", 6) is None

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from spanledger.collector.keys import distinct
+
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
@@ -69,14 +71,14 @@ class Ancestry:
     def mark_above(self, start: Ints, rows: int) -> Flags:
         """Every row that stands above one of these."""
         marked = np.zeros(rows, dtype=bool)
-        at = np.unique(self.up(start))
+        at = distinct(self.up(start))
         while True:  # what is marked is not walked again
             at = at[at >= 0]
             at = at[~marked[at]]
             if not len(at):
                 break
             marked[at] = True
-            at = np.unique(self.parent[at])
+            at = distinct(self.parent[at])
         return marked
 
     def dangles(self, start: Ints) -> Flags:

@@ -35,6 +35,8 @@ class Arrays:
     def keep(self, kept: Flags) -> None:
         """Let go of all rows but these."""
         left = int(kept.sum())
+        first = int(kept.argmax()) if left else 0
+        tail: slice | Flags = slice(first, self.height) if self.height - first == left else kept
         for name, array in self._arrays.items():
-            array[:left] = self[name][kept]
+            array[:left] = self[name][tail]
         self.height = left

@@ -57,10 +57,12 @@ class Chunks:
         frames = []
         for begin, frame in zip(self._begins.tolist(), self._frames, strict=True):
             part = kept[begin : begin + frame.height]
-            if part.all():
-                frames.append(frame)
-            elif part.any():
+            first = int(part.argmax()) if part.any() else frame.height
+            if part[first:].all():
+                frames.append(frame.slice(first))
+            else:
                 frames.append(frame.filter(pl.Series(part)).rechunk())
+        frames = [frame for frame in frames if frame.height]
         self._frames = frames
         self._measure()
 

@@ -15,13 +15,13 @@ import polars as pl
 
 from spanledger.collector.chunks import in_columns
 from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence, narrowed
-from spanledger.collector.evidence_files import EvidenceFiles
+from spanledger.collector.evidence_files import PLAIN, REPEATED, EvidenceFiles
 from spanledger.collector.gone import Narrow
 from spanledger.collector.keys import among, keys_of
 from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, moment
 from spanledger.collector.older import recalled
 from spanledger.collector.postings import POSTING, postings
-from spanledger.collector.resolve import resolve
+from spanledger.collector.resolve import CONTENT, resolve
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS, MEASURES
 
@@ -81,7 +81,7 @@ class CountOnce:
         kept = in_columns(evidence.with_columns(pl.lit(arrived, dtype=pl.Int64).alias("arrived")), KEPT)
         # First of all, so that what is delivered again is known from the ledger as what became of it.
         narrow = narrowed(kept)
-        self.memory.hear(kept, narrow)
+        self.memory.heard.note(kept, narrow)
         self._recall(kept, narrow, now, arriving=True)
         new = self.memory.add(kept, narrow)
         if not len(new):
@@ -90,9 +90,12 @@ class CountOnce:
         entries = self._entries(new, now)
         self.memory.remember(entries)
         if self._files is not None:
-            plain = self.memory.arrays["plain"]
-            told = entries.filter(pl.Series(~plain[entries["row"].to_numpy()]))
-            self._files.write(mark, self.memory.evidence.told(new), self._written(told), plain[new])
+            rows, plain, repeated = entries["row"].to_numpy(), self.memory.arrays["plain"], np.zeros(len(new), dtype=bool)
+            again = (entries["kind"] == "duplicate").to_numpy() & (rows >= new[0])
+            repeated[rows[again] - new[0]] = True
+            told = entries[pl.Series(np.flatnonzero(~plain[rows] & ~again))]
+            evidence = self.memory.evidence.told(new).with_columns(pl.Series(PLAIN, plain[new]), pl.Series(REPEATED, repeated))
+            self._files.write(mark, evidence, self._written(told))
         self.memory.let_go(arrived)
         return entries[list(COLUMNS)]
 
@@ -122,7 +125,7 @@ class CountOnce:
             self.memory.priced(entries)
         if self._files is not None:
             if self._unwritten.height:
-                self._files.write(mark, pl.DataFrame(schema=KEPT), self._unwritten, np.zeros(0, dtype=bool))
+                self._files.write(mark, pl.DataFrame(), self._unwritten)
             self._files.merge(self.memory, mark)
         self._unwritten = pl.DataFrame()
 
@@ -138,10 +141,14 @@ class CountOnce:
         verdicts = resolve(evidence, settled=settled, fingerprint=self._counting.fingerprint)
         standing = memory.standing[rows]
         at = np.flatnonzero(standing >= 0)
-        known = evidence.take(at, FROM_EVIDENCE).get_columns()
-        posted = memory.posted.take(standing[at]).with_columns(pl.Series("at", at), *known)
+        posted = memory.posted.take(standing[at], ["entry_id", *CONTENT]).with_columns(pl.Series("at", at))
+
+        def whole(places: Rows) -> pl.DataFrame:
+            known = evidence.take(at[places], FROM_EVIDENCE).get_columns()
+            return memory.posted.take(standing[at[places]]).with_columns(pl.Series("at", at[places]), *known)
+
         version = np.concatenate([memory.version[rows], np.zeros(evidence.height - len(rows), dtype=np.int64)])
-        entries = self._with_money(postings(verdicts, posted, version, now))
+        entries = self._with_money(postings(verdicts, posted, whole, version, now))
         fresh = np.zeros(memory.evidence.height, dtype=bool)
         fresh[new] = True
         memory.arrays["plain"][rows] = fresh[rows] & verdicts.plain[: len(rows)] & (memory.version[rows] == 0)
@@ -162,7 +169,7 @@ class CountOnce:
         if not len(points):
             return evidence
         metered = evidence.take(points, ["emitter"])["emitter"].unique().drop_nulls().to_list()
-        heard = [emitter for emitter in metered if emitter in self.memory.heard]
+        heard = [emitter for emitter in metered if emitter in self.memory.heard.last]
         if not heard:
             return evidence
         # The call that ended last stands for what the points say, where memory still has one.

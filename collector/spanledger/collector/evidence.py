@@ -167,20 +167,22 @@ class Evidence:
         both = pl.concat([self.take(np.arange(self.height)), frame], rechunk=True)
         return Evidence(both, self._schema, {name: np.concatenate([array, more[name]]) for name, array in self.narrow.items()})
 
-    def changed(self, at: Rows, told: pl.DataFrame) -> "Evidence":
-        """The same records, of which those at these places have these roles and measures instead."""
-        instead = np.arange(self.height)
-        instead[at] = self.height + np.arange(len(at))
-        place = pl.Series(instead)
-        told = told.cast({name: self._schema[name] for name in told.columns})
-        frame = gathered(self._frame, self._rows(), self._frame.schema)
-        frame = frame.with_columns(
-            pl.concat([self[name], told[name]], rechunk=True).gather(place).alias(name) for name in told.columns
-        )
-        other = Evidence(frame, self._schema, self.narrow)
-        fresh = {"role": told["role"].cast(_CODE).to_physical().cast(pl.UInt8)}
-        fresh |= {name: told[f"{name}_tokens"].fill_null(-1) for name in ("input", "output") if f"{name}_tokens" in told.columns}
-        for name, column in fresh.items():
-            other.narrow[name] = self.narrow[name].copy()
-            other.narrow[name][at] = column.to_numpy()
+    def changed(self, told: Mapping[str, tuple[Rows, pl.Series]]) -> "Evidence":
+        """The same records, of which those at these places say this instead: a role, flags, measures."""
+        other = Evidence(gathered(self._frame, self._rows(), self._frame.schema), self._schema, self.narrow)
+        other._frame = other._frame.with_columns(_instead(self[name], at, said) for name, (at, said) in told.items())
+        for name, narrow in (("role", "role"), ("input_tokens", "input"), ("output_tokens", "output")):
+            if name in told:
+                at, said = told[name]
+                other.narrow[narrow] = self.narrow[narrow].copy()
+                other.narrow[narrow][at] = said.cast(_CODE).to_physical().to_numpy() if name == "role" else said.to_numpy()
         return other
+
+
+def _instead(column: pl.Series, at: Rows, said: pl.Series) -> pl.Series:
+    said = said.cast(column.dtype)
+    if column.dtype != pl.List:
+        return column.clone().scatter(pl.Series(at), said)
+    place = np.arange(len(column))
+    place[at] = len(column) + np.arange(len(at))
+    return pl.concat([column, said], rechunk=True)[pl.Series(place)].alias(column.name)

@@ -11,12 +11,13 @@ import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from spanledger.collector.chunks import Flags, in_columns
+from spanledger.collector.chunks import in_columns
 from spanledger.collector.evidence import HEARD
 from spanledger.collector.memory import KEPT, POSTED, Memory, as_kept
 from spanledger.collector.merging import as_told
@@ -26,10 +27,13 @@ logger = logging.getLogger(__name__)
 #: A posting as it is written: the columns by which it can be taken back, and the record it was posted for.
 WRITTEN = {**POSTED, "kind": pl.String, "stands_for": pl.String, "base_id": pl.String}
 
-#: Of a record: whether its call was posted just as the record says it, so that nothing else has to be written of that.
-_PLAIN = "plain"
+#: Of a record: whether its call was posted just as the record says it, or the record as a duplicate, so that nothing else has
+#: to be written of that.
+PLAIN, REPEATED = "plain", "repeated"
 
 _NAME = re.compile(r"(\d{20})-(\d{8})\.(evidence|postings)\.arrow")
+#: Arrow's writer takes two thirds of the CPU that Polars' does, but writes all that a frame keeps of those it was made from.
+_PINNED = 3
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 #: The file that says before when (microseconds since 1970) evidence may be in the ledger alone.
 _HORIZON = "horizon"
@@ -58,12 +62,12 @@ class EvidenceFiles:
                 path.unlink()
                 continue
             try:
-                frame = pl.read_ipc(path.read_bytes())
+                frame = _frame(path)
                 if kind == "evidence":
-                    self._add(memory, as_kept(frame, {**KEPT, _PLAIN: pl.Boolean}))
+                    self._add(memory, as_kept(frame, {**KEPT, PLAIN: pl.Boolean, REPEATED: pl.Boolean}))
                 else:
                     self._remember(memory, as_kept(frame, WRITTEN))
-            except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
+            except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError, TypeError) as error:
                 logger.warning("a file of recent evidence cannot be read and is dropped: %s: %s", path, error)
                 memory.forgot(int(path.stat().st_mtime * 1e6) if path.exists() else time.time_ns() // 1000)
                 path.unlink(missing_ok=True)
@@ -83,13 +87,14 @@ class EvidenceFiles:
         for _, _, kind, path in self._files():
             if kind == "evidence":
                 try:
-                    memory.add(as_kept(pl.read_ipc(path.read_bytes()), KEPT))
-                except (pl.exceptions.PolarsError, OSError, ValueError, TypeError):
+                    memory.add(as_kept(_frame(path), KEPT))
+                except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError, TypeError):
                     continue  # merged away, or not yet whole
 
     def _add(self, memory: Memory, written: pl.DataFrame) -> None:
         memory.add(written)
-        posted = memory.rows_of(written.filter(_PLAIN)["entry_id"])
+        np.add.at(memory.version, memory.rows_of(written.filter(REPEATED)["entry_id"]), 1)
+        posted = memory.rows_of(written.filter(PLAIN)["entry_id"])
         if len(posted):
             calls = in_columns(as_told(memory.evidence.take(posted)), POSTED)
             memory.remember(calls.with_columns(pl.Series("row", posted), pl.lit("call").alias("kind")))
@@ -100,13 +105,12 @@ class EvidenceFiles:
         rows = memory.rows_of(written["base_id"])
         memory.remember(written.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= 0)))
 
-    def write(self, mark: int, evidence: pl.DataFrame, postings: pl.DataFrame, plain: Flags) -> None:
-        """Write down what a batch brought: records (`KEPT`), of which of these the call was posted just as they are, and all
-        other postings (`WRITTEN`)."""
+    def write(self, mark: int, evidence: pl.DataFrame, postings: pl.DataFrame) -> None:
+        """Write down what a batch brought: records (`KEPT`, with `PLAIN` and `REPEATED`), and all other postings (`WRITTEN`)."""
         self._number += 1
         self._records += evidence.height
         if evidence.height:
-            self._file(mark, "evidence", evidence.with_columns(pl.Series(_PLAIN, plain)))
+            self._file(mark, "evidence", evidence)
         if postings.height:
             self._file(mark, "postings", in_columns(postings, WRITTEN))
 
@@ -118,7 +122,7 @@ class EvidenceFiles:
             return
         heard = pl.DataFrame(
             [(emitter, "heard", spoken, arrived, f"heard/{emitter}/{spoken}")
-             for emitter, arrived in memory.heard.items() for spoken in memory.voices.get(emitter, {""})],
+             for emitter, arrived in memory.heard.last.items() for spoken in memory.heard.voices.get(emitter, {""})],
             schema={"emitter": pl.String, "role": pl.String, "name": pl.String, "arrived": pl.Int64, "entry_id": pl.String},
             orient="row",
         )  # fmt: skip
@@ -134,9 +138,10 @@ class EvidenceFiles:
         gone = pl.DataFrame({"base_id": memory.evidence.column("entry_id", past)}).with_columns(pl.lit("duplicate").alias("kind"))
         self.write(
             mark,
-            pl.concat([as_kept(heard, KEPT), memory.evidence.take(said)]),
+            pl.concat([as_kept(heard, KEPT), memory.evidence.take(said)]).with_columns(
+                pl.Series(PLAIN, np.concatenate([np.zeros(heard.height, dtype=bool), plain[said]]))
+            ),
             pl.concat([in_columns(gone, WRITTEN), in_columns(calls, WRITTEN)]),
-            np.concatenate([np.zeros(heard.height, dtype=bool), plain[said]]),
         )
         if memory.horizon is not None:
             partial = (self.folder / _HORIZON).with_suffix(".partial")
@@ -152,11 +157,13 @@ class EvidenceFiles:
         partial = path.with_suffix(".partial")
         # Most columns of most batches are empty; what is not written reads as null.
         frame = frame.select([column.name for column in frame.get_columns() if column.null_count() < frame.height])
-        # Arrow's writer takes two thirds of the CPU that Polars' does.
         table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
         with partial.open("wb") as file:
-            with pa.ipc.new_file(file, table.schema, options=_COMPRESSED) as written:
-                written.write_table(table)
+            if table.nbytes <= _PINNED * frame.estimated_size():
+                with pa.ipc.new_file(file, table.schema, options=_COMPRESSED) as written:
+                    written.write_table(table)
+            else:
+                frame.write_ipc(file, compression="lz4")
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -164,3 +171,9 @@ class EvidenceFiles:
     def _files(self) -> list[tuple[int, int, str, Path]]:
         found = [(match, path) for path in self.folder.glob("*.arrow") if (match := _NAME.fullmatch(path.name))]
         return sorted((int(m[1]), int(m[2]), m[3], path) for m, path in found)
+
+
+def _frame(path: Path) -> pl.DataFrame:
+    """What is in a file. Polars' own reader panics at texts of a column that are all short, as Arrow writes them."""
+    with pa.ipc.open_file(pa.py_buffer(path.read_bytes())) as written:
+        return cast(pl.DataFrame, pl.from_arrow(written.read_all()))

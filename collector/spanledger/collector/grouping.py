@@ -9,7 +9,7 @@ import polars as pl
 from spanledger.collector import names
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.evidence import LEAF, Evidence
-from spanledger.collector.keys import among, differing, firsts, keys_of, mixed, paired, repeated
+from spanledger.collector.keys import among, differing, distinct, grouped, keys_of, mixed, paired
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -81,24 +81,22 @@ def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
         ("response_id", "response", "same_response_id"),
         ("request_id", "request", "same_request_id"),
     ):
-        rows = np.flatnonzero(leaves & (evidence.narrow[key] != 0))
-        said = evidence.narrow[key][rows]
-        rows = rows[repeated(said)]
+        said = evidence.narrow[key]
+        rows, begins, sizes = grouped(said, np.flatnonzero(leaves & (said != 0)))
         if not len(rows):
             continue
-        said = evidence.narrow[key][rows]
         apart = np.where(trace[rows] != 0, trace[rows], mixed(rows.view(np.uint64) + np.uint64(1)))
-        across = np.flatnonzero(differing(said, apart))
-        if len(across):
-            ids = evidence.take(rows[across], [kind])[kind]
-            across = across[(ids.str.len_bytes() <= _WEAK_BYTES).to_numpy()]
-            weak = evidence.take(rows[across], [kind])[kind].str.contains(_WEAK_ID).to_numpy()
-            said[across[weak]] = mixed(said[across[weak]], apart[across[weak]])
-        order = np.argsort(said, kind="stable")
-        begins = firsts(said[order])
-        first = np.repeat(rows[order[begins]], np.diff(np.append(begins, len(order))))
-        others = rows[order]
-        groups.join(first[first != others], others[first != others], rule)
+        across = np.minimum.reduceat(apart, begins) != np.maximum.reduceat(apart, begins)
+        doubtful = np.flatnonzero(np.repeat(across, sizes))
+        ids = evidence.take(rows[doubtful], [kind])[kind]
+        short = np.flatnonzero((ids.str.len_bytes() <= _WEAK_BYTES).to_numpy())
+        weak = doubtful[short[ids[pl.Series(short)].str.contains(_WEAK_ID).to_numpy()]]
+        if len(weak):
+            said = said.copy()
+            said[rows[weak]] = mixed(said[rows[weak]], apart[weak])
+            rows, begins, sizes = grouped(said, rows)
+        first = np.repeat(rows[begins], sizes)
+        groups.join(first[first != rows], rows[first != rows], rule)
 
 
 def by_span(evidence: Evidence, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:
@@ -214,7 +212,7 @@ def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
     one, other = paired(keys[shared], keys[shared])
     left, right = rows[at[shared[one]]], rows[at[shared[other]]]
     once = (left < right) & (voice[left] != voice[right])
-    left, right = np.divmod(np.unique(left[once] * evidence.height + right[once]), max(evidence.height, 1))
+    left, right = np.divmod(distinct(left[once] * evidence.height + right[once]), max(evidence.height, 1))
     inside = (start[left] >= start[right] - SLACK_MICROS) & (end[left] <= end[right] + SLACK_MICROS)
     around = (start[right] >= start[left] - SLACK_MICROS) & (end[right] <= end[left] + SLACK_MICROS)
     fit = (inside | around) & (narrow["failed"][left] == narrow["failed"][right])

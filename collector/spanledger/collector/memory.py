@@ -1,6 +1,6 @@
 """Recent evidence, kept so that what comes later can be told to belong to it; bounded.
 
-Bound: one and a half times `rows` records (60,000 by default) and a batch, about 1 kB each, what was posted for them
+Bound: an eighth more than `rows` records (60,000 by default) and a batch, about 1 kB each, what was posted for them
 included. At 200 calls a second of one record each that is at least the last five minutes, at 5,000 the last twelve seconds;
 of older evidence keys are known (`gone.py`), and the rest is looked up in the ledger (`older.py`).
 """
@@ -15,18 +15,17 @@ import polars as pl
 from spanledger.collector.arrays import Arrays
 from spanledger.collector.chunks import Chunks, Flags, Rows
 from spanledger.collector.evidence import (
-    HEARD,
     LEAF,
     LINK,
     METRIC,
     NARROW,
     Evidence,
     narrowed,
-    voice,
 )
 from spanledger.collector.gone import SKEW_MICROS, Gone, Narrow
 from spanledger.collector.grouping import SLACK_MICROS, buckets
-from spanledger.collector.keys import Keys, among, entry_keys, keys_of, mixed, repeated
+from spanledger.collector.heard import Heard
+from spanledger.collector.keys import Keys, among, entry_keys, mixed, repeated
 from spanledger.collector.recognise import EVIDENCE
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS
@@ -59,12 +58,12 @@ _MONEY = tuple(c.name for c in GROUPS["money"] if c.name in POSTED and c.name !=
 #: says just what the record says.
 _OF_POSTINGS = {"version": np.int64, "standing": np.int64, "plain": np.bool_}
 
-#: Of so many emitters it is known that they were heard.
-_MOST_HEARD = 100_000
+#: Memory is cut when it is over its bound by this part of it, …
+_MARGIN = 8
+#: … and of what was posted all is kept behind the first that stands, if so much of it does: to move the rest costs more.
+_FULL = 0.75
 #: How far what belongs together is followed from record to record.
 _FARTHEST = 6
-#: Slots of the table by which keys are looked for: 90,000 keys are passed over in 0.2 ms, a few of them in vain.
-_SLOTS = 1 << 20
 
 
 @dataclass(slots=True)
@@ -76,16 +75,10 @@ class Memory:
     evidence: Chunks = field(default_factory=lambda: Chunks(KEPT))
     arrays: Arrays = field(default_factory=lambda: Arrays({**NARROW, **_OF_POSTINGS}))
     posted: Chunks = field(default_factory=lambda: Chunks(POSTED))
-    #: emitters that sent calls, with when last
-    heard: dict[str, int] = field(default_factory=dict)
-    #: emitter → the voices in which it sent calls
-    voices: dict[str, set[str]] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
     #: evidence that came before this is no longer here; None while nothing was ever let go
     horizon: int | None = None
     gone: Gone = field(default_factory=Gone)
-    #: key of an emitter and a voice that is known → the emitter
-    _spoken: dict[int, str] = field(default_factory=dict)
-    _table: Flags = field(default_factory=lambda: np.zeros(_SLOTS, dtype=bool))
 
     @property
     def version(self) -> Rows:
@@ -101,14 +94,12 @@ class Memory:
         """Keep records (`KEPT`) that are not here yet; gives their rows. `narrow` are their arrays, if heard already."""
         if narrow is None:
             narrow = narrowed(evidence)
-            self.hear(evidence, narrow)
+            self.heard.note(evidence, narrow)
         again = np.flatnonzero(repeated(narrow["entry"]))
         new = np.ones(evidence.height, dtype=bool)
         new[again] = False
         new[again[np.unique(narrow["entry"][again], return_index=True)[1]]] = True
-        known = self._having("entry", narrow["entry"])
-        if len(known):
-            new &= ~among(narrow["entry"], self.arrays["entry"][known])
+        new &= ~among(narrow["entry"], self.arrays["entry"])
         if not new.all():
             evidence = evidence.filter(pl.Series(new))
             narrow = {name: array[new] for name, array in narrow.items()}
@@ -123,35 +114,12 @@ class Memory:
         """These records side by side."""
         return Evidence(self.evidence.told(rows), KEPT, {name: self.arrays[name][rows] for name in NARROW})
 
-    def hear(self, new: pl.DataFrame, narrow: Narrow) -> None:
-        """Note who speaks, and in which voices."""
-        speakers = np.flatnonzero(((narrow["role"] == LEAF) | (narrow["role"] == HEARD)) & (narrow["emitter"] != 0))
-        # Whom a record says was heard is not in its voice but in its name.
-        named = np.where(narrow["role"] == HEARD, narrow["entry"], narrow["voice"])[speakers]
-        spoken, first = np.unique(mixed(narrow["emitter"][speakers], named), return_index=True)
-        speakers = speakers[first]
-        unheard = []
-        for place, (key, arrived) in enumerate(zip(spoken.tolist(), narrow["arrived"][speakers].tolist(), strict=True)):
-            emitter = self._spoken.get(key)
-            if emitter is None:
-                unheard.append(place)
-            else:
-                self.heard[emitter] = max(arrived, self.heard[emitter])
-        if unheard:
-            speaking = pl.when(pl.col("role") == "heard").then("name").otherwise(voice()).alias("voice")
-            said = new[["role", "name", "signal", "scope_name", "emitter", "arrived"]][pl.Series(speakers[unheard])]
-            told = said.select("emitter", speaking, "arrived").iter_rows()
-            for key, (emitter, voiced, arrived) in zip(spoken[unheard].tolist(), told, strict=True):
-                self._spoken[key] = emitter
-                self.heard[emitter] = max(arrived, self.heard.get(emitter, 0))
-                self.voices.setdefault(emitter, set()).add(voiced or "")
-
     def touched(self, new: Rows, *, fingerprint: bool) -> Rows:
         """The rows of all kept records that may belong to one call with any of these."""
         arrays = self.arrays
         metered = arrays["role"] == METRIC
         any_metered = bool(metered.any())
-        talking = self.talking({name: arrays[name] for name in ("role", "emitter")}) if fingerprint else None
+        talking = self.heard.talking({name: arrays[name] for name in ("role", "emitter")}) if fingerprint else None
         inside = np.zeros(self.evidence.height, dtype=bool)
         inside[new] = True
         frontier = new
@@ -173,28 +141,8 @@ class Memory:
     def _having(self, name: str, wanted: Keys, within: Flags | None = None) -> Rows:
         """The rows, within some, whose key is one of these."""
         keys = self.arrays[name]
-        wanted = wanted[wanted != 0]
-        if not len(wanted) or not len(keys):
-            return np.zeros(0, dtype=np.int64)
-        maybe = self._in_table(keys, wanted)
-        rows = np.flatnonzero(maybe if within is None else maybe & within)
-        return rows[among(keys[rows], wanted)] if len(rows) else rows
-
-    def _in_table(self, keys: Keys, wanted: Keys) -> Flags:
-        """Which keys are among those wanted; of the others a few as well."""
-        slots = (wanted & np.uint64(_SLOTS - 1)).view(np.int64)
-        self._table[slots] = True
-        maybe = self._table[(keys & np.uint64(_SLOTS - 1)).view(np.int64)]
-        self._table[slots] = False
-        return maybe
-
-    def talking(self, narrow: Narrow) -> Flags | None:
-        """Which records are calls of emitters that speak in several voices; None if there are no such emitters."""
-        talkative = [emitter for emitter, voices in self.voices.items() if len(voices) > 1]
-        if not talkative:
-            return None
-        calls: Flags = narrow["role"] == LEAF
-        return calls & self._in_table(narrow["emitter"], keys_of(pl.Series(talkative)))
+        rows = np.arange(len(keys)) if within is None else np.flatnonzero(within)
+        return rows[among(keys[rows], wanted[wanted != 0])]
 
     def unknown_likes(self, narrow: Narrow, *, arriving: bool) -> Rows:
         """Which of these records may have their like among what is no longer here; `arriving` ones that are here have not."""
@@ -208,7 +156,7 @@ class Memory:
         if not len(rows):
             return rows
         asked = {name: array[rows] for name, array in narrow.items()}
-        talking = self.talking(asked)
+        talking = self.heard.talking(asked)
         return rows[self.gone.may_hold(asked, np.zeros(len(rows), dtype=bool) if talking is None else talking)]
 
     def _same_print(self, wanted: Rows, within: Flags) -> Rows:
@@ -221,7 +169,7 @@ class Memory:
         rows = np.flatnonzero(within)
         prints = mixed(arrays["emitter"][rows], arrays["input"][rows].view(np.uint64))
         ours = mixed(arrays["emitter"][wanted], arrays["input"][wanted].view(np.uint64))
-        like = self._in_table(prints, ours)
+        like = among(prints, ours)
         rows, prints = rows[like], prints[like]
         if not len(rows):
             return rows
@@ -273,7 +221,7 @@ class Memory:
         over = self.evidence.height - self.rows
         old = now - int(self.kept_for.total_seconds() * 1e6)
         arrived = self.arrays["arrived"]
-        if not len(arrived) or (over < self.rows // 2 and int(arrived[0]) > old - 3_600_000_000):
+        if not len(arrived) or (over < self.rows // _MARGIN and int(arrived[0]) > old - 3_600_000_000):
             return
         kept = arrived >= old
         kept[: max(over, 0)] = False
@@ -287,12 +235,12 @@ class Memory:
         here = np.flatnonzero(self.standing >= 0)
         stands = np.zeros(self.posted.height, dtype=bool)
         stands[self.standing[here]] = True
+        first = int(stands.argmax()) if len(here) else len(stands)
+        if stands[first:].sum() > _FULL * (len(stands) - first):
+            stands[first:] = True
         self.posted.keep(stands)
         self.standing[here] = (np.cumsum(stands) - 1)[self.standing[here]]
-        if len(self.heard) > _MOST_HEARD:
-            self.heard = dict(sorted(self.heard.items(), key=lambda each: each[1])[-_MOST_HEARD:])
-            self.voices = {emitter: voices for emitter, voices in self.voices.items() if emitter in self.heard}
-            self._spoken = {key: emitter for key, emitter in self._spoken.items() if emitter in self.heard}
+        self.heard.let_go()
 
     def _last_points(self) -> Rows:
         """The last point of each series is what the next one is measured from."""

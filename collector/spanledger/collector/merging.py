@@ -1,5 +1,7 @@
 """What a standing call learns from the records that repeat it, from what stands above it, and from its resource."""
 
+import secrets
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -46,6 +48,15 @@ MERGED = (
     "service",
     "attributes",
 )
+
+
+#: Nobody who sends telemetry can know by which numbers tags are hashed, nor make different ones look alike.
+_SEED = secrets.randbits(64)
+#: Details that must fit into the whole they are a part of, and those wholes.
+_FITTING = (
+    "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "reasoning_tokens",
+    "input_tokens", "output_tokens",
+)  # fmt: skip
 
 
 def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> tuple[pl.DataFrame, Flags]:
@@ -112,21 +123,30 @@ def _share(told: Told, grouped: Ints, members: Ints, label: Ints, ancestry: Ance
 
 def _share_tags(told: Told, grouped: Ints, members: Ints, begins: Ints, group: Ints) -> None:
     """Own tags, and those that other records have under keys that are not taken."""
-    tagged = (told.evidence.take(members, ["tags"])["tags"].list.len().fill_null(0) > 0).to_numpy()
-    if not tagged.any():
+    tags = told.evidence.take(members, ["tags"])["tags"]
+    tagged = np.flatnonzero((tags.list.len().fill_null(0) > 0).to_numpy())
+    if not len(tagged):
         return
-    own = np.zeros(told.evidence.height, dtype=bool)
-    own[members] = tagged
-    others = np.add.reduceat(tagged.astype(np.int64), begins)[group] - own[told.rows[grouped]]
-    at = np.flatnonzero(others > 0)
+    which = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(members))))[tagged]
+    members, first = members[tagged], firsts(which)
+    own = np.full(told.evidence.height, -1)
+    own[members] = which
+    said = tags[pl.Series(tagged)].hash(_SEED).to_numpy()
+    alike, some = np.ones(len(begins), dtype=bool), np.zeros(len(begins), dtype=np.int64)
+    alike[which[first]] = np.minimum.reduceat(said, first) == np.maximum.reduceat(said, first)
+    some[which[first]] = members[first]
+    lacks = own[told.rows[grouped]] < 0
+    any_tagged = np.isin(group, which)
+    lent = np.flatnonzero(any_tagged & alike[group] & lacks)
+    told.take("tags", grouped[lent], some[group[lent]])
+    at = np.flatnonzero(any_tagged & ~alike[group])
     if not len(at):
         return
-    which = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(members))))
-    more = members[tagged & np.isin(which, group[at])]
+    more = np.isin(which, group[at])
     calls = pl.DataFrame({"at": at, "group": group[at]}).with_columns(told.evidence.take(told.rows[grouped[at]], ["tags"]))
-    lent = told.evidence.take(more, ["tags"]).with_columns(pl.Series("group", which[tagged & np.isin(which, group[at])]))
+    lending = told.evidence.take(members[more], ["tags"]).with_columns(pl.Series("group", which[more]))
     pairs = (
-        pl.concat([calls.select("at", "tags"), lent.join(calls.select("group", "at"), on="group").select("at", "tags")])
+        pl.concat([calls.select("at", "tags"), lending.join(calls.select("group", "at"), on="group").select("at", "tags")])
         .explode("tags")
         .drop_nulls("tags")
         .unnest("tags")
@@ -139,22 +159,16 @@ def _share_tags(told: Told, grouped: Ints, members: Ints, begins: Ints, group: I
 
 def _keep_consistent(told: Told, grouped: Ints) -> None:
     """Details that were borrowed must fit into the whole they are a part of; lifetimes must add up to the cache writes."""
-    counts, known = {}, {}
-    for name in ("cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "reasoning", "input", "output"):
-        counts[name], known[name] = told.counts(f"{name}_tokens", grouped)
-    fits = ~known["input"] | (counts["cache_read"] + counts["cache_write"] <= counts["input"])
-    lasting = known["cache_write_5m"] | known["cache_write_1h"]
-    adds = fits & (~lasting | (counts["cache_write_5m"] + counts["cache_write_1h"] == counts["cache_write"]))
-    thought = ~known["reasoning"] | ~known["output"] | (counts["reasoning"] <= counts["output"])
-    for kept, names in (
-        (fits, ("cache_read", "cache_write")),
-        (adds, ("cache_write_5m", "cache_write_1h")),
-        (thought, ("reasoning",)),
-    ):
-        for name in names:
-            wrong = grouped[~kept & known[name]]
-            if len(wrong):
-                told.take(f"{name}_tokens", wrong, np.full(len(wrong), -1))
+    counts = told.counts(_FITTING, grouped)
+    read, write, five, one, thought, given, made = (counts[name][0] for name in _FITTING)
+    _, _, has_five, has_one, has_thought, has_given, has_made = (counts[name][1] for name in _FITTING)
+    fits = ~has_given | (read + write <= given)
+    adds = fits & ((five + one == write) | ~(has_five | has_one))
+    kept = (fits, fits, adds, adds, (thought <= made) | ~has_thought | ~has_made)
+    for name, stays in zip(_FITTING, kept, strict=False):
+        wrong = grouped[~stays & counts[name][1]]
+        if len(wrong):
+            told.take(name, wrong, np.full(len(wrong), -1))
 
 
 def _inherit(told: Told, members: Ints, label: Ints, ancestry: Ancestry) -> Flags:

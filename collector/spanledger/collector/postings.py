@@ -1,6 +1,7 @@
 """The entries that bring the ledger from what was posted to what the evidence now means: additive, never an edit."""
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -29,23 +30,25 @@ _SEED = secrets.randbits(64)
 _RULE_NAMES = pl.Series("rule", list(RULES), dtype=pl.String)
 
 
-def postings(verdicts: Verdicts, posted: pl.DataFrame, version: Rows, now: datetime) -> pl.DataFrame:
+def postings(
+    verdicts: Verdicts, posted: pl.DataFrame, whole: Callable[[Rows], pl.DataFrame], version: Rows, now: datetime
+) -> pl.DataFrame:
     """Entries by `POSTING`; reversals with the money of what they take back.
 
     What metrics say beside spans or logs is a duplicate whose claims can be laid beside them.
-    `posted` are the calls that stand in the ledger for rows of this evidence, which its column `at` names; `version[i]`
-    says how often row i was posted.
+    `posted` are the calls that stand in the ledger for rows of this evidence, which its column `at` names: their `entry_id`
+    and `CONTENT`; `whole` gives those at some places in all their columns. `version[i]` says how often row i was posted.
     """
     evidence = verdicts.evidence
     label = verdicts.label
-    fresh, undone, stand_for = verdicts.calls, posted, _Standing(evidence.height)
+    fresh, undone, stand_for = verdicts.calls, pl.DataFrame(), _Standing(evidence.height)
     heard = np.flatnonzero(evidence.narrow["role"] == HEARD)
     if len(heard):
         stand_for.put(label[heard], evidence.take(heard, ["entry_id"])["entry_id"])
     row = fresh["row"].to_numpy()
     if posted.height:
         kept = _unchanged(posted, fresh, label)
-        undone = posted.filter(pl.Series(kept < 0))
+        undone = whole(np.flatnonzero(kept < 0)) if (kept < 0).any() else undone
         new = np.ones(len(row), dtype=bool)
         new[kept[kept >= 0]] = False
         stand_for.put(label[posted["at"].to_numpy()[kept >= 0]], posted["entry_id"].filter(pl.Series(kept >= 0)))
@@ -100,8 +103,8 @@ def _unchanged(posted: pl.DataFrame, wanted: pl.DataFrame, label: Rows) -> Rows:
     now = place[said]
     known = np.flatnonzero(now >= 0)
     said_before, said_now = (
-        in_columns(frame.select(CONTENT), _CONTENT, frame.height).hash_rows(_SEED).to_numpy()
-        for frame in (posted[pl.Series(known)], wanted[list(CONTENT)][pl.Series(now[known])])
+        in_columns(frame.select(CONTENT)[pl.Series(places)], _CONTENT, len(places)).hash_rows(_SEED).to_numpy()
+        for frame, places in ((posted, known), (wanted, now[known]))
     )
     same = said_before == said_now
     same_rows = known[same]

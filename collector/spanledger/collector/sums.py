@@ -44,10 +44,9 @@ def told_apart(evidence: Evidence) -> Evidence:
     summed, run = summed[run != 0], run[run != 0]
     order = np.lexsort((narrow["entry"][summed], narrow["started"][summed], narrow["ended"][summed], run))
     summed, run = summed[order], run[order]
-    said = evidence.take(summed, ["role", "flags", *_TOTALS])
     begins = firsts(run)
     first = np.repeat(begins, np.diff(np.append(begins, len(run))))
-    totals = {name: _Total.of(said[name], first) for name in _TOTALS if said[name].null_count() < len(run)}
+    totals = _Total.of(evidence.take(summed, _TOTALS), first)
     # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
     shrank, follows = np.zeros(len(run), dtype=bool), np.zeros(len(run), dtype=bool)
     for name, total in totals.items():
@@ -55,22 +54,22 @@ def told_apart(evidence: Evidence) -> Evidence:
         if name != "reported_cost_usd":
             shrank |= total.known & total.has_before & (total.now < total.before)
     follows &= ~shrank
+    told: dict[str, tuple[Ints, pl.Series]] = {}
     # A series that stood still made no call.
     still = role[summed] == METRIC
-    for total in totals.values():
-        total.less(follows)
+    for name, total in totals.items():
+        less = np.flatnonzero(follows & total.known & total.has_before)
+        total.now[less] -= total.before[less]
         still &= ~total.known | (total.now == 0)
-    at = np.flatnonzero(follows | still)
-    if not len(at):
-        return evidence
-    loops, stills = pl.Series(follows[at]) & pl.Series(role[summed[at]] == LEAF), pl.Series(still[at])
-    flags = pl.when(loops).then(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"]))).otherwise("flags")
-    told = said[["role", "flags"]][pl.Series(at)].select(
-        pl.when(stills).then(pl.lit("span")).otherwise("role").alias("role"),
-        flags.alias("flags"),
-        *(total.told(at, said[name].dtype).alias(name) for name, total in totals.items()),
-    )
-    return evidence.changed(summed[at], told)
+        if len(less):
+            told[name] = summed[less], pl.Series(total.now[less].tolist(), dtype=total.kind)
+    if still.any():
+        told["role"] = summed[still], pl.Series(["span"]).new_from_index(0, int(still.sum()))
+    loops = summed[follows & (role[summed] == LEAF)]
+    if len(loops):
+        raised = evidence.take(loops, ["flags"]).select(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"])))
+        told["flags"] = loops, raised["flags"]
+    return evidence.changed(told) if told else evidence
 
 
 def _runs(evidence: Evidence, rows: Ints) -> Keys:
@@ -89,30 +88,26 @@ def _runs(evidence: Evidence, rows: Ints) -> Keys:
 class _Total:
     """One measure of records in the order of their runs, and the last that was known of it before each in its run."""
 
+    kind: pl.DataType
     now: npt.NDArray[Any]
     known: Flags
     before: npt.NDArray[Any]
     has_before: Flags
 
     @classmethod
-    def of(cls, said: pl.Series, first: Ints) -> "_Total":
-        """`first` is where each record's run begins. Money is counted in Python, as whole numbers do not hold it."""
-        known = said.is_not_null().to_numpy()
-        exact = said.dtype.is_decimal()
-        now = np.array(said.fill_null(0).to_list(), dtype=object) if exact else said.fill_null(0).to_numpy().copy()
-        last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
-        earlier = np.concatenate([[-1], last[:-1]])
-        return cls(now, known, now[np.maximum(earlier, 0)], earlier >= first)
-
-    def less(self, follows: Flags) -> None:
-        """Take from each that follows on another what came before."""
-        at = np.flatnonzero(follows & self.known & self.has_before)
-        self.now[at] = self.now[at] - self.before[at]
-
-    def told(self, at: Ints, kind: pl.DataType) -> pl.Series:
-        """What is left at these places."""
-        left = pl.Series(self.now[at].tolist(), dtype=kind) if self.now.dtype == object else pl.Series(self.now[at], dtype=kind)
-        return left.zip_with(pl.Series(self.known[at]), pl.Series([None], dtype=kind).new_from_index(0, len(at)))
+    def of(cls, said: pl.DataFrame, first: Ints) -> "dict[str, _Total]":
+        """By name, those that any record knows; `first` is where each record's run begins."""
+        known, now = said.select(pl.all().is_not_null()), said.fill_null(0)
+        found = {}
+        for name, kind in said.schema.items():
+            here = known[name].to_numpy()
+            if here.any():
+                last = np.maximum.accumulate(np.where(here, np.arange(len(here)), -1))
+                earlier = np.concatenate([[-1], last[:-1]])
+                # No whole number of NumPy's holds all amounts of money.
+                values = np.array(now[name].to_list(), dtype=object) if kind.is_decimal() else now[name].to_numpy().copy()
+                found[name] = cls(kind, values, here, values[np.maximum(earlier, 0)], earlier >= first)
+        return found
 
 
 def aggregates(

@@ -1,5 +1,6 @@
 """What calls are told to be: for each column, which record says it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,14 +44,16 @@ class Told:
         source = self._source.get(name, self.rows)
         return known[source] & (source >= 0)
 
-    def counts(self, name: str, at: Ints) -> tuple[Ints, Flags]:
-        """A count as the calls at these places say it, 0 where they do not know it; and where they do."""
-        known = self.evidence.knows(name)
-        if known is None:
-            return np.zeros(len(at), dtype=np.int64), np.zeros(len(at), dtype=bool)
-        source = self._source.get(name, self.rows)[at]
-        knows = known[source] & (source >= 0)
-        return np.where(knows, self.evidence[name].fill_null(0).to_numpy()[source], 0), knows
+    def counts(self, names: Sequence[str], at: Ints) -> dict[str, tuple[Ints, Flags]]:
+        """Counts as the calls at these places say them, 0 where they do not know them; and where they do."""
+        said = self.evidence.take(np.arange(self.evidence.height), names).fill_null(0)
+        found = {}
+        for name in names:
+            known = self.evidence.knows(name)
+            source = self._source.get(name, self.rows)[at]
+            knows = np.zeros(len(at), dtype=bool) if known is None else known[source] & (source >= 0)
+            found[name] = np.where(knows, said[name].to_numpy()[source], 0), knows
+        return found
 
     def frame(self) -> pl.DataFrame:
         """The calls, with `row`, where in the evidence their own record is."""
@@ -63,6 +66,6 @@ class Told:
         values: pl.Series = self.evidence[name]
         if name in self._said:
             values = pl.concat([values, self._said[name].cast(values.dtype)], rechunk=True)
-        said = values.gather(pl.Series(np.maximum(source, 0)))
+        said = values[pl.Series(np.maximum(source, 0))]
         nothing: Any = source < 0
         return said.set(pl.Series(nothing), None).alias(name) if nothing.any() else said.alias(name)
