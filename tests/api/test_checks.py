@@ -90,6 +90,14 @@ def test_a_hold_settled_by_hand_shrinks_to_what_was_used(collector: Running, ten
     assert (stands["used"], stands["held"], stands["remaining"]) == ("0", "100", "900")
 
 
+def test_a_hold_is_not_settled_by_saying_nothing(collector: Running, tenant: str) -> None:
+    made = limit(collector, tenant)
+    hold = check(collector, tenant=tenant).json()["hold_id"]
+    nothing = collector.client.post(f"/api/holds/{hold}/settle", json={})
+    assert (nothing.status_code, "say what the call used" in nothing.json()["detail"]) == (422, True)
+    assert collector.get(f"/api/limits/{made['id']}")["held"] == "1"
+
+
 def test_a_lease_can_be_lengthened_while_a_stream_runs(collector: Running, tenant: str) -> None:
     limit(collector, tenant)
     hold = check(collector, tenant=tenant).json()["hold_id"]

@@ -1,11 +1,14 @@
 """Filters, pages and ETags of limits, tiers, pauses and grants over HTTP; and what OpenAPI shows."""
 
+import re
 from collections.abc import Generator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.api.running import Running, running
+from tests.limits.made import Clock, entries, entry
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +153,85 @@ def test_openapi_shows_an_example_of_every_body_and_problems_as_they_are(collect
     assert set(check["429"]["content"]["application/problem+json"]["example"]) == {n for n, v in refused.items() if v is not None}
     passed = collector.client.post("/api/checks", json={}).json()
     assert set(check["200"]["content"]["application/json"]["example"]) == set(passed)
+
+
+def test_changes_made_together_come_over_as_many_pages_as_they_need(collector: Running) -> None:
+    given = {"measure": "requests", "amount": 1, "window": "day"}
+    collector.collector.limits.configure([{**given, "name": f"together {n}"} for n in range(5)])
+    rows: list[dict[str, Any]] = []
+    after: str | None = None
+    while len(rows) < 5:
+        found = collector.get("/api/audit", table="limits", count=2, **({"after": after} if after else {}))
+        rows += found["audit"]
+        after = found["next"]
+    assert {row["is"]["name"] for row in rows[:5]} == {f"together {n}" for n in range(5)}
+    assert len({row["at"] for row in rows[:5]}) == 1
+    assert collector.client.get("/api/audit?after=gone").json()["errors"][0]["field"] == "after"
+    collector.collector.limits.configure([])
+
+
+def test_openapi_shows_of_every_endpoint_of_limits_an_answer_as_it_is(collector: Running) -> None:
+    of = limit(collector, "shown", selectors={"tenant": "shown"}, per=["user"])
+    collector.collector.limits.post(entries(entry(Clock(datetime.now(UTC)), tenant="shown", user="u")))
+    hold = [collector.client.post("/api/checks", json={"tenant": "shown", "user": "u"}).json()["hold_id"] for _ in range(3)]
+    tier = add(collector, "/api/tiers", name="shown")
+    pause = add(collector, "/api/pauses", selectors={"tenant": "other"}, reason="because")
+    grant = {"kind": "top_up", "amount": 3, "reason": "because", "subject": {"user": "u"}}
+    new = {"name": "new", "measure": "requests", "amount": 5, "window": "day"}
+    here, there = f"/api/limits/{of['id']}", f"/api/tiers/{tier['id']}"
+    asked: dict[tuple[str, str], tuple[str, Any]] = {
+        ("post", "/api/limits/{limit_id}/grants"): (f"{here}/grants", grant),
+        ("get", "/api/limits"): ("/api/limits?name=shown", None),
+        ("post", "/api/limits"): ("/api/limits", new),
+        ("get", "/api/limits/{limit_id}"): (here, None),
+        ("patch", "/api/limits/{limit_id}"): (here, {"amount": 6}),
+        ("post", "/api/limits/backtest"): ("/api/limits/backtest", new),
+        ("get", "/api/limits/{limit_id}/backtest"): (f"{here}/backtest", None),
+        ("get", "/api/usage/{subject}"): ("/api/usage/tenant=shown,user=u", None),
+        ("get", "/api/tiers"): ("/api/tiers", None),
+        ("post", "/api/tiers"): ("/api/tiers", {"name": "newer"}),
+        ("get", "/api/tiers/{tier_id}"): (there, None),
+        ("patch", "/api/tiers/{tier_id}"): (there, {"members": []}),
+        ("get", "/api/pauses"): ("/api/pauses", None),
+        ("post", "/api/pauses"): ("/api/pauses", {"selectors": {"tenant": "another"}, "reason": "because"}),
+        ("get", "/api/grants"): ("/api/grants", None),
+        ("post", "/api/limits/{limit_id}/resets"): (f"{here}/resets", {"subject": {"user": "u"}, "reason": "because"}),
+        ("get", "/api/audit"): (f"/api/audit?row_id={pause['id']}", None),
+        ("get", "/api/keys"): ("/api/keys", None),
+        ("post", "/api/holds/{hold_id}/extend"): (f"/api/holds/{hold[0]}/extend", {}),
+        ("post", "/api/holds/{hold_id}/settle"): (f"/api/holds/{hold[2]}/settle", {"cost_usd": "0"}),
+        ("delete", "/api/holds/{hold_id}"): (f"/api/holds/{hold[1]}", None),
+    }
+    shown = collector.get("/api/openapi.json")
+    of_limits = re.compile(r"/api/(limits|usage|tiers|pauses|grants|holds|audit|keys)\b")
+    bodies = shown["components"]["schemas"]
+    for path, methods in shown["paths"].items():
+        for method, operation in methods.items():
+            if not of_limits.match(path):
+                continue
+            [(status, answer)] = [(s, a) for s, a in operation["responses"].items() if s.startswith("2")]
+            if status == "204":
+                continue
+            content = answer["content"]["application/json"]
+            schema = content["schema"]
+            example = content.get("example") or bodies[schema["$ref"].rpartition("/")[2]]["examples"][0]
+            if path.startswith("/api/keys") and method != "get":
+                assert {"id", "prefix", "roles"} <= set(example)  # making one would close the API to us
+                continue
+            where, body = asked.pop((method, path))
+            got = collector.client.request(method, where, json=body)
+            assert (got.status_code, shape(got.json(), example)) == (int(status), shape(example, got.json())), (method, path)
+    assert asked == {}
+    collector.client.delete(here)
+    collector.client.delete(f"/api/pauses/{pause['id']}")
+
+
+def shape(one: Any, other: Any) -> Any:
+    """The keys of an answer, as deep as the other one has something there. OpenAPI shows no nulls."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        free = {"subject", "selectors", "window", "was", "is"}
+        there = {key for key, value in one.items() if value is not None and other.get(key, 0) is not None}
+        return {key: None if key in free else shape(one[key], other.get(key)) for key in there}
+    if isinstance(one, list) and isinstance(other, list):
+        return shape(one[0], other[0]) if one and other else None
+    return None

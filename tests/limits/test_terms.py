@@ -50,7 +50,9 @@ def test_a_member_that_moves_to_another_tier_takes_its_history_along(tmp_path: P
     ("fields", "field"),
     [
         ({"name": "free"}, "name"),
+        ({"name": " Free "}, "name"),
         ({"name": ""}, "name"),
+        ({"name": "a\0b"}, "name"),
         ({"name": "x", "dimension": "planet"}, "dimension"),
         ({"name": "x", "members": ["acme"]}, "members"),
         ({"name": "x", "members": "acme"}, "members"),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, Field
 
+from spanledger.api.limit_examples import KEY, answers, answers_page
 from spanledger.api.models import Body, Name
 from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import wrong_field
@@ -24,13 +25,13 @@ class KeyBody(Body):
     reason: Name | None = None
 
 
-@router.get("", summary="All keys, without their secrets")
+@router.get("", summary="All keys, without their secrets", responses=answers_page("keys", KEY))
 def all_keys(request: Request, after: After = None, count: Count = 1_000) -> dict[str, Any]:
     found, following = page(_keys(request).all(), lambda key: key.id, after, count)
     return {"keys": [_shown(key) for key in found], "next": following}
 
 
-@router.post("", status_code=201, summary="Make a key")
+@router.post("", status_code=201, summary="Make a key", responses=answers({**KEY, "secret": "slk_DIUosf0d…"}, 201))
 def create(body: KeyBody, request: Request) -> dict[str, Any]:
     """The answer has the key in `secret`; it cannot be shown again."""
     expires: datetime | None = body.expires_at
@@ -44,7 +45,7 @@ def create(body: KeyBody, request: Request) -> dict[str, Any]:
     return {**_shown(key), "secret": secret}
 
 
-@router.delete("/{key_id}", summary="Revoke a key")
+@router.delete("/{key_id}", summary="Revoke a key", responses=answers({**KEY, "revoked_at": "2026-11-26T09:00:00Z"}))
 def revoke(key_id: str, request: Request, reason: str | None = None) -> dict[str, Any]:
     return _shown(_keys(request).revoke(key_id, who=request.state.caller.name, why=reason))
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from spanledger.api.access import Caller
 from spanledger.api.bound import overshoot_bound
 from spanledger.api.etags import IfMatch, etag_of, unchanged
+from spanledger.api.limit_examples import BACKTEST, LIMIT, USAGE, answers, answers_page
 from spanledger.api.models import LimitBody
 from spanledger.api.paging import After, Count
 from spanledger.api.plain import plain
@@ -27,7 +28,7 @@ router = APIRouter(prefix="/api", tags=["limits"])
 FULLEST = 20
 
 
-@router.get("/limits", summary="Limits and how full they are")
+@router.get("/limits", summary="Limits and how full they are", responses=answers_page("limits", LIMIT))
 def all_limits(
     request: Request,
     name: Annotated[str | None, Query(description="the beginning of the name")] = None,
@@ -58,7 +59,7 @@ def all_limits(
     return {"limits": [shown(limits, limit) for limit in page], "next": page[-1].name if len(found) > count else None}
 
 
-@router.post("/limits", status_code=201, summary="Add a limit")
+@router.post("/limits", status_code=201, summary="Add a limit", responses=answers(LIMIT, 201))
 def create(body: LimitBody, request: Request, response: Response) -> dict[str, Any]:
     """What the ledger already has in the limit's window counts at once."""
     limits = _limits(request)
@@ -68,7 +69,7 @@ def create(body: LimitBody, request: Request, response: Response) -> dict[str, A
     return shown(limits, limit)
 
 
-@router.get("/limits/{limit_id}", summary="One limit and how its buckets stand")
+@router.get("/limits/{limit_id}", summary="One limit and how its buckets stand", responses=answers(LIMIT))
 def one(limit_id: str, request: Request, response: Response) -> dict[str, Any]:
     """The ETag is that of the limit itself, whatever has been used of it."""
     limits = _limits(request)
@@ -77,7 +78,7 @@ def one(limit_id: str, request: Request, response: Response) -> dict[str, Any]:
     return shown(limits, limit)
 
 
-@router.patch("/limits/{limit_id}", summary="Change some fields of a limit")
+@router.patch("/limits/{limit_id}", summary="Change some fields of a limit", responses=answers(LIMIT))
 def change(limit_id: str, body: LimitBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """A field given as null gets its default. What counts is counted anew; what is held stays."""
     limits = _limits(request)
@@ -94,7 +95,7 @@ def delete(limit_id: str, request: Request, reason: str | None = None, if_match:
     limits.delete(limit_id, who=_caller(request).name, why=reason)
 
 
-@router.post("/limits/backtest", summary="What a limit would have done, before it is made")
+@router.post("/limits/backtest", summary="What a limit would have done, before it is made", responses=answers(BACKTEST))
 def backtest_new(
     body: LimitBody, request: Request, since: AwareDatetime | None = None, until: AwareDatetime | None = None
 ) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def backtest_new(
     return _tested(request, Limit.of(given, limit_id="backtest"), since, until)
 
 
-@router.get("/limits/{limit_id}/backtest", summary="What a limit would have done in the past")
+@router.get("/limits/{limit_id}/backtest", summary="What a limit would have done in the past", responses=answers(BACKTEST))
 def backtest_old(
     limit_id: str, request: Request, since: AwareDatetime | None = None, until: AwareDatetime | None = None
 ) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def _tested(request: Request, limit: Limit, since: datetime | None, until: datet
     return {"limit": limit.name, **tested}
 
 
-@router.get("/usage/{subject}", summary="All limits of one subject: used, held, remaining, resets")
+@router.get("/usage/{subject}", summary="All limits of one subject: used, held, remaining, resets", responses=answers(USAGE))
 def usage(subject: str, request: Request) -> dict[str, Any]:
     """`subject` is `dimension=value`, several joined by commas: `/api/usage/tenant=acme,user=u-17`."""
     limits = _limits(request)

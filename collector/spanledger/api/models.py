@@ -1,9 +1,9 @@
 """The bodies of the REST API. They live at this border only; inside, a check is a `Check` and a limit a `Limit`."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_NAME, LONGEST_WAIT_MS, MOST_TAGS, MOST_TOKENS
 
@@ -69,6 +69,14 @@ class SettleBody(Body):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.cost_usd is None and self.input_tokens is None and self.output_tokens is None:
+            raise ValueError(
+                "say what the call used: input_tokens and output_tokens, or cost_usd; release a hold that used nothing"
+            )
+        return self
+
 
 class ExtendBody(Body):
     """The new length of the lease, from now."""
@@ -80,6 +88,13 @@ class ExtendBody(Body):
 
 class HoldAnswer(Body):
     """What became of a hold."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"hold_id": "3f0c2d6a9b1e4c7f8a5d2e1b0c9f8e7d", "state": "held", "expires_at": "2026-11-25T12:20:00Z"}]
+        },
+    )
 
     hold_id: str
     state: Annotated[str, Field(description="released, settled or held")]

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, Field
 
 from spanledger.api.etags import IfMatch, etag_of, unchanged
+from spanledger.api.limit_examples import CHANGE, GRANT, PAUSE, RESET, TIER, answers, answers_page
 from spanledger.api.limits import subject_of
 from spanledger.api.models import Body, Name
 from spanledger.api.paging import After, Count, page
-from spanledger.api.problem import Problem
+from spanledger.api.problem import Problem, wrong_field
 from spanledger.control import TABLES
 from spanledger.limits import Limit, Limits
 from spanledger.limits.limit import text_of
@@ -60,14 +61,14 @@ class ResetBody(Body):
     reason: Reason
 
 
-@router.get("/tiers", summary="All tiers", tags=["tiers"])
+@router.get("/tiers", summary="All tiers", tags=["tiers"], responses=answers_page("tiers", TIER))
 def tiers(request: Request, after: After = None, count: Count = 200) -> dict[str, Any]:
     """By name."""
     found, following = page(_limits(request).admin.tiers(), lambda tier: tier.name, after, count)
     return {"tiers": [_tier(tier) for tier in found], "next": following}
 
 
-@router.post("/tiers", status_code=201, summary="Add a tier", tags=["tiers"])
+@router.post("/tiers", status_code=201, summary="Add a tier", tags=["tiers"], responses=answers(TIER, 201))
 def create_tier(body: TierBody, request: Request, response: Response) -> dict[str, Any]:
     given = body.model_dump(exclude_unset=True, exclude={"reason"})
     made = _tier(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
@@ -76,14 +77,14 @@ def create_tier(body: TierBody, request: Request, response: Response) -> dict[st
     return made
 
 
-@router.get("/tiers/{tier_id}", summary="One tier", tags=["tiers"])
+@router.get("/tiers/{tier_id}", summary="One tier", tags=["tiers"], responses=answers(TIER))
 def one_tier(tier_id: str, request: Request, response: Response) -> dict[str, Any]:
     found = _found_tier(request, tier_id)
     response.headers["etag"] = etag_of(found)
     return found
 
 
-@router.patch("/tiers/{tier_id}", summary="Change a tier", tags=["tiers"])
+@router.patch("/tiers/{tier_id}", summary="Change a tier", tags=["tiers"], responses=answers(TIER))
 def change_tier(tier_id: str, body: TierBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """Limits of the tier count anew: whoever joins takes what they have used along."""
     unchanged(_found_tier(request, tier_id), if_match)
@@ -99,7 +100,7 @@ def delete_tier(tier_id: str, request: Request, reason: str | None = None, if_ma
     _limits(request).admin.delete_tier(tier_id, who=_who(request), why=reason)
 
 
-@router.get("/pauses", summary="Who is paused", tags=["pauses"])
+@router.get("/pauses", summary="Who is paused", tags=["pauses"], responses=answers_page("pauses", PAUSE))
 def pauses(
     request: Request,
     covers: Annotated[
@@ -121,7 +122,7 @@ def pauses(
     return {"pauses": [_pause(pause) for pause in shown], "next": following}
 
 
-@router.post("/pauses", status_code=201, summary="Pause a subject", tags=["pauses"])
+@router.post("/pauses", status_code=201, summary="Pause a subject", tags=["pauses"], responses=answers(PAUSE, 201))
 def pause(body: PauseBody, request: Request) -> dict[str, Any]:
     """Every check that the selectors cover is refused until then."""
     made = _limits(request).admin.pause(body.selectors, reason=body.reason, until=body.until, who=_who(request))
@@ -133,7 +134,9 @@ def resume(pause_id: str, request: Request, reason: str | None = None) -> None:
     _limits(request).admin.resume(pause_id, who=_who(request), reason=reason)
 
 
-@router.get("/grants", summary="Top-ups and overrides in force or to come", tags=["limits"])
+@router.get(
+    "/grants", summary="Top-ups and overrides in force or to come", tags=["limits"], responses=answers_page("grants", GRANT)
+)
 def grants(
     request: Request,
     limit_id: str | None = None,
@@ -149,7 +152,13 @@ def grants(
     return {"grants": [_grant(limit, grant) for limit, grant in shown], "next": following}
 
 
-@router.post("/limits/{limit_id}/grants", status_code=201, summary="Top up or override a limit for a time", tags=["limits"])
+@router.post(
+    "/limits/{limit_id}/grants",
+    status_code=201,
+    summary="Top up or override a limit for a time",
+    tags=["limits"],
+    responses=answers(GRANT, 201),
+)
 def grant(limit_id: str, body: GrantBody, request: Request) -> dict[str, Any]:
     limit = _limit(request, limit_id)
     made = _limits(request).admin.grant(
@@ -170,32 +179,43 @@ def revoke(grant_id: str, request: Request, reason: str | None = None) -> None:
     _limits(request).admin.revoke_grant(grant_id, who=_who(request), reason=reason)
 
 
-@router.post("/limits/{limit_id}/resets", summary="Forget what a bucket has counted in its window", tags=["limits"])
+@router.post(
+    "/limits/{limit_id}/resets",
+    summary="Forget what a bucket has counted in its window",
+    tags=["limits"],
+    responses=answers(RESET),
+)
 def reset(limit_id: str, body: ResetBody, request: Request) -> dict[str, Any]:
     limit = _limit(request, limit_id)
     forgotten = _limits(request).admin.reset(limit, body.subject, reason=body.reason, who=_who(request))
     return {"limit_id": limit.id, "subject": body.subject, "forgotten": text_of(limit.measure, int(forgotten))}
 
 
-@router.get("/audit", summary="Who changed what, when and why", tags=["audit"])
+@router.get("/audit", summary="Who changed what, when and why", tags=["audit"], responses=answers_page("audit", CHANGE))
 def audit(
     request: Request,
     table: str | None = None,
     row_id: str | None = None,
-    before: AwareDatetime | None = None,
-    count: int = Query(100, ge=1, le=1_000),
+    before: Annotated[AwareDatetime | None, Query(description="changes made earlier than this")] = None,
+    after: After = None,
+    count: Count = 100,
 ) -> dict[str, Any]:
-    """Newest first; `next` is the `before` of the page after this one."""
+    """Newest first. Changes made together have one moment, and come together over as many pages as they need."""
     rows = TABLES["audit"]
-    wanted = sa.select(rows).order_by(rows.c.at.desc(), rows.c.id).limit(count)
+    wanted = sa.select(rows).order_by(rows.c.at.desc(), rows.c.id).limit(count + 1)
     for column, value in ((rows.c.table_name, table), (rows.c.row_id, row_id)):
         if value is not None:
             wanted = wanted.where(column == value)
     if before is not None:
         wanted = wanted.where(rows.c.at < before)
     with request.app.state.collector.control.read() as connection:
+        if after is not None:
+            at = connection.execute(sa.select(rows.c.at).where(rows.c.id == after)).scalar()
+            if at is None:
+                raise wrong_field("after", f"{after!r} is not there; begin again without it")
+            wanted = wanted.where(sa.or_(rows.c.at < at, sa.and_(rows.c.at == at, rows.c.id > after)))
         found = [dict(row) for row in connection.execute(wanted).mappings()]
-    return {"audit": found, "next": found[-1]["at"] if len(found) == count else None}
+    return {"audit": found[:count], "next": found[count - 1]["id"] if len(found) > count else None}
 
 
 def _found_tier(request: Request, tier_id: str) -> dict[str, Any]:

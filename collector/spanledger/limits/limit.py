@@ -154,8 +154,8 @@ def _agree(limit: Limit) -> None:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > 200:
-        raise LimitError(name, "must be a text of 1 to 200 characters")
+    if not isinstance(value, str) or not value.strip() or len(value) > 200 or "\0" in value:
+        raise LimitError(name, "must be a text of 1 to 200 characters, none of them NUL")
     return value
 
 

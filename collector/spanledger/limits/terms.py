@@ -116,8 +116,8 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
         if given not in TIER_FIELDS:
             raise LimitError(given, f"is not a field of a tier (known: {', '.join(TIER_FIELDS)})")
     name, members = fields.get("name"), fields.get("members", [])
-    if not isinstance(name, str) or not name.strip() or len(name) > 200:
-        raise LimitError("name", "must be a text of 1 to 200 characters")
+    if not isinstance(name, str) or not name.strip() or len(name) > 200 or "\0" in name:
+        raise LimitError("name", "must be a text of 1 to 200 characters, none of them NUL")
     dimension = fields.get("dimension", "tenant")
     if not isinstance(dimension, str) or not is_dimension(dimension):
         raise LimitError("dimension", f"must be one of {', '.join(DIMENSIONS)} or tag.<key>, not {dimension!r}")
@@ -138,13 +138,18 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
     for other in others:
         if other.id == tier.id:
             continue
-        if other.name == tier.name:
-            raise LimitError("name", f"there is already a tier {tier.name!r}")
+        if _alike(other.name) == _alike(tier.name):
+            raise LimitError("name", f"there is already a tier {other.name!r}")
         if other.dimension == tier.dimension and other.is_default and tier.is_default:
             raise LimitError("is_default", f"tier {other.name!r} is already the default for {tier.dimension}")
         if other.dimension == tier.dimension and (both := set(other.members) & set(tier.members)):
             raise LimitError("members", f"{', '.join(sorted(both))} is already in tier {other.name!r}")
     return tier
+
+
+def _alike(name: str) -> str:
+    """Two tiers whose names people could take for one another are a mistake."""
+    return " ".join(name.casefold().split())
 
 
 def configured_tiers(given: Sequence[Mapping[str, Any]], known: Iterable[Tier] = ()) -> list[Tier]:

@@ -21,6 +21,15 @@ FOREVER = 2**62  # after any datetime
 SLOTS = 120
 Unit = Literal["hour", "day", "week", "month", "quarter", "year"]
 UNITS: tuple[str, ...] = get_args(Unit)
+#: What may move the start of each.
+ANCHORS: dict[str, tuple[str, ...]] = {
+    "hour": (),
+    "day": ("anchor_hour",),
+    "week": ("anchor_hour", "week_start"),
+    "month": ("anchor_hour", "anchor_day"),
+    "quarter": ("anchor_hour", "anchor_day", "anchor_month"),
+    "year": ("anchor_hour", "anchor_day", "anchor_month"),
+}
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = 3_660 * 86_400
@@ -112,16 +121,14 @@ class Calendar:
         return found
 
     def fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {"kind": "calendar", "unit": self.unit, "zone": self.zone}
-        if self.anchor_hour:
-            fields["anchor_hour"] = self.anchor_hour
-        if self.unit == "week":
-            fields["week_start"] = WEEKDAYS[self.week_start]
-        if self.unit in ("month", "quarter", "year") and self.anchor_day != 1:
-            fields["anchor_day"] = self.anchor_day
-        if self.unit in ("quarter", "year") and self.anchor_month != 1:
-            fields["anchor_month"] = self.anchor_month
-        return fields
+        anchors: dict[str, Any] = {
+            "anchor_hour": self.anchor_hour or None,
+            "week_start": WEEKDAYS[self.week_start],
+            "anchor_day": None if self.anchor_day == 1 else self.anchor_day,
+            "anchor_month": None if self.anchor_month == 1 else self.anchor_month,
+        }
+        given = {name: anchors[name] for name in ANCHORS[self.unit] if anchors[name] is not None}
+        return {"kind": "calendar", "unit": self.unit, "zone": self.zone, **given}
 
     def __str__(self) -> str:
         return f"calendar {self.unit}" + ("" if self.zone == "UTC" else f" in {self.zone}")
@@ -230,10 +237,10 @@ def window_of(given: Any) -> Window:
 
 
 def _calendar(fields: Mapping[str, Any]) -> Calendar:
-    _only(fields, "kind", "unit", "zone", "anchor_hour", "week_start", "anchor_day", "anchor_month")
     unit = fields.get("unit")
     if unit not in UNITS:
         raise LimitError("window.unit", f"must be one of {', '.join(UNITS)}, not {unit!r}")
+    _only(fields, "kind", "unit", "zone", *ANCHORS[unit], of=f"calendar {unit}")
     zone = fields.get("zone", "UTC")
     try:
         ZoneInfo(zone)
@@ -263,10 +270,10 @@ def _short(text: str) -> dict[str, Any]:
     raise LimitError("window", f'must be like "day", "month", "rolling 1h" or "lifetime", not {text!r}')
 
 
-def _only(fields: Mapping[str, Any], *known: str) -> None:
+def _only(fields: Mapping[str, Any], *known: str, of: str | None = None) -> None:
     for name in fields:
         if name not in known:
-            raise LimitError(f"window.{name}", f"is not a setting of a {fields['kind']} window (known: {', '.join(known)})")
+            raise LimitError(f"window.{name}", f"is not a setting of a {of or fields['kind']} window (known: {', '.join(known)})")
 
 
 def _whole(fields: Mapping[str, Any], name: str, default: int | None, low: int, high: int) -> int:
