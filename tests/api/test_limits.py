@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -131,6 +132,15 @@ def test_a_new_limit_counts_what_the_ledger_has_already(collector: Running) -> N
 
 LEASE = "no call outlives its lease without extending it; one that does is not bounded"
 TOKENS = "no more input or output tokens than its check said; what it takes beyond that is not covered"
+
+
+def test_a_collector_that_starts_again_has_its_limits_and_counts_them_from_its_ledger(tmp_path: Path) -> None:
+    with running(tmp_path) as up:
+        made = up.client.post("/api/limits", json={**GOOD, "name": "kept", "selectors": {}}).json()
+        frame = entries(*(entry(Clock(datetime.now(UTC)), cost_usd="0.25") for _ in range(3)))
+        up.collector.ledger.post(conform(frame), None)
+    with running(tmp_path) as again:
+        assert again.get(f"/api/limits/{made['id']}")["used"] == "0.75"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
@@ -105,8 +106,9 @@ async def request(address: str, method: str, path: str, body: Any = None) -> tup
     finally:
         writer.close()
     said, _, text = answer.partition(b"\r\n\r\n")
-    if not said:
-        raise ConnectionError("no answer")
+    length = re.search(rb"\r\ncontent-length: *(\d+)", said, re.IGNORECASE)
+    if length is None or len(text) < int(length[1]):
+        raise ConnectionError("it was killed before it had answered")
     return int(said.split()[1]), json.loads(text) if text.strip() else None
 
 
