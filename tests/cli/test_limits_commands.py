@@ -48,7 +48,8 @@ def test_a_limit_is_added_seen_changed_tried_and_removed(run: Any) -> None:
     assert json.loads(run("limits", "backtest", "acme", "--json").stdout)["refused"] == 0
     assert "changed" in run("limits", "change", "acme", "--amount", "1.00").stdout
     assert "refuse" in run("check", "tenant=acme", "user=u", "model=gpt-4o", "provider=openai", code=3).stdout
-    assert "top_up" in run("limits", "top-up", "acme", "5", "--for", "user=u", "--reason", "paid").stdout
+    paid = ["--for", "user=u", "--reason", "paid", "--until", "2099-12-31"]
+    assert "until 2099-12-31T00:00:00Z" in run("limits", "top-up", "acme", "5", *paid).stdout
     assert "warn" in run("check", "tenant=acme", "user=u", "--max-output-tokens", "10").stdout
     assert "forgot 1.6" in run("limits", "reset", "acme", "--for", "user=u", "--reason", "our bug").stdout
     assert "removed acme" in run("limits", "remove", "acme").stdout
@@ -59,7 +60,7 @@ def test_a_subject_is_paused_and_resumed(run: Any) -> None:
     made = json.loads(run("pause", "add", "tenant=acme", "agent=crawl*", "--reason", "runaway", "--json").stdout)
     assert "runaway" in run("check", "tenant=acme", "agent=crawler", code=3).stdout
     assert "runaway" in run("pause", "list").stdout
-    run("pause", "resume", made["id"])
+    assert json.loads(run("pause", "resume", made["id"], "--json").stdout) == {"resumed": made["id"]}
     assert "nobody" in run("pause", "list").stdout
     assert json.loads(run("check", "tenant=acme", "tag.a=b", "--json").stdout)["verdict"] == "allow"
 
@@ -68,6 +69,7 @@ def test_what_is_wrong_is_said_in_one_line(run: Any) -> None:
     assert "amount" in run("limits", "add", "x", "--amount", "-1", code=2).stderr
     assert "there is no limit 'nothing'" in run("limits", "show", "nothing", code=2).stderr
     assert "not DIM=VALUE" in run("check", "acme", code=2).stderr
+    assert "--zone needs --window" in run("limits", "change", "nothing", "--zone", "Europe/Berlin", code=2).stderr
 
 
 def test_without_a_collector_it_says_how_to_start_one(

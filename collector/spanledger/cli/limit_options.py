@@ -33,7 +33,11 @@ def fields_of(
     per: list[str] | None, soft: bool | None, set_: list[str] | None, reason: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     given: dict[str, Any] = {"amount": amount, "measure": measure, "window": window, "per": per, "reason": reason}
-    if window is not None and zone is not None:
+    if zone is not None:
+        if window is None:
+            from spanledger.cli.say import fail
+
+            fail("--zone needs --window: a day, a month … of that zone", code=2)
         given["window"] = {"kind": "calendar", "unit": window, "zone": zone}
     if select:
         given["selectors"] = _lists(select)

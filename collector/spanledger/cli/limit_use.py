@@ -23,7 +23,7 @@ def top_up(
 ) -> None:
     """Give a limit more for a time."""
     found = find(data, limit)
-    body = {"kind": "override" if instead else "top_up", "amount": amount, "reason": reason, "expires_at": until}
+    body = {"kind": "override" if instead else "top_up", "amount": amount, "reason": reason, "expires_at": moment_of(until)}
     made = client_of(data).call("POST", f"/api/limits/{found['id']}/grants", body | {"subject": pairs_of(subject) or None})[1]
     if json:
         typer.echo(as_text.dumps(made, indent=2))

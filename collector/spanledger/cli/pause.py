@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from spanledger.cli.limit_options import Json, moment_of
 from spanledger.cli.options import DEFAULT_DATA, Data
 
 app = typer.Typer(
     name="pause", help="Pause a subject, see who is paused, resume. Needs a running collector.", no_args_is_help=True
 )
-
-Json = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 
 
 @app.command("list")
@@ -46,7 +45,7 @@ def add(
         if not equals:
             fail(f"{pair!r} is not DIM=VALUE", code=2)
         selectors.setdefault(name, []).append(value)
-    made = ApiClient(data).call("POST", "/api/pauses", {"selectors": selectors, "reason": reason, "until": until})[1]
+    made = ApiClient(data).call("POST", "/api/pauses", {"selectors": selectors, "reason": reason, "until": moment_of(until)})[1]
     typer.echo(as_text.dumps(made, indent=2) if json else f"paused {_whom(made)} ({made['id']})")
 
 
@@ -55,12 +54,13 @@ def resume(
     pause: Annotated[str, typer.Argument(metavar="PAUSE", help="The pause's id, as `spanledger pause list` shows it.")],
     reason: Annotated[str | None, typer.Option("--reason", help="Why; it stands in the audit.")] = None,
     data: Data = DEFAULT_DATA,
+    json: Json = False,
 ) -> None:
     """Let a paused subject go on."""
     from spanledger.cli.api_client import ApiClient
 
     ApiClient(data).call("DELETE", f"/api/pauses/{pause}", reason=reason)
-    typer.echo("resumed")
+    typer.echo(as_text.dumps({"resumed": pause}) if json else "resumed")
 
 
 def _whom(pause: dict[str, Any]) -> str:

@@ -21,9 +21,10 @@ from spanledger.limits.asking import Asking
 from spanledger.limits.carried import Carried
 from spanledger.limits.check import LONGEST_LEASE, Check, Verdict
 from spanledger.limits.checking import Checking
-from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Hold, Place, Posting
+from spanledger.limits.counters import Amount, Counters, CountersAway, Hold, Key, Place, Posting
 from spanledger.limits.counting import postings
-from spanledger.limits.covering import Covered, Covering, place_of
+from spanledger.limits.covering import Covering, place_of
+from spanledger.limits.full import how_full
 from spanledger.limits.hold_log import HoldLog, restored
 from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
@@ -258,21 +259,10 @@ class Limits:
         found.sort(key=lambda asked: asked.share, reverse=True)
         return found[:count], total
 
-    def standing(self, limit: Limit, keys: Sequence[tuple[str | None, ...]]) -> list[Asked]:
+    def standing(self, limit: Limit, keys: Sequence[Key]) -> list[Asked]:
         """Buckets of a limit by their keys, with what they stop at now."""
-        now = self.micros()
         grants = self.covering.terms.grants.get(limit.id, ())
-        covered = [Covered(limit, key, now, grants) for key in keys]
-        readings = self._counters.read([one.place for one in covered], now)
-        if limit.rollover:
-            for one in covered:
-                self._carried(limit, one, now)
-            self._carried.fetch_now(now)
-        asked = []
-        for one, reading in zip(covered, readings, strict=True):
-            cap = one.cap_at(now) + (self._carried(limit, one, now) if limit.rollover else 0)
-            asked.append(Asked(limit, one.key, Demand(one.place, 0, 0, cap, cap), reading))
-        return asked
+        return how_full(self._counters, self._carried, limit, keys, grants, self.micros())
 
     def counts(self) -> dict[str, int]:
         """Limits, live buckets and holds, and how many holds outlived their lease."""
