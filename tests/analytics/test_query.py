@@ -20,6 +20,8 @@ VALUES: dict[str, Any] = {
     "count": 10,
     "outcome": None,
     "time_of_day": timedelta(hours=12),
+    "after_at": None,
+    "after_id": None,
 } | EVERYTHING.bound
 
 

@@ -35,8 +35,12 @@ class Control:
         url = _url(url)
         try:
             engine = _engine(url)
-            with engine.begin() as connection:
-                _migrate(connection)
+            try:
+                with engine.begin() as connection:
+                    _migrate(connection)
+            except BaseException:
+                engine.dispose()
+                raise
         except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise ControlError(
@@ -85,11 +89,12 @@ def _engine(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("pragma journal_mode=wal")
-        cursor.execute("pragma synchronous=full")
-        cursor.execute("pragma foreign_keys=on")
-        cursor.close()
+        try:
+            for setting in ("journal_mode=wal", "synchronous=full", "foreign_keys=on"):
+                connection.execute(f"pragma {setting}").close()
+        except BaseException:
+            connection.close()  # the pool does not have it yet
+            raise
 
     return engine
 
