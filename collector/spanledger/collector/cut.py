@@ -15,10 +15,11 @@ def cut(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
         return apart.take(pa.array(np.arange(0, 2 * len(begin), 2))).cast(pa.binary())
     # Those that end before any that follows begins are cut in one go all the same.
     rise = np.r_[end[:-1] <= np.minimum.accumulate(begin[::-1])[::-1][1:], True]
-    place = np.empty(len(begin), dtype=np.int64)
-    place[rise] = np.arange(np.count_nonzero(rise))
-    place[~rise] = np.arange(np.count_nonzero(rise), len(begin))
-    return pa.concat_arrays([cut(data, begin[rise], end[rise]), _once(data, begin[~rise], end[~rise])]).take(pa.array(place))
+    one, other = np.flatnonzero(rise), np.flatnonzero(~rise)
+    place = np.empty(len(begin), dtype=np.int32)
+    place[one], place[other] = np.arange(len(one)), np.arange(len(one), len(begin))
+    pieces = [cut(data, begin[one], end[one]), _once(data, begin[other], end[other])]
+    return pa.concat_arrays(pieces).take(pa.array(place))
 
 
 def _once(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
@@ -27,7 +28,7 @@ def _once(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
     begin, end = begin[first], end[first]
     if rises(begin, end):
         return cut(data, begin, end).take(pa.array(back))
-    pieces = [data[one:other].to_pybytes() for one, other in zip(begin.tolist(), end.tolist(), strict=True)]
+    pieces = [data[at:to].to_pybytes() for at, to in zip(begin.tolist(), end.tolist(), strict=True)]
     return pa.array(pieces, pa.binary()).take(pa.array(back))
 
 

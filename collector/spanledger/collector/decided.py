@@ -4,12 +4,12 @@ import secrets
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from spanledger.collector import roles
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.payee import paid
+from spanledger.collector.shapes import alike
 from spanledger.collector.usage import meaning
 
 #: Nobody who sends names can know by which numbers they are hashed, nor make two combinations look like one.
@@ -44,7 +44,7 @@ def decided(frame: pl.DataFrame, *, points: bool = False) -> pl.DataFrame:
     """Records with the columns of `_DECIDED`; points of metrics keep those that they have."""
     hint = pl.when(_UNNAMED).then("model_hint").alias("model_hint")
     combinations = frame.with_columns(roles.known_name(frame), hint).select(_BY)
-    _, first, index = np.unique(combinations.hash_rows(_SEED).to_numpy(), return_index=True, return_inverse=True)
+    first, index = alike(combinations.hash_rows(_SEED).to_numpy())
     told = pl.DataFrame([_decide(*row) for row in combinations[first].iter_rows()], schema=_DECIDED, orient="row")
     return frame.with_columns((told.drop(_NOT_OF_POINTS) if points else told)[index].get_columns())
 

@@ -2,15 +2,14 @@
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
+import pyarrow.compute as pc
 
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS, dialect_of_scope, dialect_of_span, marker_dialects, telling_spans
-from spanledger.collector.shapes import Shapes
+from spanledger.collector.shapes import Shapes, alike
 
 Ints = npt.NDArray[np.int64]
 
-_TELLING = list(telling_spans())
 _SCOPELESS = np.array([not dialect.scopes for dialect in DIALECTS] + [False])
 _LAST = len(DIALECTS) - 1
 
@@ -35,15 +34,16 @@ def dialects_of(telemetry: Telemetry, shapes: Shapes) -> tuple[Ints, npt.NDArray
 
 def _told_by_name(telemetry: Telemetry, found: Ints) -> Ints:
     """The dialects with those that only a span's name tells from others of its scope."""
-    telling = telemetry.records["name"].is_in(_TELLING) & (telemetry.records["signal"] == "traces")
-    rows = telling.fill_null(False).arg_true()
-    if not rows.len():
+    tells = np.array([bool(telling_spans(*scope)) for scope in telemetry.scopes] or [False])
+    scope = telemetry.records["scope"].to_numpy()
+    rows = np.flatnonzero(tells[scope] & (telemetry.records["signal"] == "traces").to_numpy())
+    if not len(rows):
         return found
-    named = telemetry.records.select("scope", "name")[rows]
-    distinct = named.unique()
-    told = [dialect_of_span(*telemetry.scopes[scope], name) for scope, name in distinct.iter_rows()]
-    table = distinct.with_columns(pl.Series("told", told, dtype=pl.Int64))
-    tells = named.join(table, on=["scope", "name"], how="left", maintain_order="left")["told"].fill_null(-1).to_numpy()
-    found, at = found.copy(), rows.to_numpy()
-    found[at] = np.where(tells >= 0, tells, found[at])
+    names = pc.dictionary_encode(telemetry.records["name"][rows].fill_null("").to_arrow())
+    spoken = names.dictionary.to_pylist()
+    first, pair = alike(scope[rows] * len(spoken) + names.indices.to_numpy())
+    pairs = [(telemetry.scopes[scope[rows[at]]], spoken[names.indices[at].as_py()]) for at in first.tolist()]
+    told = np.array([dialect_of_span(*of, name) if name in telling_spans(*of) else -1 for of, name in pairs])[pair]
+    found = found.copy()
+    found[rows] = np.where(told >= 0, told, found[rows])
     return found

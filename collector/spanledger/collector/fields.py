@@ -17,6 +17,7 @@ from spanledger.collector.dialects import DIALECTS, dialect_of_scope
 from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, TEXTS, WHO
 from spanledger.collector.feeds import Feeds
 from spanledger.collector.shapes import Shapes
+from spanledger.collector.walk import Bytes
 
 #: More than this is no count of tokens of one call; the longest contexts hold 10^7.
 LARGEST_COUNT = 1_000_000_000
@@ -62,16 +63,11 @@ class Fields:
 class _Said:
     """Attributes that feed fields, in the order of their records: field, how many come before it, record, where it stands."""
 
-    field: Ints
-    depth: Ints
+    field: Bytes
+    depth: Bytes
     row: Ints
     at: Ints
     quoted: Flags
-
-    def only(self, which: Flags) -> "_Said":
-        if which.all():
-            return self
-        return _Said(self.field[which], self.depth[which], self.row[which], self.at[which], self.quoted[which])
 
     def first(self, good: Flags, value: npt.NDArray[Any], nothing: Any, rows: int) -> tuple[list[str], npt.NDArray[Any]]:
         """The fields that are said at all, and for each the value of every record: of the good ones the first."""
@@ -119,24 +115,25 @@ def _read(
     rows = len(dialect)
     alike = shapes.with_parts(dialect)
     shape, place = alike.places()
-    field, rank = Feeds.of(attribution).read(dialect[alike.first][shape], keys, attributes.key[place])
+    told = dialect[alike.first]
+    field, rank = Feeds.of(attribution).read(told[shape], keys, attributes.key[place])
     used = field >= 0
     chosen = np.flatnonzero(used & np.array([name in wanted for name in FIELDS])[field])
-    shape, place, field = shape[chosen], place[chosen], field[chosen]
-    depth = _depths(shape, field, rank[chosen], place)
-    which, row, at = alike.spread(shape, place)
-    said = _Said(field[which], depth[which], row, at, _JSON_VALUES[dialect[row]])
-    said = said.only(said.depth < _MOST_CANDIDATES)
+    depth = _depths(shape[chosen], field[chosen], rank[chosen], place[chosen])
+    chosen, depth = chosen[depth < _MOST_CANDIDATES], depth[depth < _MOST_CANDIDATES]
     invalid, cut = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
-    told = {
-        series.name: series
-        for series in (
-            *_numbers(said.only(~_IS_TEXT[said.field]), attributes, keys, invalid),
-            *_texts(said.only(_IS_TEXT[said.field]), attributes, keys, cut),
-        )
-    }
+
+    def said(which: Flags) -> _Said:
+        ours = chosen[which]
+        each, row, at = alike.spread(shape[ours], place[ours])
+        own, before, quoted = field[ours].astype(np.uint8), depth[which].astype(np.uint8), _JSON_VALUES[told[shape[ours]]]
+        return _Said(own[each], before[each], row, at, quoted[each])
+
+    is_text = _IS_TEXT[field[chosen]]
+    columns = [*_numbers(said(~is_text), attributes, keys, invalid), *_texts(said(is_text), attributes, keys, cut)]
+    found = {series.name: series for series in columns}
     nothing = {kind: pl.Series([None], dtype=kind).new_from_index(0, rows) for kind in (pl.Int64, pl.Float64, pl.String)}
-    columns = [told[name] if name in told else nothing[_TYPES[name]].alias(name) for name in FIELDS if name in wanted]
+    columns = [found[name] if name in found else nothing[_TYPES[name]].alias(name) for name in FIELDS if name in wanted]
     return Fields(columns, invalid, cut, alike, used)
 
 

@@ -68,22 +68,21 @@ def with_rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.D
     shape, place = fields.shapes.places()
     left = np.flatnonzero(~fields.used & np.array([_is_label(key) for key in keys] or [False])[attributes.key[place]])
     _, row, at = fields.shapes.spread(shape[left], place[left], calls)
-    is_text = attributes.kind[at] == TEXT
-    kept = np.flatnonzero(~is_text | (attributes.lengths(at) <= LONGEST_REST))
-    value, given = _as_json(attributes, at[kept], keys)
-    row, at = row[kept[given]], at[kept[given]]
+    kept = (attributes.kind[at] != TEXT) | (attributes.lengths(at) <= LONGEST_REST)
+    values, value = _as_json(attributes, at[kept], keys)
+    row, at, value = row[kept][value >= 0], at[kept][value >= 0], value[value >= 0]
     within = _within(row)
     early = within < _MOST_REST
-    row, at, within, value = row[early], at[early], within[early], value.filter(pa.array(early))
+    row, at, within, value = row[early], at[early], within[early], value[early]
     names = [orjson.dumps(key[:LONGEST_REST]).decode() for key in keys]
-    pieces = pa.concat_arrays([pa.array([*(f"{{{name}: " for name in names), *(f", {name}: " for name in names), "}"]), value])
+    pieces = pa.concat_arrays([pa.array([*(f"{{{name}: " for name in names), *(f", {name}: " for name in names), "}"]), values])
     # One after another: each name, each value, and after the last of a record a brace.
     count = np.bincount(row, minlength=len(calls))
     ends = np.cumsum(2 * count + (count > 0))
     piece = np.full(int(ends[-1]), 2 * len(names), dtype=np.int64)
     begins = (ends - (2 * count + (count > 0)))[row] + 2 * within
     piece[begins] = attributes.key[at] + len(names) * (within > 0)
-    piece[begins + 1] = np.arange(len(at)) + 2 * len(names) + 1
+    piece[begins + 1] = value + 2 * len(names) + 1
     lists = pa.ListArray.from_arrays(pa.array(np.r_[0, ends].astype(np.int32)), pieces.take(pa.array(piece)))
     rest = pc.if_else(pa.array(count > 0), pc.binary_join(lists, ""), None)
     return frame.with_columns(_per_record("attributes", rest, frame["at"]))
@@ -102,18 +101,17 @@ def _within(row: Ints) -> Ints:
 
 
 def _as_json(attributes: Attributes, at: Ints, keys: list[str]) -> tuple[pa.Array, Ints]:
-    """Values as JSON, and which of those there are: none for what is no number, and for what is too long."""
+    """Values as JSON, and which of them each attribute has: -1 for none, for what is no number, and for what is too long."""
     kind = attributes.kind[at]
-    bare = np.flatnonzero((kind == WHOLE) | (kind == FLAG) | ((kind == REAL) & np.isfinite(attributes.numbers(at))))
+    bare = np.flatnonzero((kind == WHOLE) | (kind == FLAG) | (kind == REAL))
+    bare = bare[(kind[bare] != REAL) | np.isfinite(attributes.numbers(at[bare]))]
     quoted = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
     told = attributes.texts(at[quoted], keys)
     short = np.flatnonzero(pc.less_equal(pc.binary_length(told), LONGEST_REST).fill_null(False).to_numpy(zero_copy_only=False))
     distinct = pc.dictionary_encode(told if len(short) == len(told) else told.take(pa.array(short)))
     plain = pc.replace_substring(pc.replace_substring(distinct.dictionary, "\\", "\\\\"), '"', '\\"')
     plain = pc.replace_substring_regex(plain, r"[\x00-\x1f\x7f]", " ")
-    texts = pc.binary_join_element_wise('"', plain, '"', "").take(distinct.indices)
-    if not len(bare):
-        return texts, quoted[short]
-    place = np.concatenate([quoted[short], bare])
-    order = np.argsort(place, kind="stable")
-    return pa.concat_arrays([texts, attributes.spelled(at[bare], keys)]).take(pa.array(order)), place[order]
+    value = np.full(len(at), -1, dtype=np.int64)
+    value[quoted[short]] = distinct.indices.to_numpy()
+    value[bare] = np.arange(len(bare)) + len(plain)
+    return pa.concat_arrays([pc.binary_join_element_wise('"', plain, '"', ""), attributes.spelled(at[bare], keys)]), value

@@ -21,8 +21,8 @@ _COUNTED = ("input", "output", "cache_read", "cache_write", "reasoning", "tool_p
 
 
 def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
-    """One row for each metric, series and moment, with the columns of a spoken record; totals are as sent."""
-    points = frame.filter((pl.col("signal") == "metrics") & pl.col("given_name").is_in(list(BY_NAME)))
+    """Points → one row for each metric, series and moment, with the columns of a spoken record; totals are as sent."""
+    points = frame.filter(pl.col("given_name").is_in(list(BY_NAME)))
     if points.is_empty():
         return points
     read = pl.DataFrame(

@@ -56,8 +56,10 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         *_around(telemetry, attribution),
         *_service(telemetry)[records["resource"]].get_columns(),
     )
-    evidence = evidence_of(_finished(_spoken(frame, settled), telemetry, fields, attribution))
-    measured = metric_records(frame, telemetry)
+    points = frame["signal"] == "metrics"
+    spoken = frame.filter(~points) if points.any() else frame
+    evidence = evidence_of(_finished(_spoken(spoken, settled), telemetry, fields, attribution))
+    measured = metric_records(frame.filter(points), telemetry) if points.any() else frame[:0]
     if not measured.is_empty():
         said = normalise(decided(measured, points=True), settled).with_columns(_TOLD).with_columns(_BEGUN)
         evidence = pl.concat([evidence, evidence_of(_finished(said, telemetry, fields, attribution))], rechunk=True)
@@ -127,7 +129,6 @@ def _linked(links: pl.DataFrame) -> pl.DataFrame:
 
 def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame:
     """Spans and log records with what they are taken for and what they say."""
-    frame = frame.filter(pl.col("signal") != "metrics")
     is_log = pl.col("signal") == "logs"
     frame = frame.with_columns(
         pl.when(is_log)

@@ -2,9 +2,12 @@
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from spanledger.collector.attributes import Attributes
 
@@ -13,6 +16,15 @@ Flags = npt.NDArray[np.bool_]
 
 #: Nobody who sends attributes can know by which numbers they are mixed, nor make two shapes look like one.
 _SALT = secrets.randbits(128)
+
+
+def alike(numbers: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """Where each distinct number stands first, in that order, and which of them every one is."""
+    index = pc.dictionary_encode(pa.array(numbers)).indices.to_numpy().astype(np.int64)
+    first = np.empty(int(index.max(initial=-1)) + 1, dtype=np.int64)
+    # The first is written last.
+    first[index[::-1]] = np.arange(len(index) - 1, -1, -1)
+    return first, index
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +48,13 @@ class Shapes:
             words = of_key[attributes.key] * of_place[np.arange(len(attributes)) - np.repeat(bounds[:-1], counts)]
             total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(words, dtype=np.uint64)])
             mixed = (total[bounds[1:]] - total[bounds[:-1]]) ^ of_place[counts]
-        _, first, of_row = np.unique(mixed, return_index=True, return_inverse=True)
-        return cls(of_row.astype(np.int64), first.astype(np.int64), bounds)
+        first, of_row = alike(mixed)
+        return cls(of_row, first, bounds)
 
     def with_parts(self, part: Ints) -> "Shapes":
         """Shapes that are also alike in `part`, a small number for each record."""
-        both = self.of_row * (int(part.max(initial=0)) + 1) + part
-        _, first, of_row = np.unique(both, return_index=True, return_inverse=True)
-        return Shapes(of_row.astype(np.int64), first.astype(np.int64), self.bounds)
+        first, of_row = alike(self.of_row * (int(part.max(initial=0)) + 1) + part)
+        return Shapes(of_row, first, self.bounds)
 
     def places(self) -> tuple[Ints, Ints]:
         """For each attribute of the first record of each shape: the shape, and where the attribute stands."""

@@ -14,6 +14,7 @@ from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.dialects import DIALECTS, Dialect
 from spanledger.collector.dialects.dialect import Cache, Reasoning
 from spanledger.collector.embedded import Usage, usage_in
+from spanledger.collector.shapes import alike
 
 #: Flags that a reading can raise, in the order of their bits.
 FLAGS = (
@@ -144,7 +145,7 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     if not rows.len():
         return frame.with_columns(nothing)
     held = frame.select("raw", "raw_output", "dialect")[rows]
-    _, sample, index = np.unique(held.hash_rows(_SEED).to_numpy(), return_index=True, return_inverse=True)
+    sample, index = alike(held.hash_rows(_SEED).to_numpy())
     told = list(held[sample].iter_rows())
     usages = [_embedded(*row) for row in told]
     firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for _, _, dialect in told]

@@ -6,7 +6,7 @@ a record. Facts and their sources: docs/dialects.md.
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 from spanledger.collector.dialects import agents, conventions, libraries
 from spanledger.collector.dialects.dialect import Dialect
@@ -89,21 +89,22 @@ STRUCTURED: tuple[str, ...] = tuple(
 )
 
 
-@cache
+@lru_cache(maxsize=4096)  # whoever sends telemetry chooses the names
 def dialect_of_scope(name: str, version: str) -> int | None:
     """Index of the first dialect that this scope alone leads to, or None."""
     return next((at for at, dialect in enumerate(DIALECTS) if not dialect.spans and _of_scope(dialect, name, version)), None)
 
 
-@cache
+@lru_cache(maxsize=4096)  # whoever sends telemetry chooses the names
 def dialect_of_span(name: str, version: str, span: str) -> int | None:
     """Index of the dialect that the name of a span tells from others of its scope, or None."""
     return next((at for at, dialect in enumerate(DIALECTS) if span in dialect.spans and _of_scope(dialect, name, version)), None)
 
 
-def telling_spans() -> frozenset[str]:
-    """Names of spans for which `dialect_of_span` may give something."""
-    return frozenset(span for dialect in DIALECTS for span in dialect.spans)
+@lru_cache(maxsize=4096)  # whoever sends telemetry chooses the names
+def telling_spans(name: str, version: str) -> frozenset[str]:
+    """Names of spans of this scope for which `dialect_of_span` gives something."""
+    return frozenset(span for dialect in DIALECTS if _of_scope(dialect, name, version) for span in dialect.spans)
 
 
 def _of_scope(dialect: Dialect, name: str, version: str) -> bool:
