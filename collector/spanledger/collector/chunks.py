@@ -118,12 +118,11 @@ def gathered(frame: pl.DataFrame, places: Rows, schema: Mapping[str, Any]) -> pl
     here = set(frame.columns)
     known = [name for name in schema if name in here]
     count = len(places)
-    if not known:
-        taken = pl.DataFrame()
-    elif count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
-        taken = frame.select(known).slice(int(places[0]), count)
-    else:
-        taken = (frame if len(known) == len(here) else frame.select(known))[pl.Series(places)]
+    taken = frame if len(known) == len(here) else pl.DataFrame([frame.get_column(name) for name in known])
+    if count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
+        taken = taken if count == frame.height else taken.slice(int(places[0]), count)
+    elif known:
+        taken = taken[pl.Series(places)]
     return in_columns(taken, schema, count)
 
 

@@ -93,8 +93,8 @@ class EvidenceFiles:
 
     def _add(self, memory: Memory, written: pl.DataFrame) -> None:
         memory.add(written)
-        np.add.at(memory.version, memory.rows_of(written.filter(REPEATED)["entry_id"]), 1)
-        posted = memory.rows_of(written.filter(PLAIN)["entry_id"])
+        memory.version[memory.rows_of(written["entry_id"].filter(written[REPEATED].fill_null(False)))] += 1
+        posted = memory.rows_of(written["entry_id"].filter(written[PLAIN].fill_null(False)))
         if len(posted):
             calls = in_columns(as_told(memory.evidence.take(posted)), POSTED)
             memory.remember(calls.with_columns(pl.Series("row", posted), pl.lit("call").alias("kind")))
@@ -156,7 +156,7 @@ class EvidenceFiles:
         path = self.folder / f"{mark:020d}-{self._number:08d}.{kind}.arrow"
         partial = path.with_suffix(".partial")
         # Most columns of most batches are empty; what is not written reads as null.
-        frame = frame.select([column.name for column in frame.get_columns() if column.null_count() < frame.height])
+        frame = pl.DataFrame([column for column in frame.get_columns() if column.null_count() < frame.height])
         table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
         with partial.open("wb") as file:
             if table.nbytes <= _PINNED * frame.estimated_size():

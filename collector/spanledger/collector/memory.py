@@ -205,10 +205,10 @@ class Memory:
 
     def priced(self, entries: pl.DataFrame) -> None:
         """The money of calls that were posted just now."""
-        calls = entries.filter(pl.col("kind") == "call")
+        money = [name for name in _MONEY if name in entries.columns]
+        calls = entries[["kind", "entry_id", *money]].filter(pl.col("kind") == "call")
         if not calls.height or not self.posted.height:
             return
-        money = [name for name in _MONEY if name in calls.columns]
         recent = self.posted.take(self.posted.last(), ["entry_id", *money])
         if not recent["entry_id"].equals(calls["entry_id"]):
             given = recent[["entry_id"]].join(calls[["entry_id", *money]], on="entry_id", how="left", maintain_order="left")
