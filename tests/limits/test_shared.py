@@ -321,6 +321,9 @@ def test_a_redis_that_forgot_everything_is_counted_anew_from_the_ledger_with_all
     kept = both.one.check(Check()).hold_id
     settled = both.two.check(Check()).hold_id
     both.post(both.one, entry(both.clock, hold_id=settled))
+    for _ in range(2):
+        assert both.two.release(both.one.check(Check()).hold_id or "")
+    _kept(both.one)
     both.redis.kill()
     both.redis.start()
     until(lambda: _kept(both.two) and _kept(both.one))

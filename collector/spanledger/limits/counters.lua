@@ -170,6 +170,13 @@ local function take_hold(id)
     return found
 end
 
+-- The collector that made a hold learns here that its call has ended at another.
+local function end_hold(id)
+    local hold = take_hold(id)
+    if hold then redis.call('XADD', prefix .. 'ended', 'MAXLEN', '~', 20000, '*', 'i', id) end
+    return hold
+end
+
 -- Releases what has outlived its lease. A step does at most so much of others' work, a millisecond's; how much it found.
 local function expire()
     local over = redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, 100)
@@ -221,7 +228,7 @@ elseif command == 'expire' then
     answer[2] = text(expire())
 
 elseif command == 'release' then
-    answer[2] = take_hold(ARGV[3]) and '1' or '0'
+    answer[2] = end_hold(ARGV[3]) and '1' or '0'
 
 elseif command == 'settle' then
     local hold = take_hold(ARGV[3])
@@ -242,7 +249,7 @@ elseif command == 'post' then
     expire()
     for _, posting in ipairs(cjson.decode(ARGV[3])) do
         if posting[1] == '' or redis.call('SET', prefix .. 'e:' .. posting[1], '1', 'NX', 'EX', ARGV[4]) then
-            if posting[2] ~= '' then take_hold(posting[2]) end
+            if posting[2] ~= '' then end_hold(posting[2]) end
             for _, amount in ipairs(posting[3]) do use(amount, amount[7], amount[8], amount[9]) end
         end
     end

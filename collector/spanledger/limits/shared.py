@@ -64,6 +64,7 @@ class SharedCounters:
         self._released = released
         self._together = Together(self._script)
         self._mine: dict[str, Mine] = {}
+        self._heard = "0"
         self._swept_at = time.monotonic()
         self.leaked = 0
 
@@ -173,9 +174,15 @@ class SharedCounters:
     # — upkeep —
 
     def expire(self, now: int) -> None:
-        """Release what has outlived its lease."""
+        """Release what has outlived its lease, and hear what ended at other collectors."""
         while int(self._script.run("expire", now)[0]):
             pass
+        ended: Any = True
+        while ended:
+            ended = self._script.do(lambda r: r.xrange(f"{self._prefix}ended", min=f"({self._heard}", count=CHUNK * 10))
+            for at, one in ended:
+                self._heard = at
+                self._mine.pop(one["i"], None)
         if time.monotonic() - self._swept_at > SWEPT_SECONDS:
             self._swept_at = time.monotonic()
             for hold_id in list(self._mine):
