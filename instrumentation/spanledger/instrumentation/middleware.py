@@ -7,7 +7,7 @@ Whoever can send such a header decides who is charged: read only headers that a 
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from spanledger.instrumentation.attribution import attribute
 
@@ -16,6 +16,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+App = TypeVar("App")
 
 #: A longer value is no name of a tenant or user, and would travel with every call.
 LONGEST = 256
@@ -39,12 +40,10 @@ def _kept(value: str | None) -> str | None:
     return value or None
 
 
-class AttributeASGI:
-    """Middleware for ASGI applications. Each argument is the name of a header; one that is absent says nothing."""
-
+class _Attribute(Generic[App]):
     def __init__(
         self,
-        app: ASGI,
+        app: App,
         *,
         tenant: str | None = None,
         project: str | None = None,
@@ -56,6 +55,10 @@ class AttributeASGI:
         names = {"tenant": tenant, "project": project, "user": user, "agent": agent, "session": session}
         self._app = app
         self._headers = _Headers(names, tags or {})
+
+
+class AttributeASGI(_Attribute[ASGI]):
+    """Middleware for ASGI applications. Each argument is the name of a header; one that is absent says nothing."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -66,23 +69,8 @@ class AttributeASGI:
             await self._app(scope, receive, send)
 
 
-class AttributeWSGI:
+class AttributeWSGI(_Attribute[WSGI]):
     """Middleware for WSGI applications. Each argument is the name of a header; one that is absent says nothing."""
-
-    def __init__(
-        self,
-        app: WSGI,
-        *,
-        tenant: str | None = None,
-        project: str | None = None,
-        user: str | None = None,
-        agent: str | None = None,
-        session: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        names = {"tenant": tenant, "project": project, "user": user, "agent": agent, "session": session}
-        self._app = app
-        self._headers = _Headers(names, tags or {})
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         of = self._headers.read(lambda header: environ.get("HTTP_" + header.upper().replace("-", "_")))
