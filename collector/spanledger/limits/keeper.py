@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from spanledger.control import TABLES, Control
 from spanledger.limits.counters import Counters, CountersAway
 from spanledger.limits.memory import MemoryCounters
-from spanledger.limits.repair import Repair
 
 if TYPE_CHECKING:
     from spanledger.limits.limits import Limits
+    from spanledger.limits.repair import Repair
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ FOLLOWED_SECONDS = 3 * KEEP_SECONDS
 class Keeper:
     """Keeps limits in order, in a thread of its own once started."""
 
-    def __init__(self, limits: "Limits", control: Control, counters: Counters, repair: Repair | None) -> None:
+    def __init__(self, limits: "Limits", control: Control, counters: Counters, repair: "Repair | None") -> None:
         self._limits, self._control, self._counters, self._repair = limits, control, counters, repair
         self._followed = self._newest_change()
         self._count_again: dict[str, float] = {}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from time import time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -31,12 +31,14 @@ from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit
 from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.metrics import Metrics
-from spanledger.limits.repair import Repair, shared_counters
 from spanledger.limits.rulebook import Rulebook
 from spanledger.limits.settling import CONFIRM_SECONDS, settled_parts
 from spanledger.limits.size import Pricing
 from spanledger.limits.waiting import Waiting
 from spanledger.limits.window import SECOND, micros, moment
+
+if TYPE_CHECKING:
+    from spanledger.limits.repair import Repair
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,9 @@ class Limits:
         self._repair: Repair | None = None
         self._counters: Counters
         if counters:
+            # Importing a Redis client takes a twentieth of a start, and most collectors need none.
+            from spanledger.limits.repair import shared_counters
+
             self._counters, self._repair = shared_counters(counters, self, self._waiting.wake)
         else:
             self._counters = restored(MemoryCounters(self._waiting.wake, self._log), self._log, self.micros())
