@@ -5,6 +5,8 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from spanledger.limits import Check
 from tests.limits.made import Clock, add, ask, entries, entry, limits, stands
 
@@ -42,8 +44,8 @@ def test_a_failed_call_releases_its_hold(tmp_path: Path) -> None:
 
 
 def test_a_lost_clients_hold_ends_with_its_lease_and_is_counted(tmp_path: Path) -> None:
-    clock = Clock()
-    of = limits(tmp_path, clock)
+    clock, metrics = Clock(), CollectorRegistry()
+    of = limits(tmp_path, clock, metrics=metrics)
     add(of)
     verdict = of.check(Check(lease_seconds=60))
     assert verdict.expires_at == clock() + timedelta(seconds=60)
@@ -51,7 +53,9 @@ def test_a_lost_clients_hold_ends_with_its_lease_and_is_counted(tmp_path: Path) 
     assert ask(of) == "refuse"
     clock.pass_(seconds=1)
     assert ask(of) == "warn"
-    assert of.counts()["leaked"] == 1
+    assert metrics.get_sample_value("spanledger_holds_leaked_total") == 1
+    answers = {name: metrics.get_sample_value("spanledger_checks_total", {"verdict": name}) for name in ("refuse", "warn")}
+    assert answers == {"refuse": 1, "warn": 2}
 
 
 def test_an_extended_lease_holds_until_its_new_end(tmp_path: Path) -> None:

@@ -270,3 +270,24 @@ def test_a_configuration_of_tiers_that_cannot_be_is_refused_with_its_place(
         of.configure(wrong_limits, wrong_tiers)
     assert caught.value.field == field
     assert of.admin.tiers() == []
+
+
+def test_whatever_bends_a_limit_is_audited_with_who_and_why(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    told = {"who": "ann", "why": "because"}
+    tier = of.admin.put_tier({"name": "pro"}, **told)
+    limit = of.create({"name": "l", "measure": "requests", "amount": 1, "window": "day", "tier": "pro"}, **told)
+    of.update(limit.id, {"amount": 2}, **told)
+    grant = of.admin.grant(limit, "top_up", 1, reason="because", who="ann")
+    of.admin.revoke_grant(grant.id, who="ann", reason="because")
+    of.admin.reset(limit, {"tenant": "t"}, reason="because", who="ann")
+    pause = of.admin.pause({"user": "u"}, reason="because", who="ann")
+    of.admin.resume(pause.id, who="ann", reason="because")
+    of.delete(limit.id, **told)
+    of.admin.delete_tier(tier.id, **told)
+    found = [(row["table_name"], row["action"]) for row in of._control.rows(TABLES["audit"]) if row["who"] == "ann"]
+    assert sorted(found) == [
+        ("grants", "delete"), ("grants", "insert"), ("limits", "delete"), ("limits", "insert"), ("limits", "update"),
+        ("pauses", "delete"), ("pauses", "insert"), ("resets", "insert"), ("tiers", "delete"), ("tiers", "insert"),
+    ]  # fmt: skip
+    assert {row["why"] for row in of._control.rows(TABLES["audit"]) if row["who"] == "ann"} == {"because"}
