@@ -33,7 +33,7 @@ prepare()
 from spanledger.collector import count_once, decode, json_form, recognise  # noqa: E402
 from spanledger.collector.attribution import Attribution  # noqa: E402
 from spanledger.collector.content import LONGEST_UNREAD, read_by  # noqa: E402
-from spanledger.collector.loop import FITTING_RECORDS  # noqa: E402
+from spanledger.collector.reading import FITTING_RECORDS  # noqa: E402
 from spanledger.collector.received import Received  # noqa: E402
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "dialects" / "samples"
@@ -42,7 +42,10 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 REQUEST = 512
 FULL = FITTING_RECORDS // REQUEST
 _STEPS = ("decode", "recognise", "count once")
-_IDS = ("gen_ai.response.id", "ai.response.id", "anthropic.request.id", "request_id")
+_IDS = (
+    "gen_ai.response.id", "ai.response.id", "anthropic.request.id", "request_id", "litellm.call_id", "llm.openai.id",
+    "llm.anthropic.id",
+)  # fmt: skip
 
 
 def _traces() -> list[list[tuple[bytes, bytes, bytes]]]:

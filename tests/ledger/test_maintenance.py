@@ -1,5 +1,7 @@
 """What maintenance does to a ledger that is written all the time: few files, a short log, and every entry as it was."""
 
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from spanledger.ledger import log, rolling
+from spanledger.ledger import log, maintenance, rolling
 from spanledger.ledger.compaction import FULL_BYTES, File, plan
 from spanledger.ledger.connect import connect
 from spanledger.ledger.keeper import alone
@@ -237,3 +239,23 @@ def test_what_a_killed_roll_up_had_spilled_is_deleted(tmp_path: Path, monkeypatc
     spilled.write_bytes(bytes(4096))
     Maintenance(ledger, clock=Clock()).round()
     assert not spilled.exists()
+
+
+def test_maintenance_waits_while_intake_is_behind_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+
+    def behind() -> bool:
+        asked.set()
+        return True
+
+    ledger = Ledger.open(tmp_path / "entries")
+    for most, ran in ((3600.0, False), (0.0, True)):
+        monkeypatch.setattr(maintenance, "_MOST_PUT_OFF_SECONDS", most)
+        kept = Maintenance(ledger, round_seconds=0.01, behind=behind)
+        asked.clear()
+        kept.start()
+        assert asked.wait(30)
+        while ran and kept.progress.last_round_at is None:
+            time.sleep(0.01)
+        kept.stop()
+        assert (kept.progress.last_round_at is not None) == ran

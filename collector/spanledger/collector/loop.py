@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,36 +14,20 @@ import pyarrow as pa
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from spanledger.collector.count_once import CountOnce
-from spanledger.collector.decode import Telemetry, Undecodable
 from spanledger.collector.journal import Journal
-from spanledger.collector.received import Received
+from spanledger.collector.reading import Read, Reading, ReadingSteps
+from spanledger.collector.timed import Timed
 from spanledger.ledger.frame import conform
 from spanledger.ledger.schema import ENTRIES
 from spanledger.ledger.table import Ledger
 
 logger = logging.getLogger(__name__)
 
-#: A batch is what arrives within this time after its first body …
-GATHER_SECONDS = 0.25
-#: … or, of a backlog, what holds about so many records about models: the steps by columns have a fixed cost a batch, so 12,000
-#: take 3 µs a record more, and 20,000 take 60 MB more at the peak …
-FITTING_RECORDS = 16_000
-#: … or so many bytes of bodies.
-MOST_BYTES = 96 * 1024 * 1024
-#: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
-PIECE_BYTES = 4 * 1024 * 1024
-
 _RETRY_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
 
-class Steps(Protocol):
+class Steps(ReadingSteps, Protocol):
     """What the loop does with a batch, step by step; `service.py` fills it with the real ones."""
-
-    def decode(self, bodies: Sequence[Received]) -> Telemetry:
-        """Bodies to columns."""
-
-    def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
-        """Columns to evidence."""
 
     def fresh_count_once(self, mark: int) -> CountOnce:
         """A counter that knows what the ledger knows up to `mark`."""
@@ -70,35 +54,8 @@ class Progress:
     last_post_at: datetime | None = None
 
 
-@dataclass(slots=True)
-class _Decoded:
-    """Bodies up to `mark` of the journal, as columns, or the error that came of decoding them."""
-
-    mark: int
-    bodies: int
-    telemetry: Telemetry | None = None
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class _Read:
-    """A batch that was read from the journal: its evidence, or the error that came of reading it.
-
-    Its bodies stay in the journal: three batches are in hand at once, and memory holds none of their bodies or prompts.
-    """
-
-    mark: int
-    bodies: int
-    evidence: pl.DataFrame | None = None
-    undecodable: Sequence[Undecodable] = ()
-    seen: int = 0
-    error: Exception | None = None
-
-
 class Loop:
-    """Three threads of its own, so that the event loop stays free: one posts a batch while the next one is recognised and the
-    one behind that is decoded. Together they keep two cores busy, which two threads did not: each waits now and then, for
-    the interpreter, the disk or another's columns."""
+    """Threads of its own, so that the event loop stays free: one posts a batch while `Reading`'s read the next two."""
 
     def __init__(self, journal: Journal, ledger: Ledger, steps: Steps, *, clock: Callable[[], datetime] | None = None) -> None:
         self.progress = Progress()
@@ -111,17 +68,15 @@ class Loop:
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
         self._deadline = float("inf")
-        self._recogniser = ThreadPoolExecutor(1, thread_name_prefix="spanledger-recognise")
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
-        self._ahead: tuple[int, Future[_Decoded | None]] | None = None
+        self._reading = Reading(journal, steps, self._stopping, self.progress.seconds)
         self._thread = threading.Thread(target=self._run, name="spanledger-loop", daemon=True)
 
     def replay(self) -> int:
         """Bring everything that the journal holds into the ledger; gives the number of bodies. Called before `start`."""
         replayed = 0
-        while (decoded := self._decode(self._pieces(self.position))) is not None:
-            self._finish(self._recognised(decoded))
-            replayed += decoded.bodies
+        while (batch := self._reading.now(self.position)) is not None:
+            self._finish(batch)
+            replayed += batch.bodies
         return replayed
 
     def start(self) -> None:
@@ -134,27 +89,25 @@ class Loop:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._recogniser.shutdown()
-        self._decoder.shutdown()
+        self._reading.close()
 
     def _run(self) -> None:
-        ahead: Future[_Read | None] | None = None
-        took = 0.0  # the batch before
+        ahead: Future[Read | None] | None = None
         while True:
             last = self._stopping.is_set()  # whatever was journalled before this is still read and posted
             try:
                 batch = None if ahead is None else ahead.result()
                 ahead = None
                 if batch is None:  # nothing was there when it was asked for ahead
-                    batch = self._next(self.position)
+                    batch = self._reading.next(self.position)
                 if batch is not None:
-                    if time.monotonic() + took > self._deadline:  # another would not end in time: the next start posts it
+                    if time.monotonic() + self._reading.took > self._deadline:  # another might not end in time
                         return
                     began = time.monotonic()
-                    ahead = self._recogniser.submit(self._next, batch.mark)
+                    ahead = self._reading.ahead(batch.mark)
                     with self.tracer.start_as_current_span("spanledger.batch", attributes={"spanledger.bodies": batch.bodies}):
                         self._finish(batch)
-                    took = time.monotonic() - began
+                    self._reading.took = time.monotonic() - began
                 self._every_second()
             except _GivenUp:
                 return
@@ -172,67 +125,7 @@ class Loop:
             if last and batch is None:
                 return
 
-    def _next(self, after: int) -> _Read | None:
-        """The next batch above a sequence, while the one behind it is decoded; None when nothing has come for a while."""
-        decoded: _Decoded | None = None
-        if self._ahead is not None:
-            behind, ahead = self._ahead
-            self._ahead = None
-            found = ahead.result()
-            decoded = found if behind == after else None  # a batch that failed is read once more
-        decoded = decoded or self._decoded(after)
-        if decoded is None:
-            return None
-        self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
-        return self._recognised(decoded)
-
-    def _decoded(self, after: int) -> _Decoded | None:
-        """What has gathered above a sequence, waiting for some; None when nothing has come for a while."""
-        waiting = not self._stopping.is_set()
-        there = self._journal.wait(
-            after,
-            patience_seconds=0.5 if waiting else 0,
-            gather_seconds=GATHER_SECONDS if waiting else 0,
-            enough_bytes=PIECE_BYTES,
-        )
-        return self._decode(self._pieces(after)) if there else None
-
-    def _pieces(self, after: int) -> Iterator[Sequence[Received]]:
-        """The bodies above a sequence, piece by piece, until there is no whole one."""
-        while bodies := self._journal.take(after, enough_bytes=PIECE_BYTES):
-            after = bodies[-1].sequence
-            yield bodies
-            if self._journal.unread < PIECE_BYTES:
-                return
-
-    def _decode(self, pieces: Iterable[Sequence[Received]]) -> _Decoded | None:
-        parts: list[Telemetry] = []
-        mark = count = size = records = 0
-        for bodies in pieces:
-            mark, count, size = bodies[-1].sequence, count + len(bodies), size + sum(len(body.body) for body in bodies)
-            try:
-                with self._timed("decode"):
-                    parts.append(self._steps.decode(bodies))
-            except Exception as error:
-                return _Decoded(mark, count, error=error)
-            del bodies
-            records += parts[-1].records.height
-            if size >= MOST_BYTES or records >= FITTING_RECORDS:
-                break
-        return _Decoded(mark, count, Telemetry.joined(parts)) if parts else None
-
-    def _recognised(self, decoded: _Decoded) -> _Read:
-        telemetry, decoded.telemetry = decoded.telemetry, None
-        if telemetry is None:
-            return _Read(decoded.mark, decoded.bodies, error=decoded.error)
-        try:
-            with self._timed("recognise"):
-                evidence = self._steps.recognise(telemetry)
-        except Exception as error:
-            return _Read(decoded.mark, decoded.bodies, error=error)
-        return _Read(decoded.mark, decoded.bodies, evidence, telemetry.undecodable, telemetry.seen)
-
-    def _finish(self, batch: _Read) -> None:
+    def _finish(self, batch: Read) -> None:
         """Post a batch; when a step fails because of one body, find that body and set it aside."""
         mark = batch.mark
         try:
@@ -247,8 +140,8 @@ class Loop:
                 bodies = self._journal.between(self.position, mark)
                 middle = len(bodies) // 2
                 for half in (bodies[:middle], bodies[middle:]):
-                    if half and (decoded := self._decode([half])) is not None:
-                        self._finish(self._recognised(decoded))
+                    if half:
+                        self._finish(self._reading.again(half))
                 return
             logger.exception("body %d could not be read", mark, exc_info=error)
             self._set_aside(mark, f"{type(error).__name__}: {error}", ours=True)
@@ -263,7 +156,7 @@ class Loop:
         self.progress.batches += 1
         self.progress.bodies += batch.bodies
 
-    def _entries(self, batch: _Read) -> pl.DataFrame | None:
+    def _entries(self, batch: Read) -> pl.DataFrame | None:
         """Priced entries; None when nothing in the bodies is about a model."""
         evidence, batch.evidence = batch.evidence, None
         if evidence is None or evidence.is_empty():
@@ -328,22 +221,9 @@ class Loop:
         self._journal.set_aside(sequence, reason, ours=ours)
         self.progress.set_aside += 1
 
-    def _timed(self, step: str) -> "_Timed":
-        return _Timed(self.progress.seconds, step)
+    def _timed(self, step: str) -> Timed:
+        return Timed(self.progress.seconds, step)
 
 
 class _GivenUp(Exception):
     """Stopping while the ledger cannot be written: the journal keeps the batch for the next start."""
-
-
-class _Timed:
-    __slots__ = ("_began", "_seconds", "_step")
-
-    def __init__(self, seconds: dict[str, float], step: str) -> None:
-        self._seconds, self._step = seconds, step
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *exc: object) -> None:
-        self._seconds[self._step] = self._seconds.get(self._step, 0.0) + time.perf_counter() - self._began

@@ -23,10 +23,11 @@ from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.journal_name import give_name
 from spanledger.collector.lock import AlreadyRunning, FolderLock
-from spanledger.collector.loop import PIECE_BYTES, Loop
+from spanledger.collector.loop import Loop
 from spanledger.collector.own_telemetry import OwnTelemetry, wanted
 from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassThrough
 from spanledger.collector.pricing import PriceDesk, PriceTimer, open_prices
+from spanledger.collector.reading import PIECE_BYTES
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
@@ -299,7 +300,7 @@ class Collector:
 
     def _check_open(self, name: str, listener: Grpc | Http) -> None:
         """Whoever reaches a port may write into the ledger: beyond this machine that must be meant."""
-        shown_to_all = not is_loopback(listener.host) and not self.keys.any_active()
+        shown_to_all = not is_loopback(listener.host) and not self.keys.any_made()
         asks_for_certificates = listener.tls is not None and listener.tls.client_ca_file is not None
         if shown_to_all and not asks_for_certificates and self.config.settings.receivers.otlp.without_keys == "loopback":
             raise ConfigError(

@@ -1,0 +1,160 @@
+"""Read the journal into evidence, a batch at a time and two batches ahead of the one that is posted.
+
+One thread decodes and another recognises. With the loop's own they keep two cores busy, which fewer did not: each waits now and
+then, for the interpreter, for the disk or for another's columns.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from spanledger.collector.decode import Telemetry, Undecodable
+from spanledger.collector.journal import Journal
+from spanledger.collector.received import Received
+from spanledger.collector.timed import Timed
+
+#: A batch is what arrives within this time after its first body …
+GATHER_SECONDS = 0.25
+#: … or twice the time that the last batch took, but no more than this: what takes long, takes hardly longer for more …
+MOST_GATHER_SECONDS = 0.75
+#: … or what holds about so many records about models: the steps by columns have a fixed cost a batch, so 12,000 take 3 µs a
+#: record more, and 20,000 take 60 MB more at the peak …
+FITTING_RECORDS = 16_000
+#: … or so many bytes of bodies.
+MOST_BYTES = 96 * 1024 * 1024
+#: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
+PIECE_BYTES = 4 * 1024 * 1024
+
+
+class ReadingSteps(Protocol):
+    """What is done with bodies; `steps.py` has the real ones."""
+
+    def decode(self, bodies: Sequence[Received]) -> Telemetry:
+        """Bodies to columns."""
+
+    def recognise(self, telemetry: Telemetry) -> pl.DataFrame:
+        """Columns to evidence."""
+
+
+@dataclass(slots=True)
+class Decoded:
+    """Bodies up to `mark` of the journal as columns, or the error that came of decoding them."""
+
+    mark: int
+    bodies: int
+    telemetry: Telemetry | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Read:
+    """A batch that was read from the journal: its evidence, or the error that came of reading it.
+
+    Its bodies stay in the journal: three batches are in hand at once, and memory holds none of their bodies or prompts.
+    """
+
+    mark: int
+    bodies: int
+    evidence: pl.DataFrame | None = None
+    undecodable: Sequence[Undecodable] = ()
+    seen: int = 0
+    error: Exception | None = None
+
+
+class Reading:
+    """Used from one thread at a time. `took` is how long the last batch took to post, in seconds, as its user says."""
+
+    def __init__(self, journal: Journal, steps: ReadingSteps, stopping: threading.Event, seconds: dict[str, float]) -> None:
+        """Once `stopping` is set nothing is waited for; `seconds` adds up what each step takes."""
+        self.took = 0.0
+        self._journal, self._steps, self._stopping, self._seconds = journal, steps, stopping, seconds
+        self._recogniser = ThreadPoolExecutor(1, thread_name_prefix="spanledger-recognise")
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
+        self._ahead: tuple[int, Future[Decoded | None]] | None = None
+
+    def ahead(self, after: int) -> "Future[Read | None]":
+        """As `next`, in a thread of its own."""
+        return self._recogniser.submit(self.next, after)
+
+    def next(self, after: int) -> Read | None:
+        """The next batch above a sequence, while the one behind it is decoded; None when nothing has come for a while."""
+        decoded: Decoded | None = None
+        if self._ahead is not None:
+            behind, ahead = self._ahead
+            self._ahead = None
+            found = ahead.result()
+            decoded = found if behind == after else None  # a batch that failed is read once more
+        decoded = decoded or self._decoded(after)
+        if decoded is None:
+            return None
+        self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
+        return self._recognised(decoded)
+
+    def now(self, after: int) -> Read | None:
+        """The next batch of what is there, without waiting for any and with nothing read ahead."""
+        decoded = self._decode(self._pieces(after, 0.0))
+        return self._recognised(decoded) if decoded.bodies else None
+
+    def again(self, bodies: Sequence[Received]) -> Read:
+        """These bodies, and no others, as a batch."""
+        return self._recognised(self._decode([bodies]))
+
+    def close(self) -> None:
+        """Return when both threads have ended."""
+        self._recogniser.shutdown()
+        self._decoder.shutdown()
+
+    def _decoded(self, after: int) -> Decoded | None:
+        """What has gathered above a sequence, waiting for some; None when nothing has come for a while."""
+        waiting = not self._stopping.is_set()
+        gather = min(max(GATHER_SECONDS, 2 * self.took), MOST_GATHER_SECONDS) if waiting else 0.0
+        wait = self._journal.wait
+        if not wait(after, patience_seconds=0.5 if waiting else 0, gather_seconds=0, enough_bytes=PIECE_BYTES):
+            return None
+        until = time.monotonic() + gather
+        wait(after, patience_seconds=0, gather_seconds=gather, enough_bytes=PIECE_BYTES)
+        decoded = self._decode(self._pieces(after, until))
+        return decoded if decoded.bodies else None
+
+    def _pieces(self, after: int, until: float) -> Iterator[Sequence[Received]]:
+        """The bodies above a sequence, piece by piece as each is whole; `until` that moment, and what is there then."""
+        while bodies := self._journal.take(after, enough_bytes=PIECE_BYTES):
+            after = bodies[-1].sequence
+            yield bodies
+            while self._journal.unread < PIECE_BYTES:
+                left = until - time.monotonic()
+                if left <= 0 or self._stopping.is_set():
+                    return
+                self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=PIECE_BYTES)
+
+    def _decode(self, pieces: Iterable[Sequence[Received]]) -> Decoded:
+        parts: list[Telemetry] = []
+        mark = count = size = records = 0
+        for bodies in pieces:
+            mark, count, size = bodies[-1].sequence, count + len(bodies), size + sum(len(body.body) for body in bodies)
+            try:
+                with Timed(self._seconds, "decode"):
+                    parts.append(self._steps.decode(bodies))
+            except Exception as error:
+                return Decoded(mark, count, error=error)
+            del bodies
+            records += parts[-1].records.height
+            if size >= MOST_BYTES or records >= FITTING_RECORDS:
+                break
+        return Decoded(mark, count, Telemetry.joined(parts) if parts else None)
+
+    def _recognised(self, decoded: Decoded) -> Read:
+        telemetry, decoded.telemetry = decoded.telemetry, None
+        if telemetry is None:
+            return Read(decoded.mark, decoded.bodies, error=decoded.error)
+        try:
+            with Timed(self._seconds, "recognise"):
+                evidence = self._steps.recognise(telemetry)
+        except Exception as error:
+            return Read(decoded.mark, decoded.bodies, error=error)
+        return Read(decoded.mark, decoded.bodies, evidence, telemetry.undecodable, telemetry.seen)
