@@ -17,6 +17,8 @@ from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, Issuer, i
 from spanledger.api.app import create_app
 from spanledger.api.problem import Problem
 from spanledger.collector.config import ConfigError, load
+from spanledger.collector.receive.refused import UnknownKey
+from spanledger.collector.senders import Senders
 from spanledger.collector.settings import Api, Extensions, Settings
 from spanledger.control.keys import ROLES, Keys
 from spanledger.ledger.frame import conform
@@ -248,10 +250,27 @@ def test_a_key_that_expires_stops_opening(tmp_path: Path) -> None:
     keys = Keys(control(tmp_path), clock=clock)
     _, secret = keys.create("brief", ["read"], who="tests", expires_at=clock() + timedelta(seconds=10))
     assert keys.verify(secret) is not None
-    assert keys.any_active()
     clock.pass_(seconds=10)
     assert keys.verify(secret) is None
-    assert not keys.any_active()
+
+
+@pytest.mark.parametrize("end", ["expired", "revoked"])
+def test_the_end_of_the_last_key_opens_nothing(end: str, tmp_path: Path) -> None:
+    clock = Clock()
+    keys = Keys(control(tmp_path), clock=clock)
+    read = ("GET", "/api/limits")
+    assert permit(Access(keys), read, {}).name == "local"
+    key, secret = keys.create("only", ["admin"], who="tests", expires_at=clock() + timedelta(seconds=10))
+    if end == "revoked":
+        keys.revoke(key.id, who="tests")
+    clock.pass_(seconds=10)
+    for shown in ({}, _bearer(secret)):
+        with pytest.raises(Problem) as caught:
+            permit(Access(keys), read, shown)
+        assert caught.value.status == 401
+    for authorization in ("", f"Bearer {secret}"):
+        with pytest.raises(UnknownKey):
+            Senders(keys).key_id(authorization)
 
 
 def test_public_endpoints_need_no_key(collector: Running, secrets_of: dict[str, str]) -> None:

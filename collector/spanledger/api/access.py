@@ -134,10 +134,10 @@ class Access:
 
     @property
     def open_to_all(self) -> bool:
-        """Whether there is nothing to show: no key and no issuer. Keys made by other processes are seen in a second."""
+        """Whether nothing needs to be shown: no key was ever made, and no issuer. Other processes' keys are seen in a second."""
         now, generation = time.monotonic(), self._keys.generation
         if now >= self._open_until or generation != self._open_at:
-            self._open = self._issuer is None and not self._keys.any_active()
+            self._open = self._issuer is None and not self._keys.any_made()
             self._open_until, self._open_at = now + 1, generation
         return self._open
 

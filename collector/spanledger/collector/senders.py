@@ -12,7 +12,7 @@ _REFRESH_SECONDS = 5.0
 
 
 class Senders:
-    """Without a single key everyone who reaches a receiver may send; with one, every request needs one with the role ingest."""
+    """Until a first key is made everyone who reaches a receiver may send; from then on every request needs one with the role ingest."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -22,7 +22,7 @@ class Senders:
 
     def key_id(self, authorization: str) -> str:
         """The id of the key in an Authorization header; raises `UnknownKey`."""
-        if not self._keys.any_active():
+        if not self._keys.any_made():
             return ""
         scheme, _, secret = authorization.partition(" ")
         if scheme.lower() != "bearer" or not secret:

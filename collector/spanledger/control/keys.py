@@ -107,10 +107,12 @@ class Keys:
         self._forget()
         return _key(row)
 
-    def any_active(self) -> bool:
-        """Whether there is a key at all: without one, the loopback is open to whoever is on the machine."""
-        now = self._clock()
-        return any(key.is_active(now) for key in self._known().values())
+    def any_made(self) -> bool:
+        """Whether a key was ever made: until then, the loopback is open to whoever is on the machine.
+
+        A key that was revoked or has expired counts: an end of a key must not open a door.
+        """
+        return bool(self._known())
 
     def verify(self, secret: str) -> Key | None:
         """The active key with this secret; None when there is none."""
