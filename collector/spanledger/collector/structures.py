@@ -26,8 +26,10 @@ def arrays_as_json(blobs: pa.Array) -> pa.Array:
     values = read.column(0).flatten()
     texts = values.field("text")
     if texts.null_count:
-        others = cast(pl.Series, pl.from_arrow(values)).struct.unnest().select(
-            pl.coalesce("text", *(pl.col(name).cast(pl.String) for name in ("whole", "real", "flag")))
+        others = (
+            cast(pl.Series, pl.from_arrow(values))
+            .struct.unnest()
+            .select(pl.coalesce("text", *(pl.col(name).cast(pl.String) for name in ("whole", "real", "flag"))))
         )
         texts = others.to_series().to_arrow().cast(pa.string())
     given = texts.is_valid()
