@@ -37,7 +37,7 @@ LIMIT = {
 
 
 class CollectorProcess:
-    """`spanledger serve` over a data folder of its own, with a shared control database and Redis."""
+    """`spanledger serve` with a journal of its own; ledger, control database and Redis are shared."""
 
     def __init__(self, folder: Path, name: str, redis_url: str | None) -> None:
         self.data = folder / name
@@ -45,7 +45,8 @@ class CollectorProcess:
         extensions: dict[str, Any] = {"control": {"url": f"sqlite:///{folder / 'control.sqlite'}"}}
         if redis_url:
             extensions["counters"] = {"url": redis_url}
-        self._config.write_text(yaml.safe_dump({"extensions": extensions}))
+        exporters = {"ledger": {"url": str(folder / "entries")}} if redis_url else {}
+        self._config.write_text(yaml.safe_dump({"extensions": extensions, "exporters": exporters}))
         self._ports: list[str] = ["--grpc-port", "0", "--http-port", "0", "--api-port", "0"]
         self._process: subprocess.Popen[str] | None = None
         self.api = self.otlp = ""

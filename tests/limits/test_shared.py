@@ -185,6 +185,25 @@ def test_the_span_settles_at_whichever_collector_it_arrives_and_counts_once(both
     assert stands(both.one, limit) == [(("u",), 10**10, 0)]
 
 
+def test_what_another_collector_posts_while_a_limit_is_counted_is_neither_lost_nor_counted_twice(
+    both: Collectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, other = both.add(amount=100, per=["user"]), both.add(amount=100)
+    both.post(both.two, entry(both.clock, user="ü"))
+    read = both._history
+
+    def meanwhile() -> duckdb.DuckDBPyConnection:
+        both.post(both.two, entry(both.clock, user="ü"))
+        connection = read()
+        both.post(both.two, entry(both.clock, user="ü"), entry(both.clock, user="v"))
+        return connection
+
+    monkeypatch.setattr(both.one._rules, "_history", meanwhile)
+    both.one.reload(recount=[limit.id])
+    assert stands(both.two, limit) == [(("v",), 1, 0), (("ü",), 3, 0)]
+    assert stands(both.two, other) == [((), 4, 0)]
+
+
 def test_what_is_reversed_or_re_rated_moves_shared_counters_once(both: Collectors) -> None:
     money, calls = both.add(measure="cost_usd", amount=5), both.add(amount=5)
     both.post(both.one, entry(both.clock, cost_usd="0.02"), entry(both.clock, cost_usd=None, cost_state="unpriced"))

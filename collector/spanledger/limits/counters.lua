@@ -170,6 +170,19 @@ local function take_hold(id)
     return found
 end
 
+-- While a limit is counted from the ledger, what is posted to it is noted too: the count may not see it, and replaces it.
+local counting = {}
+
+local function note_posted(entry, a)
+    local key = prefix .. 'c:' .. a[1]
+    if counting[key] == nil then counting[key] = redis.call('EXISTS', key) == 1 end
+    if counting[key] and entry ~= '' then
+        local numbers = {a[4], a[5], a[6], a[7], a[8], a[9]}
+        for i, number in ipairs(numbers) do numbers[i] = text(number) end
+        redis.call('RPUSH', key, table.concat({entry, a[1], a[2], a[3], unpack(numbers)}, '\n'))
+    end
+end
+
 -- The collector that made a hold learns here that its call has ended at another.
 local function end_hold(id)
     local hold = take_hold(id)
@@ -250,7 +263,10 @@ elseif command == 'post' then
     for _, posting in ipairs(cjson.decode(ARGV[3])) do
         if posting[1] == '' or redis.call('SET', prefix .. 'e:' .. posting[1], '1', 'NX', 'EX', ARGV[4]) then
             if posting[2] ~= '' then end_hold(posting[2]) end
-            for _, amount in ipairs(posting[3]) do use(amount, amount[7], amount[8], amount[9]) end
+            for _, amount in ipairs(posting[3]) do
+                use(amount, amount[7], amount[8], amount[9])
+                note_posted(posting[1], amount)
+            end
         end
     end
 
@@ -261,9 +277,18 @@ elseif command == 'read' then
         for _, number in ipairs({b.uh, b.ul, b.hh, b.hl, b.wh, b.wl}) do answer[#answer + 1] = text(number) end
     end
 
+elseif command == 'begin_count' then
+    for i = 3, #ARGV do
+        local key = prefix .. 'c:' .. ARGV[i]
+        if redis.call('EXISTS', key) == 0 then redis.call('RPUSH', key, '') end
+        redis.call('EXPIRE', key, 300)
+        answer[#answer + 1] = text(redis.call('LLEN', key))
+    end
+
 elseif command == 'count_anew' then
-    -- limit, whether to begin at nothing, [[place ..., at, high, low] ...]
+    -- limit, whether to begin at nothing, [[place ..., at, high, low] ...], how much had been noted when the count began
     if ARGV[4] == '1' then
+        for _, noted in ipairs(redis.call('LRANGE', prefix .. 'c:' .. ARGV[3], ARGV[6], -1)) do answer[#answer + 1] = noted end
         for _, start in ipairs(redis.call('SMEMBERS', prefix .. 'w:' .. ARGV[3])) do
             for _, key in ipairs(redis.call('SMEMBERS', prefix .. 'i:' .. ARGV[3] .. ':' .. start)) do
                 local bucket, gone = prefix .. 'b:' .. ARGV[3] .. ':' .. start .. ':' .. key, {'uh', 'ul', 'o'}

@@ -168,8 +168,15 @@ class Counters(Protocol):
         """Drop a limit's buckets, whatever they hold."""
         ...
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> None:
-        """Count these limits anew: what is used is replaced, what is held stays."""
+    def begin_count(self, limit_ids: Sequence[str]) -> None:
+        """To be called before the ledger is read that `replace` counts from."""
+        ...
+
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> Sequence[Posting]:
+        """Count these limits anew: what is used is replaced, what is held stays.
+
+        Gives what others posted since `begin_count`, which is replaced too though the count may not have seen it.
+        """
         ...
 
     async def leave(self) -> None:

@@ -206,13 +206,17 @@ class MemoryCounters:
         with self._lock:
             self._buckets.forget(limit_id)
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> None:
+    def begin_count(self, limit_ids: Sequence[str]) -> None:
+        """Nobody else posts here."""
+
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> Sequence[Posting]:
         """Count these limits anew: what is used is replaced, what is held stays."""
         counted = Buckets()
         for place, at, units in amounts:
             counted.use(place, at, units)
         with self._lock:
             self._buckets.replace(frozenset(limit_ids), counted)
+        return ()
 
     async def leave(self) -> None:
         """An event loop has nothing open here."""

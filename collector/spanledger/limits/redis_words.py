@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Demand, Key, Part, Place, Reading
+from spanledger.limits.counters import Amount, Demand, Key, Part, Place, Posting, Reading
 
 BASE = 10**12
 #: What repairing and settling need to know of a call.
@@ -63,6 +63,14 @@ def read_slots(found: dict[str, str]) -> list[tuple[int, int]]:
 
 def read_parts(text: str) -> tuple[Part, ...]:
     return tuple(_part(part) for part in orjson.loads(text))
+
+
+def read_noted(text: str) -> Posting:
+    """What was posted to a limit while it was counted."""
+    entry_id, limit_id, key, *numbers = text.split("\n")
+    start, end, width, length, at, high, low = map(int, numbers)
+    place = Place(limit_id, read_key(key), start, end, width, length)
+    return Posting(entry_id or None, None, [Amount(place, at, units(high, low))])
 
 
 def read_key(text: str) -> Key:

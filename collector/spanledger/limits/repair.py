@@ -99,8 +99,11 @@ class Repair:
             since = self._missed_since
             if since is None:
                 return
+            anew = self._limits.now() - since > KNOWN_FOR
+            if anew:
+                self._counters.begin_count([limit.id for limit in self._limits.covering.enabled])
             with self._history() as connection:
-                if self._limits.now() - since > KNOWN_FOR:
+                if anew:
                     self._limits.count_all(connection)
                 else:
                     for batch in connection.sql(RECORDED, params={"since": since}).to_arrow_reader(AT_ONCE):

@@ -11,7 +11,7 @@ import duckdb
 
 from spanledger.control import TABLES, Change, Control, NotFound
 from spanledger.limits import rows
-from spanledger.limits.counters import Counters, CountersAway
+from spanledger.limits.counters import Counters, CountersAway, Posting
 from spanledger.limits.counting import recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
@@ -20,6 +20,8 @@ from spanledger.limits.terms import Terms, Tier, configured_tiers, tier_row
 from spanledger.limits.window import micros
 
 logger = logging.getLogger(__name__)
+
+SEEN = "select entry_id from entries where entry_id in (select unnest($1::varchar[]))"
 
 
 class Rulebook:
@@ -102,10 +104,14 @@ class Rulebook:
             self._use(found, changed, again=False)
 
     def count(self, connection: duckdb.DuckDBPyConnection, limits: Sequence[Limit], covering: Covering | None = None) -> None:
-        """Count some limits anew from the ledger."""
+        """Count some limits anew from the ledger, as it was after the counters' `begin_count`."""
         now = micros(self._clock())
         for alike, amounts in recount(connection, covering or self.covering, limits, now):
-            self._counters.replace([limit.id for limit in alike], amounts, now)
+            meanwhile = self._counters.replace([limit.id for limit in alike], amounts, now)
+            if meanwhile:
+                seen = {entry_id for (entry_id,) in connection.execute(SEEN, [[p.entry_id for p in meanwhile]]).fetchall()}
+                unseen = [amount for posting in meanwhile if posting.entry_id not in seen for amount in posting.amounts]
+                self._counters.post([Posting(None, None, unseen)], now)
 
     def _use(self, limits: Sequence[Limit], changed: Sequence[Limit], *, again: bool = True) -> None:
         """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""
@@ -113,6 +119,7 @@ class Rulebook:
         wanted = [limit for limit in changed if limit.enabled]
         if wanted and self._history is not None:
             try:
+                self._counters.begin_count([limit.id for limit in wanted])
                 with self._history() as connection:
                     self.count(connection, wanted, covering)
             except CountersAway as away:

@@ -23,6 +23,7 @@ from spanledger.limits.redis_words import (
     read_about,
     read_demanded,
     read_key,
+    read_noted,
     read_parts,
     read_readings,
     read_slots,
@@ -33,6 +34,8 @@ KNOWN_SECONDS = 2 * 3_600
 #: Entries or amounts in one step: a few milliseconds in which Redis does nothing else.
 CHUNK = 500
 SAMPLED = 2_000
+#: Where a list of what was noted has nothing.
+NOTHING = str(2**31)
 #: How often what this process remembers of holds is looked through for what has outlived its lease.
 SWEPT_SECONDS = 60
 
@@ -64,6 +67,7 @@ class SharedCounters:
         self._released = released
         self._together = Together(self._script)
         self._mine: dict[str, Mine] = {}
+        self._noted: dict[str, str] = {}
         self._heard = "0"
         self._swept_at = time.monotonic()
         self.leaked = 0
@@ -194,15 +198,27 @@ class SharedCounters:
         """Drop a limit's buckets, whatever they hold."""
         self._script.run("forget", _now(), limit_id)
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> None:
-        """Count these limits anew: what is used is replaced, what is held stays."""
+    def begin_count(self, limit_ids: Sequence[str]) -> None:
+        """To be called before the ledger is read that `replace` counts from: what is posted from now on is noted."""
+        if limit_ids:
+            noted = self._script.run("begin_count", _now(), *limit_ids)
+            self._noted.update(zip(limit_ids, noted, strict=True))
+
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> list[Posting]:
+        """Count these limits anew: what is used is replaced, what is held stays.
+
+        Gives what has been posted since `begin_count` and is replaced too, though the count may not have seen it.
+        """
         of_limit: dict[str, list[Amount]] = {limit_id: [] for limit_id in limit_ids}
         for amount in amounts:
             of_limit[amount.place.limit_id].append(amount)
+        meanwhile: list[str] = []
         for limit_id, listed in of_limit.items():
+            noted = self._noted.pop(limit_id, NOTHING)
             for start in range(0, max(len(listed), 1), CHUNK * 10):
                 chunk = [amount_words(*amount) for amount in listed[start : start + CHUNK * 10]]
-                self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk))
+                meanwhile += self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk), noted)
+        return [read_noted(text) for text in meanwhile]
 
     def state(self) -> str:
         """`ready:` and since when, `counting` while some collector counts anew, or `lost`. Raises `CountersAway`."""
