@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanledger.collector import identity
@@ -28,6 +28,7 @@ from tests.dialects.spans import Span, body_of, chat
 
 
 @given(st.lists(st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=9), max_size=9), st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_rows_come_back_as_they_were_put_in_any_order_and_after_some_were_let_go(
     pieces: list[list[int | None]], order: random.Random
 ) -> None:
@@ -144,6 +145,19 @@ def test_what_is_written_down_is_read_as_it_was_by_whichever_writer(tmp_path: Pa
         for path in tmp_path.glob("*.arrow"):
             assert as_kept(_frame(path), KEPT).equals(frame)
             path.unlink()
+
+
+def test_a_file_of_evidence_in_which_a_byte_changed_is_read_or_dropped(tmp_path: Path) -> None:
+    whole = as_kept(recognise(decode([body(INDEX[0]["file"])])), KEPT).with_columns(pl.lit(1).alias("arrived"))
+    EvidenceFiles(tmp_path).write(1, whole, pl.DataFrame())
+    (path,) = tmp_path.glob("*.arrow")
+    written, order = path.read_bytes(), random.Random(7)
+    for _ in range(40):
+        at = order.randrange(len(written))
+        path.write_bytes(written[:at] + bytes([written[at] ^ 1 << order.randrange(8)]) + written[at + 1 :])
+        memory = Memory()
+        EvidenceFiles(tmp_path).read(memory, 1)
+        assert memory.evidence.height or memory.horizon is not None
 
 
 def test_an_emitter_is_talkative_once_it_was_heard_in_two_voices_and_forgotten_when_others_were_heard_since(

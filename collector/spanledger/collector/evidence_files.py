@@ -176,4 +176,6 @@ class EvidenceFiles:
 def _frame(path: Path) -> pl.DataFrame:
     """What is in a file. Polars' own reader panics at texts of a column that are all short, as Arrow writes them."""
     with pa.ipc.open_file(pa.py_buffer(path.read_bytes())) as written:
-        return cast(pl.DataFrame, pl.from_arrow(written.read_all()))
+        table = written.read_all()
+    table.validate(full=True)  # what a failing disk has changed must not reach code that trusts it
+    return cast(pl.DataFrame, pl.from_arrow(table))
