@@ -1,11 +1,13 @@
 """Values that stay bytes until they are asked for read as protobuf's own reader reads them, however they were written."""
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from spanledger.collector.attributes import Attributes
+from spanledger.collector.cut import cut
 from spanledger.collector.shapes import Shapes
 
 _PLAIN = st.one_of(
@@ -71,3 +73,11 @@ def test_records_are_of_one_shape_if_and_only_if_they_have_the_same_keys_in_the_
     for at, keys in enumerate(records):
         assert records[shapes.first[shapes.of_row[at]]] == keys
     assert len(shapes.first) == len({tuple(keys) for keys in records})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(min_size=1, max_size=40), st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12))
+def test_pieces_of_a_buffer_are_cut_in_any_order_also_where_they_overlap(held: bytes, ends: list[tuple[int, int]]) -> None:
+    pieces = [(min(one, other, len(held)), min(max(one, other), len(held))) for one, other in ends]
+    begin, end = (np.array([piece[side] for piece in pieces], dtype=np.int64) for side in (0, 1))
+    assert cut(pa.py_buffer(held), begin, end).to_pylist() == [held[one:other] for one, other in pieces]

@@ -133,3 +133,8 @@ def test_everything_delivered_again_changes_nothing() -> None:
 def test_entry_ids_are_the_same_after_a_replay() -> None:
     batch = numbered([body(name) for name in SPOKEN])
     assert entries_of([batch])["entry_id"].sort().equals(entries_of([list(reversed(batch))])["entry_id"].sort())
+
+
+def test_evidence_stands_in_one_piece_so_that_nobody_has_to_put_its_columns_together_anew() -> None:
+    evidence = recognise(decode(numbered([body(name) for name in FILES])))
+    assert {column.n_chunks() for column in evidence.get_columns()} == {1}
