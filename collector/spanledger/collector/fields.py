@@ -18,6 +18,7 @@ from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, TEXTS,
 from spanledger.collector.feeds import Feeds
 from spanledger.collector.shapes import Shapes
 from spanledger.collector.walk import Bytes
+from spanledger.prices.amounts import ABSURD_USD
 
 #: More than this is no count of tokens of one call; the longest contexts hold 10^7.
 LARGEST_COUNT = 1_000_000_000
@@ -36,6 +37,7 @@ _IS_TEXT = np.array([name in TEXTS for name in FIELDS])
 _IS_WHOLE_TEXT = np.array([name in _WHOLE for name in FIELDS])
 _IS_COUNT = np.array([name in COUNTS for name in FIELDS])
 _IS_USAGE = np.array([name in COUNTS and name not in _NO_USAGE for name in FIELDS])
+_IS_COST = np.array([name in ("cost", "cost_micros") for name in FIELDS])
 _FACTOR = np.array([AMOUNTS.get(name, 1.0) for name in FIELDS])
 _TYPES: dict[str, Any] = {
     **dict.fromkeys(COUNTS, pl.Int64), **dict.fromkeys(AMOUNTS, pl.Float64), **dict.fromkeys(TEXTS, pl.String)
@@ -49,10 +51,12 @@ _LONGEST_ABSENT = 9
 
 @dataclass(slots=True)
 class Fields:
-    """Columns `FIELDS` for each record, and what was wrong with it: an invalid number of tokens, a text that was cut."""
+    """Columns `FIELDS` for each record, and what was wrong with it: a number of tokens or a cost that is none, a text that was
+    cut."""
 
     columns: list[pl.Series]
     invalid: Flags
+    cost_invalid: Flags
     cut: Flags
     #: Records that are also of one dialect, and which of their `places()` feed a field.
     shapes: Shapes
@@ -121,7 +125,7 @@ def _read(
     chosen = np.flatnonzero(used & np.array([name in wanted for name in FIELDS])[field])
     depth = _depths(shape[chosen], field[chosen], rank[chosen], place[chosen])
     chosen, depth = chosen[depth < _MOST_CANDIDATES], depth[depth < _MOST_CANDIDATES]
-    invalid, cut = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
+    invalid, cost_invalid, cut = (np.zeros(rows, dtype=bool) for _ in range(3))
 
     def said(which: Flags) -> _Said:
         ours = chosen[which]
@@ -130,11 +134,11 @@ def _read(
         return _Said(own[each], before[each], row, at, quoted[each])
 
     is_text = _IS_TEXT[field[chosen]]
-    columns = [*_numbers(said(~is_text), attributes, keys, invalid), *_texts(said(is_text), attributes, keys, cut)]
+    columns = [*_numbers(said(~is_text), attributes, keys, invalid, cost_invalid), *_texts(said(is_text), attributes, keys, cut)]
     found = {series.name: series for series in columns}
     nothing = {kind: pl.Series([None], dtype=kind).new_from_index(0, rows) for kind in (pl.Int64, pl.Float64, pl.String)}
     columns = [found[name] if name in found else nothing[_TYPES[name]].alias(name) for name in FIELDS if name in wanted]
-    return Fields(columns, invalid, cut, alike, used)
+    return Fields(columns, invalid, cost_invalid, cut, alike, used)
 
 
 def _depths(shape: Ints, field: Ints, rank: Ints, place: Ints) -> Ints:
@@ -147,20 +151,26 @@ def _depths(shape: Ints, field: Ints, rank: Ints, place: Ints) -> Ints:
     return depth
 
 
-def _numbers(said: _Said, attributes: Attributes, keys: list[str], invalid: Flags) -> list[pl.Series]:
+def _numbers(
+    said: _Said, attributes: Attributes, keys: list[str], invalid: Flags, cost_invalid: Flags
+) -> list[pl.Series]:
     """Columns of numbers, for each record the first valid one."""
     if not len(said.at):
         return []
     number, silent = _read_numbers(said, attributes, keys)
     with np.errstate(invalid="ignore"):
-        nearest = np.rint(number)
-        good = np.isfinite(number) & (number >= 0) & (number <= LARGEST_COUNT)
+        nearest, amount = np.rint(number), number * _FACTOR[said.field]
+        cost = _IS_COST[said.field]
+        most = np.where(cost, amount <= ABSURD_USD, number <= LARGEST_COUNT)
+        good = np.isfinite(number) & (number >= 0) & most
         # Missing, NaN and -1 are how emitters say that they do not know.
         silent |= number == -1
         whole = _IS_COUNT[said.field]
         good &= ~whole | (np.abs(number - nearest) < 1e-6)
-    invalid[said.row[~good & ~silent & _IS_USAGE[said.field]]] = True
-    names, found = said.first(good, np.where(whole, nearest, number * _FACTOR[said.field]), np.nan, len(invalid))
+    wrong = ~good & ~silent
+    invalid[said.row[wrong & _IS_USAGE[said.field]]] = True
+    cost_invalid[said.row[wrong & cost]] = True
+    names, found = said.first(good, np.where(whole, nearest, amount), np.nan, len(invalid))
     columns = pl.DataFrame([pl.Series(name, values) for name, values in zip(names, found, strict=True)])
     return columns.select(_TYPED[name] for name in names).get_columns()
 
