@@ -132,8 +132,11 @@ class _Split:
         """The records of a request in protobuf; whether it could be followed to its end, otherwise none are added."""
         known, blocks = len(self._begin), len(self._blocks)
         try:
-            for of_resource in _parts(body, 0, len(body), _FIRST):
-                self._of_resource(index, body, *of_resource)
+            at, end = 0, len(body)
+            while at < end:
+                tag, begin, at = _field(body, at, end)
+                if tag == _FIRST:
+                    self._of_resource(index, body, begin, at)
         except IndexError:
             del self._begin[known:], self._end[known:], self._blocks[blocks:]
             return False
@@ -159,12 +162,18 @@ class _Split:
         begin, end = (np.array(places, dtype=np.int64) for places in (self._begin, self._end))
         return Envelope(self._around, data, body, resource, scope, block, begin, end)
 
-    def _of_resource(self, index: int, body: bytes, begin: int, end: int) -> None:
-        resource = b"".join(body[at:stop] for at, stop in _parts(body, begin, end, _FIRST))
+    def _of_resource(self, index: int, body: bytes, at: int, end: int) -> None:
+        resource, scopes = b"", []
+        while at < end:
+            tag, begin, at = _field(body, at, end)
+            if tag == _SECOND:
+                scopes.append((begin, at))
+            elif tag == _FIRST:
+                resource += body[begin:at]
         number = _number(self._around.resources, resource)
-        for at, stop in _parts(body, begin, end, _SECOND):
+        for begin, stop in scopes:
             known = len(self._begin)
-            scope = self._of_scope(body, at, stop)
+            scope = self._of_scope(body, begin, stop)
             if count := len(self._begin) - known:
                 self._blocks.append((index, number, _number(self._around.scopes, scope), count))
 
@@ -193,36 +202,35 @@ class _Split:
         return scope
 
 
-def _parts(body: bytes, at: int, end: int, wanted: int) -> list[tuple[int, int]]:
-    """Where the messages of one field stand; raises `IndexError`."""
-    found = []
-    while at < end:
-        tag, begin, at = _field(body, at, end)
-        if tag == wanted:
-            found.append((begin, at))
-    return found
-
-
 def _field(body: bytes, at: int, end: int) -> tuple[int, int, int]:
     """Tag, begin and end of the field that begins here; raises `IndexError` when there is none."""
-    tag, at = varint(body, at)
-    match tag & 7:
-        case 0:
-            _, stop = varint(body, at)
-        case 1:
-            stop = at + 8
-        case 2:
-            size, at = varint(body, at)
-            stop = at + size
-        case 5:
-            stop = at + 4
-        case kind:
+    tag = body[at]
+    if tag & 0x87 == 2 and tag > 7:  # nearly all are messages, of a length in one or two bytes
+        size = body[at + 1]
+        begin = at + 2
+        if size > 127:
+            if (more := body[begin]) > 127:
+                size, begin = varint(body, at + 1)
+            else:
+                size, begin = size + (more << 7) - 128, begin + 1
+        stop = begin + size
+    else:
+        tag, begin = varint(body, at)
+        kind = tag & 7
+        if kind == 2:
+            size, begin = varint(body, begin)
+            stop = begin + size
+        elif kind == 0:
+            _, stop = varint(body, begin)
+        elif kind in (1, 5):
+            stop = begin + (8 if kind == 1 else 4)
+        else:
             raise IndexError(f"a field of wire type {kind}")
-    if tag < 8:
-        raise IndexError("a field without a number")
+        if tag < 8:
+            raise IndexError("a field without a number")
     if stop > end:
         raise IndexError("a field is longer than what holds it")
-    return tag, at, stop
+    return tag, begin, stop
 
 
 def _number(known: dict[bytes, int], blob: bytes) -> int:
