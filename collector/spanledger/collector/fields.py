@@ -30,11 +30,11 @@ _MOST_CANDIDATES = 32
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-_WHOLE = {"raw", "raw_output", "raw_cost", "model_hint"}
+_OBJECTS = {"raw", "raw_output", "raw_cost", "model_hint"}
 _NO_USAGE = {"batch_calls", "attempt", "status"}
-#: Of each field: whether it is a text, is never cut, is a whole number, counts usage; and by what its numbers are multiplied.
+#: Of each field: whether it is a text, holds objects, is a whole number, counts usage; and by what its numbers are multiplied.
 _IS_TEXT = np.array([name in TEXTS for name in FIELDS])
-_IS_WHOLE_TEXT = np.array([name in _WHOLE for name in FIELDS])
+_IS_OBJECT = np.array([name in _OBJECTS for name in FIELDS])
 _IS_COUNT = np.array([name in COUNTS for name in FIELDS])
 _IS_USAGE = np.array([name in COUNTS and name not in _NO_USAGE for name in FIELDS])
 _IS_COST = np.array([name in ("cost", "cost_micros") for name in FIELDS])
@@ -133,8 +133,13 @@ def _read(
         own, before, quoted = field[ours].astype(np.uint8), depth[which].astype(np.uint8), _JSON_VALUES[told[shape[ours]]]
         return _Said(own[each], before[each], row, at, quoted[each])
 
-    is_text = _IS_TEXT[field[chosen]]
-    columns = [*_numbers(said(~is_text), attributes, keys, invalid, cost_invalid), *_texts(said(is_text), attributes, keys, cut)]
+    is_text, is_object = _IS_TEXT[field[chosen]], _IS_OBJECT[field[chosen]]
+    columns = [
+        *_numbers(said(~is_text), attributes, keys, invalid, cost_invalid),
+        *_texts(said(is_text & ~is_object), attributes, keys, rows, cut),
+        # Evidence is remembered with the buffer in which its texts stand: objects, which are long, have another.
+        *_texts(said(is_object), attributes, keys, rows, None),
+    ]
     found = {series.name: series for series in columns}
     nothing = {kind: pl.Series([None], dtype=kind).new_from_index(0, rows) for kind in (pl.Int64, pl.Float64, pl.String)}
     columns = [found[name] if name in found else nothing[_TYPES[name]].alias(name) for name in FIELDS if name in wanted]
@@ -151,9 +156,7 @@ def _depths(shape: Ints, field: Ints, rank: Ints, place: Ints) -> Ints:
     return depth
 
 
-def _numbers(
-    said: _Said, attributes: Attributes, keys: list[str], invalid: Flags, cost_invalid: Flags
-) -> list[pl.Series]:
+def _numbers(said: _Said, attributes: Attributes, keys: list[str], invalid: Flags, cost_invalid: Flags) -> list[pl.Series]:
     """Columns of numbers, for each record the first valid one."""
     if not len(said.at):
         return []
@@ -189,19 +192,19 @@ def _read_numbers(said: _Said, attributes: Attributes, keys: list[str]) -> tuple
     return number, silent
 
 
-def _texts(said: _Said, attributes: Attributes, keys: list[str], cut: Flags) -> list[pl.Series]:
-    """Columns of texts, as `_numbers`."""
+def _texts(said: _Said, attributes: Attributes, keys: list[str], rows: int, cut: Flags | None) -> list[pl.Series]:
+    """Columns of texts, as `_numbers`; whole and as they are where there is nothing to say which were cut."""
     if not len(said.at):
         return []
     texts = attributes.spelled(said.at, keys)
-    short = ~_IS_WHOLE_TEXT[said.field]
-    texts = _unquoted(texts, said.quoted & short)
-    long = short & (_lengths(texts) > LONGEST_TEXT)
-    if long.any():
-        cut[said.row[long]] = True
-        texts = pc.if_else(pa.array(long), pc.utf8_slice_codeunits(texts, 0, LONGEST_TEXT), texts)
+    if cut is not None:
+        texts = _unquoted(texts, said.quoted)
+        long = _lengths(texts) > LONGEST_TEXT
+        if long.any():
+            cut[said.row[long]] = True
+            texts = pc.if_else(pa.array(long), pc.utf8_slice_codeunits(texts, 0, LONGEST_TEXT), texts)
     good = texts.is_valid().to_numpy(zero_copy_only=False) & ~_absent(texts, attributes.kind[said.at])
-    names, found = said.first(good, np.arange(len(texts), dtype=np.uint32), len(texts), len(cut))
+    names, found = said.first(good, np.arange(len(texts), dtype=np.uint32), len(texts), rows)
     # Behind the last one stands nothing, for all that say nothing.
     all_of_them = cast(pl.Series, pl.from_arrow(pa.concat_arrays([texts, pa.nulls(1, texts.type)])))
     return [all_of_them[pl.Series(index)].alias(name) for name, index in zip(names, found, strict=True)]
