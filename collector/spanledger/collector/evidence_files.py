@@ -159,7 +159,7 @@ class EvidenceFiles:
         frame = pl.DataFrame([column for column in frame.get_columns() if column.null_count() < frame.height])
         table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
         with partial.open("wb") as file:
-            if table.nbytes <= _PINNED * frame.estimated_size():
+            if table.get_total_buffer_size() <= _PINNED * frame.estimated_size():
                 with pa.ipc.new_file(file, table.schema, options=_COMPRESSED) as written:
                     written.write_table(table)
             else:
