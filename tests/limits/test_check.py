@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from spanledger.collector import fields, leftovers
 from spanledger.limits import Check
+from spanledger.limits.check import LONGEST_KEPT, LONGEST_TAG, LONGEST_TAGGED, NOT_GIVEN
 from tests.limits.made import Clock, add, ask, entries, entry, limits, stands
 
 
@@ -214,3 +216,22 @@ def test_money_is_exact_to_the_twelfth_digit(tmp_path: Path) -> None:
     of.post(entries(entry(clock, cost_usd="0.000000000001")))
     assert ask(of, max_output_tokens=0) == "refuse"
     assert Decimal(of.check(Check(dry_run=True)).refused[0].used) == Decimal("0.300000000001")
+
+
+@pytest.mark.parametrize(("said", "kept"), [("", None), ("y" * 600, "y" * 512), ("None", None), ("undefined", None)])
+def test_a_call_is_held_in_the_bucket_in_which_it_will_be_counted(tmp_path: Path, said: str, kept: str | None) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    add(of, amount=2, per=["user"], thresholds=[])
+    assert ask(of, user=said) == "allow"
+    of.post(entries(entry(clock, user=kept)))
+    assert ask(of, user=said) == "refuse"
+
+
+def test_checks_read_names_as_the_collector_does() -> None:
+    assert fields.LONGEST_TEXT == LONGEST_KEPT
+    assert set(fields._ABSENT.to_pylist()) == NOT_GIVEN
+    assert leftovers.LONGEST_REST == LONGEST_TAGGED
+    assert Check(tags={"k" * 200: '"v"' + "v" * 300}).subject() | {} == Check().subject() | {
+        "tag." + "k" * LONGEST_TAG: 'v"' + "v" * 254
+    }

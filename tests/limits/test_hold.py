@@ -4,7 +4,9 @@ import asyncio
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from spanledger.limits import Check
@@ -169,3 +171,35 @@ def test_a_check_that_waits_is_refused_once_its_subject_is_paused(tmp_path: Path
         return [one.limit for one in (await waiting).refused]
 
     assert asyncio.run(run()) == ["paused"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"window": "rolling 1h"}, {"window": "month"}, {"measure": "tokens", "amount": 30}, {"per": ["user"]}, {"amount": 3}],
+    ids=str,
+)
+def test_calls_in_flight_stay_held_when_their_limit_changes(tmp_path: Path, change: dict[str, Any]) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock, folder=tmp_path)
+    limit = add(of, amount=3, thresholds=[])
+    holds = [of.check(Check(user="u", input_tokens=5, max_output_tokens=5)).hold_id for _ in range(3)]
+    of.update(limit.id, change, who="ann")
+    assert ask(of, user="u", input_tokens=5, max_output_tokens=5) == "refuse"
+    of.release(holds[0] or "")
+    assert ask(of, user="u", input_tokens=5, max_output_tokens=5) == "allow"
+    again = limits(tmp_path, clock, folder=tmp_path)
+    assert ask(again, user="u", input_tokens=5, max_output_tokens=5) == "refuse"
+
+
+def test_a_new_limit_and_a_new_tier_cover_the_calls_in_flight(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    pro, ent = (of.admin.put_tier({"name": name, "members": ["acme"][: name == "pro"]}, who="ann") for name in ("pro", "ent"))
+    for tier in (pro, ent):
+        add(of, tier=tier.name, amount=2, thresholds=[])
+    assert ask(of, tenant="acme") == "allow"
+    new = add(of, amount=1, thresholds=[])
+    assert stands(of, new) == [((), 0, 1)]
+    of.delete(new.id, who="ann")
+    of.admin.put_tier({"members": []}, tier_id=pro.id, who="ann")
+    of.admin.put_tier({"members": ["acme"]}, tier_id=ent.id, who="ann")
+    assert [ask(of, tenant="acme") for _ in range(2)] == ["allow", "refuse"]

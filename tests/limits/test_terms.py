@@ -56,6 +56,7 @@ def test_a_member_that_moves_to_another_tier_takes_its_history_along(tmp_path: P
         ({"name": "x", "dimension": "planet"}, "dimension"),
         ({"name": "x", "members": ["acme"]}, "members"),
         ({"name": "x", "members": "acme"}, "members"),
+        ({"name": "x", "members": ["a*b"]}, "members"),
         ({"name": "x", "is_default": True}, "is_default"),
         ({"name": "x", "is_default": "yes"}, "is_default"),
     ],
@@ -123,6 +124,35 @@ def test_a_limit_pauses_whom_it_finds_at_110_percent_until_someone_resumes_them(
     assert ask(of, user="u", max_output_tokens=1) == "allow"
 
 
+def test_a_limit_pauses_one_bucket_and_nobody_beside_it(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, name="cap", amount=1, action="pause", per=["user"], window="day")
+    for user in (None, "*", "a*"):
+        of.post(entries(*(entry(clock, user=user) for _ in range(2))))
+    assert sorted(pause.scope for pause in of.admin.pauses()) == ["user=(not given)", "user=*", "user=a*"]
+    verdicts = {user: of.check(Check(user=user)) for user in (None, "*", "a*", "abc", "innocent")}
+    paused = {user: bool(verdict.refused and verdict.refused[0].pause_id) for user, verdict in verdicts.items()}
+    assert paused == {None: True, "*": True, "a*": True, "abc": False, "innocent": False}
+    assert sorted(p.scope for p in of.admin.pauses() if p.touches({"user": None})) == ["user=(not given)"]
+    of.delete(limit.id, who="ann")
+    assert of.admin.pauses() == []
+    assert [ask(of, user=user) for user in paused] == ["allow"] * 5
+
+
+def test_a_limit_pauses_by_what_it_stops_at_now_and_only_while_it_is_in_force(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=10, action="pause", per=["user"], window="lifetime")
+    add(of, amount=1, action="pause", window="lifetime", valid_from=(clock() + timedelta(days=1)).isoformat())
+    of.admin.grant(limit, "top_up", 10, subject={"user": "u"}, reason="paid", who="ann", expires_at=clock() + timedelta(days=9))
+    of.post(entries(*(entry(clock, user="u") for _ in range(15))))
+    assert of.admin.pauses() == []
+    assert [ask(of, user="u"), ask(of, user="u")] == ["warn", "warn"], "from 16 of 20 on"
+    of.post(entries(*(entry(clock, user="u") for _ in range(7))))
+    assert [pause.reason.partition(" is at ")[2] for pause in of.admin.pauses()] == ["110 % of its amount"]
+
+
 def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:
     clock = Clock()
     of = limits(tmp_path, clock)
@@ -153,6 +183,7 @@ def test_an_override_stands_instead_of_the_amount_for_a_time(tmp_path: Path) -> 
         ({"amount": -1}, "amount"),
         ({"amount": 0}, "amount"),
         ({"amount": "x"}, "amount"),
+        ({"amount": "1.5"}, "amount"),
         ({"reason": ""}, "reason"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"subject": {}}, "subject.user"),

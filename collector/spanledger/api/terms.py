@@ -15,7 +15,6 @@ from spanledger.api.problem import Problem, wrong_field
 from spanledger.control import TABLES
 from spanledger.limits import Limit, Limits
 from spanledger.limits.limit import text_of
-from spanledger.limits.selector import matches
 from spanledger.limits.terms import Grant, Pause, Tier
 
 router = APIRouter(prefix="/api")
@@ -112,12 +111,7 @@ def pauses(
 ) -> dict[str, Any]:
     """Newest first."""
     subject = subject_of(covers or [], "covers")
-    found = [
-        pause
-        for pause in _limits(request).admin.pauses()
-        if limit_id in (None, pause.limit_id)
-        and all(dim not in subject or matches(patterns, subject[dim]) for dim, patterns in pause.selectors.items())
-    ]
+    found = [pause for pause in _limits(request).admin.pauses() if limit_id in (None, pause.limit_id) and pause.touches(subject)]
     shown, following = page(found, lambda pause: pause.id, after, count)
     return {"pauses": [_pause(pause) for pause in shown], "next": following}
 

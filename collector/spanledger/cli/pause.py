@@ -64,4 +64,5 @@ def resume(
 
 
 def _whom(pause: dict[str, Any]) -> str:
-    return " ".join(f"{name}={'|'.join(values)}" for name, values in pause["selectors"].items()) or "everyone"
+    named = ((name, [value or "(not given)" for value in values]) for name, values in pause["selectors"].items())
+    return " ".join(f"{name}={'|'.join(values)}" for name, values in named) or "everyone"

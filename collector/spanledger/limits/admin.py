@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from spanledger.control import TABLES, Control, NotFound
 from spanledger.limits.counters import Key, Place
-from spanledger.limits.covering import place_of
+from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
-from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of, units_of
+from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of
 from spanledger.limits.selector import selectors_of
 from spanledger.limits.terms import TIER_FIELDS, Grant, GrantKind, Pause, Tier, tier_from, tier_row
 from spanledger.limits.window import moment
@@ -80,28 +80,36 @@ class Admin:
         found = [p for p in self._limits.covering.terms.pauses if p.until is None or p.until > now]
         return sorted(found, key=lambda pause: pause.since, reverse=True)
 
-    def pause(
-        self, selectors: Mapping[str, Any], *, reason: str, who: str, until: datetime | None = None, limit_id: str | None = None
-    ) -> Pause:
+    def pause(self, selectors: Mapping[str, Any], *, reason: str, who: str, until: datetime | None = None) -> Pause:
         """Refuse all calls that the selectors cover until `until`, or until someone resumes them. Raises `LimitError`."""
         read = selectors_of(selectors)
-        if not read and limit_id is None:
+        if not read:
             raise LimitError("selectors", "must say whom to pause")
-        since = moment(self._limits.micros())
-        if until is not None and until <= since:
+        if until is not None and until <= moment(self._limits.micros()):
             raise LimitError("until", "must be later than now")
+        return self._pause(read, _reason(reason), who=who, until=until)
+
+    def _pause(
+        self,
+        selectors: Mapping[str, tuple[Any, ...]],
+        reason: str,
+        *,
+        who: str,
+        until: datetime | None = None,
+        limit_id: str | None = None,
+    ) -> Pause:
         pause = Pause(
             id=f"pause_{secrets.token_hex(8)}",
-            selectors=read,
-            reason=_reason(reason),
-            since=since,
+            selectors=selectors,
+            reason=reason,
+            since=moment(self._limits.micros()),
             until=until,
             limit_id=limit_id,
         )
         row = {name: getattr(pause, name) for name in ("id", "reason", "limit_id", "since", "until")}
         with self._limits.in_step():
             with self._control.change(who=who, why=reason) as change:
-                change.insert(TABLES["pauses"], row | {"selectors": {name: list(values) for name, values in read.items()}})
+                change.insert(TABLES["pauses"], row | {"selectors": {name: list(values) for name, values in selectors.items()}})
             self._limits.reload()
         return pause
 
@@ -117,17 +125,14 @@ class Admin:
         limits = self._limits.covering.limits
         for place in places:
             limit = limits.get(place.limit_id)
-            if limit is None or limit.action != "pause":
+            if limit is None or limit.action != "pause" or not is_valid(limit, self._limits.micros()):
                 continue
             [asked] = self._limits.standing(limit, [place.key])
-            at = units_of(limit.measure, limit.amount * limit.pause_at)
-            if asked.reading.used >= max(at, 1) and not self._paused(limit, place.key):
-                reason = f"{limit.name!r} is at {asked.reading.used * 100 // max(limit.cap, 1)} % of its amount"
-                self.pause(_whom(limit, place.key), reason=reason, who=f"limit {limit.name}", limit_id=limit.id)
-
-    def _paused(self, limit: Limit, key: Key) -> bool:
-        whom = selectors_of(_whom(limit, key))
-        return any(pause.limit_id == limit.id and pause.selectors == whom for pause in self.pauses())
+            used, amount = asked.reading.used, in_force(limit, asked.demand.cap)
+            if used >= max(amount * limit.pause_at, Decimal(1)) and (limit.id, place.key) not in self._limits.covering.paused:
+                share = f"{used * 100 / amount:.0f} % of its amount" if amount else "its amount, which is nothing"
+                whom = {**limit.selectors, **dict(zip(limit.per, ((value,) for value in place.key), strict=True))}
+                self._pause(whom, f"{limit.name!r} is at {share}", who=f"limit {limit.name}", limit_id=limit.id)
 
     # — grants and resets —
 
@@ -157,6 +162,8 @@ class Admin:
         number = decimal_of("amount", amount)
         if number < 0 or number > LARGEST or (kind == "top_up" and number == 0):
             raise LimitError("amount", "must be more than nothing" if kind == "top_up" else "must not be negative")
+        if limit.measure != "cost_usd" and number != number.to_integral_value():
+            raise LimitError("amount", f"must be a whole number of {limit.measure}, not {amount}")
         now = moment(self._limits.micros())
         start = now if valid_from is None else moment_of("valid_from", valid_from)
         end = self._default_end(limit) if expires_at is None else moment_of("expires_at", expires_at)
@@ -227,12 +234,6 @@ def _may_change(tier: Tier) -> None:
     """Raises `LimitError` for a tier of the configuration."""
     if tier.source == "config":
         raise LimitError("id", f"tier {tier.name!r} stands in the configuration file; change it there")
-
-
-def _whom(limit: Limit, key: Key) -> dict[str, Any]:
-    """The selectors that cover exactly one bucket. A value that is not given cannot be selected, so it is left out."""
-    per = {name: [value] for name, value in zip(limit.per, key, strict=True) if value is not None}
-    return {**{name: list(values) for name, values in limit.selectors.items()}, **per}
 
 
 def _reason(reason: Any) -> str:

@@ -94,7 +94,7 @@ def standing(asked: Asked, size: Size, now: int, *, retry: int = 0, says: str | 
 
 def paused(pause: Pause, now: int) -> Standing:
     """A pause as the reason of a refusal."""
-    scope = " ".join(f"{name}={'|'.join(values)}" for name, values in pause.selectors.items()) or "everyone"
+    scope = pause.scope
     until = "until someone resumes it" if pause.until is None else f"until {pause.until.isoformat()}"
     retry = NEVER_SECONDS if pause.until is None else seconds_until(micros(pause.until), now)
     return Standing(

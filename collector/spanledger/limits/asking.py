@@ -1,14 +1,14 @@
 """The two halves of a check around the atomic step: what it demands of which limits, and the verdict on what was found."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from spanledger.limits.answer import Asked, paused, retry_after, standing
 from spanledger.limits.check import LONGEST_LEASE, Check, Standing, Verdict
-from spanledger.limits.counters import Demand, Place, Reading
+from spanledger.limits.counters import Demand, Hold, Part, Place, Reading
 from spanledger.limits.covering import Covered, Covering, place_of
 from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit, units_of
@@ -76,6 +76,12 @@ class Asking:
         in_force = [p for p in pauses if p.until is None or micros(p.until) > now] if pauses else pauses
         return Prepared(check, now, size, covered, demands, hold_id, expires_at, in_force)
 
+    def parts(self, covering: Covering, hold: Hold, limit_ids: Collection[str]) -> list[Part]:
+        """What a hold would have set aside under some limits if they had been there when it was made."""
+        prepared = self.prepare(covering, replace(hold.about, dry_run=True), hold.made_at)
+        found = zip(prepared.covered, prepared.demands, strict=True)
+        return [Part(demand.place, demand.size, demand.worst) for one, demand in found if one.limit.id in limit_ids]
+
     def passed(self, prepared: Prepared, readings: Sequence[Reading]) -> Verdict | None:
         """The verdict on a check that no limit refuses; None on any other."""
         near = False
@@ -84,7 +90,7 @@ class Asking:
                 if demand.refuses:
                     return None
                 near = True
-            first = one.limit.first_threshold
+            first = one.limit.first_threshold if one.plain else one.warns_from(demand.cap)
             near = near or (first is not None and reading.used + reading.held + demand.size >= first)
         warned = self._warned(prepared, readings) if near else ()
         end = None if prepared.hold_id is None else prepared.expires_at
@@ -164,7 +170,7 @@ class Asking:
             limit = covered.limit
             if limit.action == "shadow" or demand.place.start > prepared.now:
                 continue
-            first = limit.first_threshold
+            first = covered.warns_from(demand.cap)
             total = reading.used + reading.held + demand.size
             if not reading.passes or (first is not None and total >= first):
                 warned.append(standing(Asked(limit, covered.key, demand, reading), prepared.size, prepared.now))

@@ -13,6 +13,9 @@ LEASE_SECONDS = 600
 LONGEST_LEASE = 86_400
 LONGEST_WAIT_MS = 10_000
 LONGEST_NAME = 1_000
+#: The collector cuts names here (and tags there), and takes these for nothing; a test compares.
+LONGEST_KEPT, LONGEST_TAG, LONGEST_TAGGED = 512, 128, 256
+NOT_GIVEN = frozenset(["", "none", "None", "null", "NaN", "nan", "-1", "undefined"])
 MOST_TAGS = 100
 MOST_TOKENS = 10**12
 
@@ -46,7 +49,8 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
     dry_run: bool = False
 
     def subject(self) -> dict[str, str | None]:
-        """Dimension → value, tags as `tag.<key>`."""
+        """Dimension → value, tags as `tag.<key>`; as the ledger will have them, or a call would be held in one bucket and counted
+        in another."""
         subject = {
             "tenant": self.tenant,
             "project": self.project,
@@ -60,8 +64,11 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
             "model": self.model,
             "trace": self.trace,
         }
+        for name, value in subject.items():
+            if value is not None:
+                subject[name] = None if value in NOT_GIVEN else value[:LONGEST_KEPT]
         for key, value in self.tags.items():
-            subject[f"tag.{key}"] = value
+            subject[f"tag.{key[:LONGEST_TAG]}"] = value.strip('"')[:LONGEST_TAGGED]
         return subject
 
 

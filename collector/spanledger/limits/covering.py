@@ -1,5 +1,6 @@
 """Which limits cover a call, in which bucket of each it counts, and up to what."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -71,9 +72,25 @@ class Covered:
             place = self.place = place_of(self.limit, self.key, at)
         return place
 
+    def warns_from(self, cap: int) -> int | None:
+        """The units from which on checks warn, where it stops at `cap`."""
+        limit = self.limit
+        return limit.first_threshold if self.plain or cap < 0 else first_threshold_of(limit, cap)
+
     def cap_at(self, at: int) -> int:
         """What it stops at, in units, with grants and grace."""
         return cap_of(self.limit, self._grants, at) if self._grants else self.cap
+
+
+def in_force(limit: Limit, cap: int) -> Decimal:
+    """The amount that a limit has with its grants and what rolled over, in units: `cap` is that with the grace."""
+    return Decimal(cap) / (1 + limit.grace)
+
+
+def first_threshold_of(limit: Limit, cap: int) -> int | None:
+    """The units from which on checks warn, where the limit stops at `cap`."""
+    first = min(limit.thresholds, default=None)
+    return None if first is None else math.ceil(in_force(limit, cap) * first)
 
 
 def cap_of(limit: Limit, grants: Sequence[Grant], at: int) -> int:
@@ -114,7 +131,13 @@ class Covering:
         self.terms = terms = terms or Terms()
         self.enabled = tuple(limit for limit in self.limits.values() if limit.enabled)
         selecting = [_Selecting(limit, self._selectors(limit)) for limit in self.enabled]
-        selecting += [_Selecting(pause, pause.selectors) for pause in terms.pauses]
+        selecting += [_Selecting(pause, pause.selectors) for pause in terms.pauses if pause.limit_id is None]
+        #: What a limit paused is a bucket of its own: (limit, key).
+        self.paused = {
+            (limit.id, pause.key(limit.per)): pause
+            for pause in terms.pauses
+            if pause.limit_id is not None and (limit := self.limits.get(pause.limit_id)) is not None
+        }
         self._index = Index(selecting)
         used = {name for one in selecting for name in one.selectors} | {name for limit in self.enabled for name in limit.per}
         self._tiered = {name[5:] for name in used if name.startswith("tier.")}
@@ -139,7 +162,8 @@ class Covering:
         cover = self.all(subject, at)
         if not self._dated:
             return cover
-        return Cover([covered for covered in cover.limits if is_valid(covered.limit, at)], cover.pauses)
+        pauses = [p for p in cover.pauses if p.limit_id is None or is_valid(self.limits[p.limit_id], at)]
+        return Cover([covered for covered in cover.limits if is_valid(covered.limit, at)], pauses)
 
     def cover_check(self, check: Check, at: int) -> Cover:
         """The same for a check; it need not be spelled out as a subject when it is known already."""
@@ -171,6 +195,8 @@ class Covering:
                 limit = found.of
                 key = tuple([subject.get(name) for name in limit.per])
                 cover.limits.append(Covered(limit, key, at, self.terms.grants.get(limit.id, ())))
+                if (pause := self.paused.get((limit.id, key))) is not None:
+                    cover.pauses.append(pause)
         return cover
 
     def _selectors(self, limit: Limit) -> Mapping[str, tuple[str, ...]]:

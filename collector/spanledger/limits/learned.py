@@ -25,6 +25,10 @@ Like = tuple[str | None, ...]
 Sample = tuple[int, int]
 
 
+#: What a check that names no operation is taken for.
+USUAL = "chat"
+
+
 class _Recent:
     """The last sizes of one kind of call, with quantiles that are computed anew every ten samples."""
 
@@ -61,8 +65,9 @@ class Learned:
 
     def quantile(self, check: Check, share: Decimal) -> Sample | None:
         """(input, output) tokens that a share of calls like this one stayed within; None with too few to tell."""
+        operation = check.operation or USUAL
         with self._lock:
-            for like in ((check.model, check.operation, check.tenant, check.agent), (check.model, check.operation)):
+            for like in ((check.model, operation, check.tenant, check.agent), (check.model, operation)):
                 recent = self._recent.get(like)
                 if recent is not None and len(recent.samples) >= ENOUGH:
                     return recent.quantile(share)

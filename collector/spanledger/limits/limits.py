@@ -85,7 +85,7 @@ class Limits:
         self._carried = Carried(self._counters)
         asking = Asking(prices, self._learned, self._carried)
         self._checking = Checking(self._counters, asking, self._carried, self._waiting, lambda: self._rules.covering, self.micros)
-        self._rules = Rulebook(control, self._counters, self._step, clock, history, self._changed)
+        self._rules = Rulebook(control, self._counters, self._step, clock, history, self._changed, asking.parts)
         self._keeper = Keeper(self, control, self._counters, self._repair)
         self.admin = Admin(control, self)
         self.metrics = Metrics(self, metrics)

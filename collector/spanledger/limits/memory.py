@@ -6,7 +6,7 @@ checks can never both take the last of a limit. Nothing here knows what a limit 
 
 import heapq
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -194,6 +194,29 @@ class MemoryCounters:
                 if hold.id not in self._holds:
                     self._add(hold)
             self._log = log
+
+    def hold_anew(
+        self, limit_ids: Collection[str], parts_of: Callable[[Hold], Sequence[Part]], but: Collection[str] = ()
+    ) -> set[str]:
+        """Let these limits hold what the calls in flight would hold of them by now, `but` for some; gives the holds that it was
+        done for. One that was settled by hand is held at its most where nothing was said, until its entry comes."""
+        with self._lock:
+            holds = [held.hold for hold_id, held in self._holds.items() if hold_id not in but]
+        for hold in holds:
+            fresh = parts_of(hold)
+            with self._lock:
+                held = self._holds.get(hold.id)
+                if held is None or held.hold is not hold:  # it ended meanwhile, or was settled
+                    continue
+                kept = tuple(part for part in hold.parts if part.place.limit_id not in limit_ids)
+                if not fresh and len(kept) == len(hold.parts):
+                    continue
+                if hold.settled:
+                    said = {part.place: part for part in hold.parts}
+                    fresh = [said.get(part.place, part) for part in fresh]
+                self._take(hold.id)
+                self._add(Hold(hold.id, hold.made_at, hold.expires_at, (*kept, *fresh), hold.about, hold.settled))
+        return {hold.id for hold in holds}
 
     def tidy_log(self) -> None:
         """Write the log anew with the live holds alone, when most of it is about others."""

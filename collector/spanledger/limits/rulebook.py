@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,11 +11,12 @@ import duckdb
 
 from spanledger.control import TABLES, Change, Control, NotFound
 from spanledger.limits import rows
-from spanledger.limits.counters import Counters, CountersAway, Posting
+from spanledger.limits.counters import Counters, CountersAway, Hold, Part, Posting
 from spanledger.limits.counting import recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import Limit
+from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.terms import Terms, Tier, configured_tiers, tier_row
 from spanledger.limits.window import micros
 
@@ -38,9 +39,10 @@ class Rulebook:
         clock: Callable[[], datetime],
         history: Callable[[], duckdb.DuckDBPyConnection] | None,
         changed: Callable[[Iterable[Limit]], None],
+        parts_of: Callable[[Covering, Hold, Collection[str]], Sequence[Part]],
     ) -> None:
         self._control, self._counters, self._step = control, counters, step
-        self._clock, self._history, self._changed = clock, history, changed
+        self._clock, self._history, self._changed, self._parts_of = clock, history, changed, parts_of
         self.covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
 
     def create(self, fields: Mapping[str, Any], *, who: str, why: str | None) -> Limit:
@@ -73,6 +75,9 @@ class Rulebook:
                 rows.may_change(was)
             with self._control.change(who=who, why=why) as change:
                 rows.delete(change, limit_id)
+                for pause in self.covering.terms.pauses:
+                    if pause.limit_id == limit_id:
+                        change.delete(TABLES["pauses"], pause.id)
             self._use([limit for limit in self.covering.limits.values() if limit.id != limit_id], [])
             self._counters.forget(limit_id)
 
@@ -124,8 +129,18 @@ class Rulebook:
                     self.count(connection, wanted, covering)
             except CountersAway as away:
                 logger.warning("limits are counted once the counters are back: %s", away)
+        held = self._hold_anew(covering, changed)
         self.covering = covering
+        # What was asked for between the two lines above.
+        self._hold_anew(covering, changed, held)
         self._changed(wanted if again and self._history is not None else ())
+
+    def _hold_anew(self, covering: Covering, changed: Sequence[Limit], but: Collection[str] = ()) -> Collection[str]:
+        """A limit that is new or changed covers the calls that are in flight."""
+        ids = frozenset(limit.id for limit in changed)
+        if not ids or not isinstance(self._counters, MemoryCounters):
+            return ()
+        return self._counters.hold_anew(ids, lambda hold: self._parts_of(covering, hold, ids), but)
 
     def _configured(self, limits: Sequence[Mapping[str, Any]], before: Mapping[str, Limit], terms: Terms) -> dict[str, Limit]:
         wanted: dict[str, Limit] = {}

@@ -31,14 +31,35 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Everything that its selectors cover is refused until `until`, or until someone resumes it."""
+    """Everything that its selectors cover is refused until `until`, or until someone resumes it.
+
+    One that a limit made (`limit_id`) is of one bucket of it: its selectors name the bucket, and match nothing by themselves.
+    """
 
     id: str
-    selectors: Mapping[str, tuple[str, ...]]
+    selectors: Mapping[str, tuple[Any, ...]]
     reason: str
     since: datetime
     until: datetime | None = None
     limit_id: str | None = None
+
+    def key(self, per: Sequence[str]) -> Key:
+        """The bucket of its limit."""
+        return tuple([self.selectors.get(name, (None,))[0] for name in per])
+
+    def touches(self, subject: Mapping[str, str | None]) -> bool:
+        """Whether it may be about a subject; what the subject does not say is left open."""
+        return all(
+            name not in subject or subject[name] in values or matches([v for v in values if v is not None], subject[name])
+            for name, values in self.selectors.items()
+        )
+
+    @property
+    def scope(self) -> str:
+        """Whom it covers, as people read it."""
+        named = ((name, "|".join("(not given)" if value is None else value for value in values))
+                 for name, values in self.selectors.items())  # fmt: skip
+        return " ".join(f"{name}={values}" for name, values in named) or "everyone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +144,8 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
         raise LimitError("dimension", f"must be one of {', '.join(DIMENSIONS)} or tag.<key>, not {dimension!r}")
     if not isinstance(members, Sequence) or isinstance(members, str) or not all(isinstance(m, str) and m for m in members):
         raise LimitError("members", "must be a list of values; abc* is a prefix")
+    if any("*" in member[:-1] for member in members):
+        raise LimitError("members", '"*" may stand at the end of a member only')
     is_default = fields.get("is_default", False)
     if not isinstance(is_default, bool):
         raise LimitError("is_default", "must be true or false")
