@@ -189,6 +189,59 @@ def test_an_import_of_what_is_there_changes_nothing_and_says_so(up: Running, tmp
     assert audited(up)[0][1:] == ("insert", "imported from rules.json")
 
 
+def test_an_export_of_more_rules_than_go_at_once_comes_back_in_parts(up: Running, tmp_path: Path) -> None:
+    rules = [
+        {"scope": f"tenant:t{number}", "model": "gpt-4o", "multiplier": "0.9", "valid_to": "2001-01-01", "note": "many"}
+        for number in range(1_005)
+    ]
+    file = tmp_path / "all.json"
+    file.write_text(json.dumps({"spanledger_price_rules": rules}))
+    before = ask(up, "GET", "")
+    assert "--in-parts" in run(up, "import", str(file), code=2)
+    assert ask(up, "GET", "") == before
+    assert "1001 to 1005 of 1005" in run(up, "import", str(file), "--in-parts")
+    exported = run(up, "export")
+    assert len(json.loads(exported)["spanledger_price_rules"]) >= 1_005
+    file.write_text(exported)
+    assert '"rules": [],\n' in run(up, "import", str(file), "--in-parts", "--json")
+
+
+@pytest.mark.parametrize("option", ["--provider", "--model", "--scope", "--from", "--tier"])
+def test_an_empty_word_is_no_rule_for_everything(up: Running, option: str) -> None:
+    before = ask(up, "GET", "")
+    said = run(up, "set", option, "", "--rate", "input_mtok=1", "--note", "an unset variable", code=2)
+    assert option in said
+    assert "is empty" in said
+    assert "twice" in run(up, "set", "-m", "x", "--rate", "input_mtok=1", "--rate", "input_mtok=2", "-n", "both", code=2)
+    assert ask(up, "GET", "") == before
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"rates": []}, "rates"),
+        ({"multiplier": "1e-5000"}, "multiplier"),
+        ({"multiplier": "1", "valid_from": "9999-12-31T23:59:59-12:00"}, "valid_from"),
+        ({"provider": "mine", "model": "gpt-5-eu", "same_as": "openai/nonesuch"}, "same_as"),
+        ({"provider": "mine", "model": "gpt-5-eu", "same_as": "mine/gpt-5-eu"}, "same_as"),
+    ],
+)
+def test_what_a_rule_cannot_be_is_refused_by_its_field(up: Running, form: dict[str, Any], field: str) -> None:
+    assert field_of(up, "POST", "", json={**form, "note": "new"}) == field
+    assert field_of(up, "POST", "", json={"rules": [{"multiplier": "1"}, form], "note": "new"}) == f"rules[1].{field}"
+
+
+def test_who_changes_a_rule_that_was_superseded_is_told_which_stands_now(up: Running) -> None:
+    first = ask(up, "POST", "", 201, json={"model": "gpt-4o", "scope": "tenant:told", "multiplier": "0.9", "note": "new"})
+    then = {"model": "gpt-4o", "scope": "tenant:told", "multiplier": "0.8", "valid_from": "2027-01-01"}
+    second = ask(up, "POST", "", 201, json={**then, "supersede": first["id"], "note": "from then on"})
+    refusal = ask(up, "PATCH", f"/{first['id']}", 409, json={"multiplier": "0.7", "note": "late"})
+    standing = {rule["id"] for rule in ask(up, "GET", "", params={"scope": "tenant:told"})["rules"]}
+    assert len(standing) == 2
+    assert second["id"] in standing
+    assert all(one in refusal["detail"] for one in standing)
+
+
 def test_a_tier_that_nobody_has_is_refused_by_the_names_of_those_there_are(up: Running) -> None:
     body = {"multiplier": "0.5", "tier": "banana", "provider": "t", "note": "n"}
     assert "flex, priority" in ask(up, "POST", "", 422, json=body)["errors"][0]["message"]
@@ -217,9 +270,11 @@ def test_a_body_says_what_is_wrong_with_it_whatever_it_calls_itself(up: Running,
     ("path", "name"), [("", "rules"), ("/unpriced", "unpriced"), ("/reported", "reported"), ("/known", "models")]
 )
 def test_every_list_comes_in_pages(up: Running, path: str, name: str) -> None:
-    ask(up, "POST", "", 201, json={"provider": "page", "model": path or "rules", "multiplier": "1", "note": "n"})
+    for number in range(3 if path == "" else 0):
+        ask(up, "POST", "", 201, json={"provider": "page", "model": f"rules-{number}", "multiplier": "1", "note": "n"})
     asked = {"as_known_on": (NOW + DAY).isoformat()} if path == "/known" else {}
     asked |= {"share": "0", "least_usd": "0"} if path == "/reported" else {}
+    asked |= {"provider": "page"} if path == "" else {}
     whole = ask(up, "GET", path, params={**asked, "count": 1000})
     assert whole["next"] is None
     pages, after = [], None

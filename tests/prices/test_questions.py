@@ -103,6 +103,8 @@ def test_models_whose_reported_cost_is_far_off_are_listed(at: At) -> None:
             {"reported_cost_usd": near},
             {"model": "o3", "reported_cost_usd": far},
             {"model": "gpt-4", "reported_cost_usd": Decimal(0)},
+            {"model": "gpt-4.1", "reported_cost_usd": Decimal("0.0008")},  # two that are as far off in opposite ways
+            {"model": "gpt-4.1", "reported_cost_usd": Decimal("0.0048")},
         ]
     )
     with at.read() as connection:
@@ -110,7 +112,11 @@ def test_models_whose_reported_cost_is_far_off_are_listed(at: At) -> None:
             connection, "reported", since=NOW - timedelta(days=1), until=NOW + timedelta(days=1), share=Decimal("0.05"),
             least_usd=Decimal("0.001"),
         )  # fmt: skip
-    assert [(one["model"], one["reported_usd"], one["computed_usd"]) for one in found] == [("o3", far, Decimal("0.0028"))]
+    listed = [(one["model"], one["reported_usd"], one["computed_usd"], one["apart_usd"]) for one in found]
+    assert listed == [
+        ("o3", far, Decimal("0.0028"), Decimal("0.0472")),
+        ("gpt-4.1", Decimal("0.0056"), Decimal("0.0056"), Decimal("0.0040")),
+    ]
 
 
 def test_a_worst_case_is_never_below_what_a_call_costs(prices: Prices) -> None:

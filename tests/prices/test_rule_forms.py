@@ -1,10 +1,11 @@
 """Rules as people write them: what is wrong is refused by name, and rules of the same rank that overlap are found."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from spanledger.prices.rule_form import RuleError, rule_of
+from spanledger.prices.rule_form import RuleError, moment_of, rule_of
 
 #: A form that is wrong → the field that the error names, and a word of what it says.
 WRONG = [
@@ -35,7 +36,27 @@ WRONG = [
     ({"multiplier": "1", "price": "2"}, "price", "not a field"),
     ({"same_as": "gpt-4o"}, "same_as", "PROVIDER/MODEL"),
     ({"layer": "default", "multiplier": "1"}, "multiplier", "has rates"),
+    ({"rates": []}, "rates", "should be an object"),
+    ({"rates": {"input_mtok": "1e-400"}}, "rates.input_mtok", "18 digits"),
+    ({"rates": {"input_mtok": "1e-5000"}}, "rates.input_mtok", "not a number"),
+    ({"rates": {"input_mtok": "1_000"}}, "rates.input_mtok", "not a number"),
+    ({"rates": {"input_mtok": "१"}}, "rates.input_mtok", "not a number"),
+    ({"rates": {"input_mtok": " 5 "}}, "rates.input_mtok", "not a number"),
+    ({"multiplier": "0.1234567890123456789"}, "multiplier", "18 digits"),
+    ({"multiplier": "1", "provider": ""}, "provider", "is empty"),
+    ({"multiplier": "1", "model": " "}, "model", "is empty"),
+    ({"multiplier": "1", "provider": 5}, "provider", "not a text"),
+    ({"multiplier": "1", "model": "a\x00b"}, "model", "printed"),
+    ({"multiplier": "1", "model": "m" * 513}, "model", "512"),
+    ({"multiplier": "1", "scope": "tenant:*"}, "scope", "one tenant"),
+    ({"multiplier": "1", "valid_from": "9999-12-31T23:59:59-12:00"}, "valid_from", "9999"),
+    ({"multiplier": "1", "valid_from": "0001-01-01T00:00:00+12:00"}, "valid_from", "9999"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("day", ["2026-12-01", "20261201"])
+def test_a_day_is_its_midnight_in_utc(day: str) -> None:
+    assert moment_of("valid_from", day) == datetime(2026, 12, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("form", "field", "says"), WRONG)

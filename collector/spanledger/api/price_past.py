@@ -31,7 +31,8 @@ def reported(
     request: Request, since: At = None, until: At = None, share: Annotated[Decimal, Query(ge=0, le=100)] = Decimal("0.05"),
     least_usd: Annotated[Decimal, Query(ge=0, le=10**6)] = Decimal("0.01"), after: After = None, count: Count = 100,
 ) -> Json:  # fmt: skip
-    """Models for which what senders report and the list price differ by more than `share`, and by `least_usd`."""
+    """Models whose calls are, added up whichever way each is off, further than `share` and `least_usd` from their list price by
+    what senders report."""
     since, until = range_of(since, until)
     with desk_of(request).read() as connection:
         found = rows(connection, "reported", since=since, until=until, share=share, least_usd=least_usd)

@@ -5,32 +5,40 @@ from typing import Annotated, Any
 
 import typer
 
+
+def _said(context: typer.Context, option: typer.CallbackParam, given: str) -> str:
+    """An option that is given says something: `--model "$UNSET"` is not a rule for every model."""
+    if not given.strip() and (source := context.get_parameter_source(option.name or "")) and source.name != "DEFAULT":
+        raise typer.BadParameter("is empty; leave the option out if it is not meant")
+    return given
+
+
+def _word(*names: str, metavar: str, help: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, callback=_said)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Provider = Annotated[str, typer.Option("--provider", "-p", metavar="NAME", help="Who is paid; * is any.")]
-Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A model; NAME* is every model so beginning.")]
+Provider = Annotated[str, _word("--provider", "-p", metavar="NAME", help="Who is paid; * is any.")]
+Model = Annotated[str, _word("--model", "-m", metavar="NAME", help="A model; NAME* is every model so beginning.")]
 Scope = Annotated[
-    str, typer.Option("--scope", metavar="KIND:NAME", help="For whom: tenant:NAME, project:NAME, key:ID or tag:NAME=VALUE.")
+    str, _word("--scope", metavar="KIND:NAME", help="For whom: tenant:NAME, project:NAME, key:ID or tag:NAME=VALUE.")
 ]
 Rates = Annotated[
     list[str] | None, typer.Option("--rate", metavar="UNIT=USD", help="A rate, such as input_mtok=2.50; give it once per unit.")
 ]
-Multiplier = Annotated[str, typer.Option("--multiplier", metavar="N", help="0.88 is a discount of 12 %.")]
-SameAs = Annotated[str, typer.Option("--same-as", metavar="PROVIDER/MODEL", help="Price it as another model (a deployment).")]
-Monthly = Annotated[str, typer.Option("--monthly", metavar="USD", help="A fixed cost a month, whatever is used.")]
-Tier = Annotated[
-    str, typer.Option("--tier", metavar="NAME", help="Only in this tier: standard, batch, flex, priority …; * is any.")
-]
+Multiplier = Annotated[str, _word("--multiplier", metavar="N", help="0.88 is a discount of 12 %.")]
+SameAs = Annotated[str, _word("--same-as", metavar="PROVIDER/MODEL", help="Price it as another model (a deployment).")]
+Monthly = Annotated[str, _word("--monthly", metavar="USD", help="A fixed cost a month, whatever is used.")]
+Tier = Annotated[str, _word("--tier", metavar="NAME", help="Only in this tier: standard, batch, flex, priority …; * is any.")]
 ServedBy = Annotated[
     str, typer.Option("--tier", metavar="NAME", help="The tier that serves it: standard, batch, flex, priority …")
 ]
-Region = Annotated[str, typer.Option("--region", metavar="NAME", help="Only in this region.")]
-From = Annotated[str, typer.Option("--from", metavar="TIME", help="In force from, as 2026-12-01 or 2026-12-01T08:00:00Z.")]
-To = Annotated[str, typer.Option("--to", metavar="TIME", help="In force until.")]
-Hours = Annotated[str, typer.Option("--hours", metavar="HH:MM-HH:MM", help="Only in these hours, in UTC.")]
-Weekdays = Annotated[str, typer.Option("--weekdays", metavar="DAYS", help="Only on these days, such as sat,sun.")]
-Layer = Annotated[
-    str, typer.Option("--layer", metavar="NAME", help="contract, site (for everybody) or default (unknown models).")
-]
+Region = Annotated[str, _word("--region", metavar="NAME", help="Only in this region.")]
+From = Annotated[str, _word("--from", metavar="TIME", help="In force from, as 2026-12-01 or 2026-12-01T08:00:00Z.")]
+To = Annotated[str, _word("--to", metavar="TIME", help="In force until.")]
+Hours = Annotated[str, _word("--hours", metavar="HH:MM-HH:MM", help="Only in these hours, in UTC.")]
+Weekdays = Annotated[str, _word("--weekdays", metavar="DAYS", help="Only on these days, such as sat,sun.")]
+Layer = Annotated[str, _word("--layer", metavar="NAME", help="contract, site (for everybody) or default (unknown models).")]
 Priority = Annotated[int, typer.Option("--priority", help="Goes before rules of the same rank with a lower one.")]
 Note = Annotated[str, typer.Option("--note", "-n", metavar="TEXT", help="Why; it stands in the audit.")]
 MayNote = Annotated[str, typer.Option("--note", "-n", metavar="TEXT", help="Why, for --post; it stands in the audit.")]
@@ -62,6 +70,8 @@ def rates_in(given: list[str] | None) -> dict[str, str]:
         unit, equals, usd = one.partition("=")
         if not equals:
             fail(f"--rate {one}: should read UNIT=USD, such as input_mtok=2.50", code=2)
+        if unit in rates:
+            fail(f"--rate {one}: {unit} is given twice", code=2)
         rates[unit] = usd
     return rates
 

@@ -111,7 +111,7 @@ def print_unpriced(answer: Json, json: bool) -> None:
 def print_reported(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
-    keys = ("provider", "model", "dialect", "calls", "computed_usd", "reported_usd", "difference_usd")
+    keys = ("provider", "model", "dialect", "calls", "computed_usd", "reported_usd", "difference_usd", "apart_usd")
     return _table(list(keys), [[str(one[key] if one[key] is not None else "") for key in keys] for one in answer["reported"]])
 
 

@@ -161,6 +161,10 @@ def import_(
     note: Annotated[
         str, typer.Option("--note", "-n", metavar="TEXT", help="Why; by default the file's name, and rules keep their own.")
     ] = "",
+    in_parts: Annotated[
+        bool,
+        typer.Option("--in-parts", help="More than 1,000 rules, a thousand at a time; what is in force already is left out."),
+    ] = False,
     data: Data = DEFAULT_DATA,
     json: AsJson = False,
 ) -> None:
@@ -170,7 +174,7 @@ def import_(
     content = content_of(file)
     rules = _exported(content)
     if rules is not None:
-        print_imported(ask(data, "POST", "", body={"rules": rules, "note": note or f"imported from {file.name}"}), json)
+        print_imported(_put_in_force(data, rules, note or f"imported from {file.name}", in_parts), json)
         return
     query = {"version": version, "accept": accept, "note": note or f"imported from {file.name}"}
     print_difference(ask(data, "POST", "/books", body=content, query=query), json)
@@ -225,6 +229,24 @@ def update(
         fail(str(error), hint="download the file elsewhere and use `spanledger prices import FILE`")
     query = {"version": version, "accept": accept, "note": note or f"fetched from {url or 'the repository'}"}
     return print_difference(ask(data, "POST", "/books", body=content, query=query), json)
+
+
+def _put_in_force(data: Path, rules: list[dict[str, Any]], note: str, in_parts: bool) -> dict[str, Any]:
+    """Put rules in force: all or none, or a thousand at a time, each thousand all or none."""
+    from spanledger.cli import say
+    from spanledger.collector.pricing.rules import MOST_AT_ONCE
+
+    if len(rules) > MOST_AT_ONCE and not in_parts:
+        hint = f"--in-parts puts them in force {MOST_AT_ONCE} at a time, each part all or none"
+        say.fail(f"rules: {len(rules)} at once; at most {MOST_AT_ONCE}", hint=hint, code=2)
+    done: dict[str, Any] = {"rules": [], "unchanged": 0}
+    for start in range(0, max(len(rules), 1), MOST_AT_ONCE):
+        part = rules[start : start + MOST_AT_ONCE]
+        if in_parts:
+            say.note(f"rules {start + 1} to {start + len(part)} of {len(rules)}")
+        answer = ask(data, "POST", "", body={"rules": part, "note": note})
+        done = {"rules": done["rules"] + answer["rules"], "unchanged": done["unchanged"] + answer["unchanged"]}
+    return done
 
 
 #: What the API says of a rule beside what the rule says.

@@ -98,6 +98,10 @@ class Layers:
             self._known[name] = known
         return known
 
+    def knows(self, provider: str, model: str) -> bool:
+        """Whether a book knows a model by this name."""
+        return self._in_books(provider_id(provider), model, STANDARD, "").found is not None
+
     def _as_before(self, provider: str, model: str, name: Name) -> Priced | None:
         """What the layers before these said of a name, where no rule that is new or gone is about it."""
         known = self._before.get(name)
@@ -121,8 +125,9 @@ class Layers:
             if rule.same_as:
                 other_provider, _, other = rule.same_as.partition("/")
                 same = self._in_books(provider_id(other_provider), other, name.tier, name.variant)
-                if same.found is not None:
-                    found = Found(provider=same.found.provider, model=same.found.model, match="rule")
+                if same.found is None:  # its book is gone: what is below stands
+                    continue
+                found = Found(provider=same.found.provider, model=same.found.model, match="rule")
                 cells = apply(rule, cells, [replace(cell, named=found) for cell in same.cells])
                 continue
             cells = apply(rule, cells)

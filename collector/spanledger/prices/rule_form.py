@@ -1,10 +1,11 @@
 """Rules as people and databases write them: text in, a `Rule` out, or an error that names the field."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, get_args
 
@@ -20,7 +21,12 @@ FIELDS = (
 
 #: No list price comes near it, and amounts stay within 128 bits.
 MOST_USD = 1_000_000
+#: Digits after the point of a rate or a multiplier; what is smaller would be shown, and might be charged, as nothing.
+MOST_DECIMALS = 18
+#: Of a name, as everywhere in the ledger.
+MOST_CHARACTERS = 512
 
+_NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,60})?|\.\d{1,60})([eE][+-]?\d{1,3})?", re.ASCII)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -51,17 +57,14 @@ def rule_of(form: Mapping[str, Any], rule_id: str) -> Rule:
         raise RuleError(does[1] if does else "rates", "give exactly one of rates, multiplier and same_as")
     if layer == "default" and does != ["rates"]:
         raise RuleError(does[0], "a default price has rates")
-    try:
-        return Rule(
-            rule_id=rule_id, layer=layer, scope=scope, belongs_to=belongs_to,
-            provider=_word(form, "provider"), model=_word(form, "model"),
-            tier=str(form.get("tier") or ""), region=_word(form, "region"),
-            box=_box(form), rates=rates_of(form.get("rates") or {}), multiplier=_multiplier(form.get("multiplier")),
-            same_as=_same_as(form.get("same_as")), priority=_whole(form, "priority", 0, -1000, 1000),
-            estimated=layer == "default",
-        )  # fmt: skip
-    except InvalidOperation as error:
-        raise RuleError(does[0], str(error)) from error
+    return Rule(
+        rule_id=rule_id, layer=layer, scope=scope, belongs_to=belongs_to,
+        provider=_word(form, "provider"), model=_word(form, "model"),
+        tier=str(form.get("tier") or ""), region=_word(form, "region"),
+        box=_box(form), rates=rates_of(form["rates"]) if does == ["rates"] else {},
+        multiplier=_multiplier(form.get("multiplier")), same_as=_same_as(form.get("same_as")),
+        priority=_whole(form, "priority", 0, -1000, 1000), estimated=layer == "default",
+    )  # fmt: skip
 
 
 def scope_of(text: str) -> tuple[ScopeKind, str]:
@@ -73,12 +76,14 @@ def scope_of(text: str) -> tuple[ScopeKind, str]:
         raise RuleError("scope", f"{text!r} should read tenant:NAME, project:NAME, key:ID or tag:NAME=VALUE")
     if kind == "tag" and "=" not in value:
         raise RuleError("scope", f"{text!r} should read tag:NAME=VALUE")
+    if ANY in value:
+        raise RuleError("scope", f"{text!r}: a scope is one {kind}; without a scope a rule is for everybody")
     return kind, value
 
 
 def rates_of(rates: Any) -> dict[str, Fraction]:
     """USD for one of each counter from rates by unit: `{"input_mtok": "2.50"}`."""
-    if not isinstance(rates, Mapping):
+    if not isinstance(rates, Mapping) or not rates:
         raise RuleError("rates", 'should be an object such as {"input_mtok": "2.50", "output_mtok": "10"}')
     found = {}
     for key, value in rates.items():
@@ -114,11 +119,14 @@ def moment_of(field: str, value: Any) -> datetime | None:
             at = datetime.fromisoformat(str(value))
         except ValueError:
             raise RuleError(field, f"{value!r} is no moment such as 2026-12-01 or 2026-12-01T08:00:00Z") from None
-        if at.tzinfo is None and len(str(value)) == 10:
+        if at.tzinfo is None and "T" not in str(value).upper() and " " not in str(value):
             at = at.replace(tzinfo=UTC)
     if at.tzinfo is None:
         raise RuleError(field, f"{value} needs an offset or Z, such as {value}Z")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise RuleError(field, f"{value} is beyond the years 1 to 9999 in UTC") from None
 
 
 def _box(form: Mapping[str, Any]) -> Box:
@@ -180,16 +188,15 @@ def _same_as(value: Any) -> str:
 def _amount(field: str, value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise RuleError(field, f"{value!r} is not a number")
-    try:
-        amount = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise RuleError(field, f"{value!r} is not a number") from None
-    if not amount.is_finite():
-        raise RuleError(field, f"{value!r} is not a number")
+    if not _NUMBER.fullmatch(text := str(value)):
+        raise RuleError(field, f"{text[:60]!r} is not a number such as 2.50")
+    amount = Decimal(text)
     if amount < 0:
         raise RuleError(field, f"{value} is below zero: a discount is a multiplier below one")
     if amount > MOST_USD:
         raise RuleError(field, f"{value} is more than a million US dollars")
+    if amount != round(amount, MOST_DECIMALS):
+        raise RuleError(field, f"{value} has more than {MOST_DECIMALS} digits after the point")
     return amount
 
 
@@ -203,7 +210,16 @@ def _whole(form: Mapping[str, Any], field: str, default: int, least: int, most: 
 
 
 def _word(form: Mapping[str, Any], field: str) -> str:
-    value = str(form.get(field) or ANY).strip()
+    value = form.get(field)
+    if value is None:
+        return ANY
+    if not isinstance(value, str):
+        raise RuleError(field, f"{value!r} is not a text")
+    value = value.strip()
+    if not value:
+        raise RuleError(field, f"is empty: leave it out, or say {ANY}, for any {field}")
+    if len(value) > MOST_CHARACTERS or not value.isprintable():
+        raise RuleError(field, f"should be a name of at most {MOST_CHARACTERS} characters that can be printed")
     if ANY in value[:-1]:
         raise RuleError(field, f"{value!r}: * may stand at the end only")
     return value

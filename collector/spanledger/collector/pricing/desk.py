@@ -20,6 +20,7 @@ from spanledger.ledger.frame import conform
 from spanledger.prices import Prices
 from spanledger.prices.book_file import book_of
 from spanledger.prices.difference import Difference
+from spanledger.prices.rule_form import RuleError
 from spanledger.prices.settings import Settings
 from spanledger.prices.snapshot import installed
 
@@ -53,15 +54,24 @@ class PriceDesk:
         self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "", again: bool = False
     ) -> list[Row]:
         """`PriceRules.make`, and use them."""
+        for number, form in enumerate(forms):
+            self._check_same_as(form, f"rules[{number}].same_as" if len(forms) > 1 else "same_as")
         made = self.rules.make(forms, who=who, why=why, supersede=supersede, again=again)
         self._use()
         return made
 
     def change(self, rule_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Row:
         """`PriceRules.change`, and use it."""
+        self._check_same_as(fields, "same_as")
         row = self.rules.change(rule_id, fields, who=who, why=why)
         self._use()
         return row
+
+    def _check_same_as(self, form: Mapping[str, Any], field: str) -> None:
+        """Refuse to price a model as one that nobody has a price of."""
+        provider, slash, model = str(form.get("same_as") or "").partition("/")
+        if slash and model and not self.prices.layers.knows(provider, model):
+            raise RuleError(field, f"no price book knows {provider}/{model}; give the model rates of its own instead")
 
     def compare_book(self, content: bytes | None, version: str = "") -> Difference:
         """How the book in a file, or the installed one, differs from the one of its kind in use. Raises `NotABook`."""

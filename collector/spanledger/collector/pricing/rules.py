@@ -191,9 +191,19 @@ class PriceRules:
             raise NotFound(f"there is no price rule {rule_id!r}") from None
         if row["superseded_at"] is not None:
             raise Clash(
-                f"price rule {rule_id} was superseded on {row['superseded_at']:%Y-%m-%d}: change the one that is in force"
+                f"price rule {rule_id} was superseded on {row['superseded_at']:%Y-%m-%d}: "
+                f"change {_listed(self._in_its_place(change, rule_id))}"
             )
         return row
+
+    def _in_its_place(self, change: Change, rule_id: str) -> list[str]:
+        """The rules in force that came of one: several, where it changes on a day."""
+        after = change.connection.execute(
+            sa.select(price_rules.c.id, price_rules.c.superseded_at).where(price_rules.c.supersedes == rule_id)
+        ).all()
+        return [
+            found for one, ended in after for found in ([one] if ended is None else self._in_its_place(change, one))
+        ]  # fmt: skip
 
 
 def rule_of_row(row: Mapping[str, Any]) -> Rule:
@@ -261,6 +271,10 @@ def _place(rule: Rule) -> tuple[object, ...]:
 def _whom(rule: Rule) -> tuple[str, str]:
     """Whom a rule is for, with the name of the tag in front where it is one: a call has one value of each."""
     return (rule.belongs_to.partition("=")[0] if rule.scope == "tag" else "", rule.belongs_to)
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return " or ".join(ids) or "another one: nothing stands in its place"
 
 
 def _named(rule: Rule, new: Mapping[str, str]) -> str:
