@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from spanledger.collector import walk
 from spanledger.collector.attribution import Attribution
@@ -35,6 +35,7 @@ def _sized(number: int, value: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(value)) + value
 
 
+_CODES = (Status.STATUS_CODE_UNSET, Status.STATUS_CODE_OK, Status.STATUS_CODE_ERROR)
 _NUMBERS = st.one_of(st.integers(1, 20), st.integers(1, 2**20))
 _FIELDS = st.one_of(
     st.tuples(_NUMBERS, st.just(0), st.integers(0, 2**64 - 1).map(_varint)),
@@ -77,11 +78,11 @@ def _request(spans: list[bytes]) -> Received:
 
 def _whole(random_: random.Random) -> Span:
     span = Span(
-        trace_id=random_.randbytes(16), span_id=random_.randbytes(8), name="chat", kind=3,
+        trace_id=random_.randbytes(16), span_id=random_.randbytes(8), name="chat", kind=Span.SPAN_KIND_CLIENT,
         start_time_unix_nano=random_.getrandbits(60),
         flags=257, trace_state="a=b",
     )  # fmt: skip
-    span.status.code = random_.choice([0, 1, 2])
+    span.status.code = random_.choice(_CODES)
     span.status.message = random_.choice(["", "over quota"])
     span.attributes.add(key="gen_ai.request.model").value.string_value = "gpt-4o"
     span.attributes.add(key="long").value.string_value = "x" * random_.randint(0, 20_000)
@@ -114,15 +115,16 @@ def test_spans_read_as_protobuf_reads_them_whatever_was_done_to_their_bytes(seed
     ]
     if records.height != len(about):  # a damaged span whose every mark is gone
         return
-    for column, values in {
+    said: dict[str, list[Any]] = {
         "trace_id": [span.trace_id.hex() or None for span in about],
         "span_id": [span.span_id.hex() or None for span in about],
         "name": [span.name or None for span in about],
         "status": [span.status.code for span in about],
         "text": [span.status.message for span in about],
         "start": [span.start_time_unix_nano for span in about],
-    }.items():
-        empty = 0 if column in ("status", "start") else "" if column in ("name", "text") else None
+    }
+    for column, values in said.items():
+        empty: Any = 0 if column in ("status", "start") else "" if column in ("name", "text") else None
         found = [value or empty for value in records[column].to_list()]
         assert found == [value or empty for value in values], column
     attributes = telemetry.attributes

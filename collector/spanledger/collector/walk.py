@@ -63,7 +63,8 @@ class Fields:
     def repeated(self, tag: int) -> Ints:
         """Which messages have a field more than once. Of a message in it, protobuf puts what is said together."""
         row = self.row[self.where(tag)]
-        return row[1:][row[1:] == row[:-1]]
+        again: Ints = row[1:][row[1:] == row[:-1]]
+        return again
 
     def last(self, tag: int, rows: int) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
         """Begin and end of this field in each of so many messages, and which have it; of several the last counts."""
@@ -112,19 +113,19 @@ def _walk(data: Bytes, begin: Ints, end: Ints, first: int) -> Fields:
             live, at, stop = live[more], at[more], stop[more]
     long = [_one(data, int(one_at), int(one_stop)) for one_at, one_stop in zip(at, stop, strict=True)] if len(live) else []
     places = count.copy()
-    for message, (found, sound) in zip(live.tolist(), long, strict=True):
-        count[message] += len(found)
-        if not sound:
-            odd.append(np.array([message]))
+    for one, (found, whole) in zip(live.tolist(), long, strict=True):
+        count[one] += len(found)
+        if not whole:
+            odd.append(np.array([one]))
     starts = np.cumsum(count) - count
     tags = np.empty(int(count.sum()), dtype=np.uint16)
     begins, ends = np.empty(len(tags), dtype=np.int64), np.empty(len(tags), dtype=np.int64)
     for step, (message, tag, stands, stops) in enumerate(steps):
         place = starts[message] + step
         tags[place], begins[place], ends[place] = tag, stands, stops
-    for message, (found, _) in zip(live.tolist(), long, strict=True):
-        place = slice(starts[message] + places[message], starts[message] + count[message])
-        tags[place], begins[place], ends[place] = np.array(found, dtype=np.int64).reshape(-1, 3).T
+    for one, (found, _) in zip(live.tolist(), long, strict=True):
+        rest = slice(starts[one] + places[one], starts[one] + count[one])
+        tags[rest], begins[rest], ends[rest] = np.array(found, dtype=np.int64).reshape(-1, 3).T
     row = np.repeat(np.arange(first, first + len(begin)), count)
     return Fields(row, tags, begins, ends, np.concatenate(odd) + first if odd else np.zeros(0, dtype=np.int64))
 
