@@ -213,6 +213,7 @@ def test_an_empty_word_is_no_rule_for_everything(up: Running, option: str) -> No
     assert option in said
     assert "is empty" in said
     assert "twice" in run(up, "set", "-m", "x", "--rate", "input_mtok=1", "--rate", "input_mtok=2", "-n", "both", code=2)
+    assert "--cached" in run(up, "compare", "--input", "10", "--cached", "20", code=2)
     assert ask(up, "GET", "") == before
 
 

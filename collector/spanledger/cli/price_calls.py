@@ -77,10 +77,13 @@ def compare(
 ) -> None:
     """Compare what a call costs across models, the cheapest first; or, with --instead, one's own traffic."""
     from spanledger.cli.price_tables import print_compared, print_instead
+    from spanledger.cli.say import fail
 
     if instead:
         print_instead(ask(data, "POST", "/instead", body={"models": models or []}), json)
         return
+    if cached > input_tokens:
+        fail(f"--cached {cached}: is more than the {input_tokens} of --input, of which it is a part", code=2)
     body: dict[str, Any] = {
         "input_tokens": input_tokens, "output_tokens": output_tokens, "cache_read_tokens": cached, "top": top,
         "abilities": abilities or [], "context_window": context_window, "service_tier": tier, "scope": scope, "models": models,
