@@ -151,6 +151,10 @@ def test_a_limit_pauses_by_what_it_stops_at_now_and_only_while_it_is_in_force(tm
     assert [ask(of, user="u"), ask(of, user="u")] == ["warn", "warn"], "from 16 of 20 on"
     of.post(entries(*(entry(clock, user="u") for _ in range(7))))
     assert [pause.reason.partition(" is at ")[2] for pause in of.admin.pauses()] == ["110 % of its amount"]
+    of.update(limit.id, {"amount": 10, "description": "no more than before"}, who="ann")
+    assert len(of.admin.pauses()) == 1
+    of.update(limit.id, {"amount": 30}, who="ann")
+    assert of.admin.pauses() == []
 
 
 def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:

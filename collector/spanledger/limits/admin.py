@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from spanledger.control import TABLES, Control, NotFound
-from spanledger.limits.counters import Key, Place
+from spanledger.limits.counters import CountersAway, Key, Place
 from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of
@@ -127,12 +128,25 @@ class Admin:
             limit = limits.get(place.limit_id)
             if limit is None or limit.action != "pause" or not is_valid(limit, self._limits.micros()):
                 continue
-            [asked] = self._limits.standing(limit, [place.key])
-            used, amount = asked.reading.used, in_force(limit, asked.demand.cap)
-            if used >= max(amount * limit.pause_at, Decimal(1)) and (limit.id, place.key) not in self._limits.covering.paused:
-                share = f"{used * 100 / amount:.0f} % of its amount" if amount else "its amount, which is nothing"
+            if (limit.id, place.key) not in self._limits.covering.paused and (share := self._overspent(limit, place.key)):
                 whom = {**limit.selectors, **dict(zip(limit.per, ((value,) for value in place.key), strict=True))}
                 self._pause(whom, f"{limit.name!r} is at {share}", who=f"limit {limit.name}", limit_id=limit.id)
+
+    def resume_the_recovered(self, limit: Limit, *, who: str) -> None:
+        """A limit that was raised lets those go on whom it would not pause now; while counters are away, nobody."""
+        of_limit = [(key, pause) for (limit_id, key), pause in self._limits.covering.paused.items() if limit_id == limit.id]
+        with suppress(CountersAway):
+            for key, pause in of_limit:
+                if not self._overspent(limit, key):
+                    self.resume(pause.id, who=who, reason=f"{limit.name!r} was changed")
+
+    def _overspent(self, limit: Limit, key: Key) -> str | None:
+        """How much of a limit is used, for people, where that is enough to pause the bucket."""
+        [asked] = self._limits.standing(limit, [key])
+        used, amount = asked.reading.used, in_force(limit, asked.demand.cap)
+        if limit.action != "pause" or used < max(amount * limit.pause_at, Decimal(1)):
+            return None
+        return f"{used * 100 / amount:.0f} % of its amount" if amount else "its amount, which is nothing"
 
     # — grants and resets —
 

@@ -235,7 +235,9 @@ class Limits:
 
     def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
         """Change some fields of a limit; a field given as None gets its default. Raises `LimitError`, `NotFound`."""
-        return self._rules.update(limit_id, fields, who=who, why=why)
+        limit = self._rules.update(limit_id, fields, who=who, why=why)
+        self.admin.resume_the_recovered(limit, who=who)
+        return limit
 
     def delete(self, limit_id: str, *, who: str, why: str | None = None) -> None:
         """Remove a limit. Raises `NotFound`, and `LimitError` for one of the configuration."""
