@@ -28,7 +28,7 @@ demo: $(INSTALLED)                ## while `make up` runs: real SDKs against a p
 test: $(INSTALLED)                ## the whole suite
 	$(PYTEST)
 
-check: lint types layers test     ## everything CI runs, in CI's order
+check: lint types layers test-clients test ## everything CI runs, in CI's order
 
 lint: $(INSTALLED)                ## style and formatting
 	$(BIN)/ruff check .
