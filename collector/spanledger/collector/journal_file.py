@@ -62,6 +62,9 @@ def connected(path: Path) -> sqlite3.Connection:
     try:
         for setting in SETTINGS:
             connection.execute(f"pragma {setting}")
+    except UnicodeDecodeError as error:  # SQLite quotes what is damaged in its message
+        connection.close()
+        raise sqlite3.DatabaseError("what it says of its tables is damaged") from error
     except sqlite3.DatabaseError:
         connection.close()
         raise
