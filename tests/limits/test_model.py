@@ -202,6 +202,7 @@ def test_limits_in_redis_do_what_the_model_does(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("of_kind", ["memory", "redis"], indirect=True)
 @histories
 @settings(max_examples=400, deadline=None, suppress_health_check=QUIET)

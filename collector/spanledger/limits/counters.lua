@@ -282,6 +282,7 @@ elseif command == 'begin_count' then
         local key = prefix .. 'c:' .. ARGV[i]
         if redis.call('EXISTS', key) == 0 then redis.call('RPUSH', key, '') end
         redis.call('EXPIRE', key, 300)
+        redis.call('HSET', prefix .. 'counted', ARGV[i], ARGV[2])
         answer[#answer + 1] = text(redis.call('LLEN', key))
     end
 
@@ -316,6 +317,7 @@ elseif command == 'forget' then
         redis.call('UNLINK', index)
     end
     redis.call('UNLINK', prefix .. 'w:' .. ARGV[3])
+    redis.call('HDEL', prefix .. 'counted', ARGV[3])
 
 else
     return redis.error_reply('unknown command ' .. command)

@@ -168,7 +168,7 @@ class Counters(Protocol):
         """Drop a limit's buckets, whatever they hold."""
         ...
 
-    def begin_count(self, limit_ids: Sequence[str]) -> None:
+    def begin_count(self, limit_ids: Sequence[str], now: int) -> None:
         """To be called before the ledger is read that `replace` counts from."""
         ...
 

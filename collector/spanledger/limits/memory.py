@@ -229,7 +229,7 @@ class MemoryCounters:
         with self._lock:
             self._buckets.forget(limit_id)
 
-    def begin_count(self, limit_ids: Sequence[str]) -> None:
+    def begin_count(self, limit_ids: Sequence[str], now: int) -> None:
         """Nobody else posts here."""
 
     def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> Sequence[Posting]:

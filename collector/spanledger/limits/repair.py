@@ -1,7 +1,7 @@
 """Brings shared counters back to what the ledger says: after Redis lost them, was away, or a collector died midway."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.ledger.frame import frame_of
+from spanledger.limits.counters import Amount, Posting
 from spanledger.limits.counting import postings
 from spanledger.limits.shared import KNOWN_SECONDS, SharedCounters
 
@@ -101,15 +102,31 @@ class Repair:
                 return
             anew = self._limits.now() - since > KNOWN_FOR
             if anew:
-                self._counters.begin_count([limit.id for limit in self._limits.covering.enabled])
+                self._counters.begin_count([limit.id for limit in self._limits.covering.enabled], self._limits.micros())
             with self._history() as connection:
                 if anew:
                     self._limits.count_all(connection)
                 else:
+                    counted = self._counters.counted()
                     for batch in connection.sql(RECORDED, params={"since": since}).to_arrow_reader(AT_ONCE):
                         entries, now = frame_of(pa.Table.from_batches([batch])), self._limits.micros()
-                        self._counters.post(postings(self._limits.covering, entries, now, each=True), now)
+                        found = postings(self._limits.covering, entries, now, each=True)
+                        self._counters.post(_uncounted(found, entries, counted), now)
             self._missed_since = None
+
+
+def _uncounted(found: Sequence[Posting], entries: pl.DataFrame, counted: Mapping[str, int]) -> list[Posting]:
+    """Without the amounts of limits that have been counted anew since: these have them already.
+
+    An entry that no limit covered when it came is not known to the counters by its id.
+    """
+    recorded = dict(zip(entries["entry_id"], entries["recorded_at"].dt.epoch("us"), strict=True))
+
+    def since(posting: Posting) -> list[Amount]:
+        at = recorded[posting.entry_id]
+        return [amount for amount in posting.amounts if counted.get(amount.place.limit_id, 0) <= at]
+
+    return [posting._replace(amounts=since(posting)) for posting in found]
 
 
 def shared_counters(url: str, limits: "Limits", released: Callable[[], None]) -> tuple[SharedCounters, Repair]:

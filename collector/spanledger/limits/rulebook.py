@@ -79,7 +79,10 @@ class Rulebook:
                     if pause.limit_id == limit_id:
                         change.delete(TABLES["pauses"], pause.id)
             self._use([limit for limit in self.covering.limits.values() if limit.id != limit_id], [])
-            self._counters.forget(limit_id)
+            try:
+                self._counters.forget(limit_id)
+            except CountersAway as away:
+                logger.warning("the buckets of a limit that is removed stay until they fade: %s", away)
 
     def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]], *, count: bool) -> None:
         """Raises `LimitError` with the place in the list."""
@@ -124,11 +127,12 @@ class Rulebook:
         wanted = [limit for limit in changed if limit.enabled]
         if wanted and self._history is not None:
             try:
-                self._counters.begin_count([limit.id for limit in wanted])
+                self._counters.begin_count([limit.id for limit in wanted], micros(self._clock()))
                 with self._history() as connection:
                     self.count(connection, wanted, covering)
             except CountersAway as away:
                 logger.warning("limits are counted once the counters are back: %s", away)
+                again = True
         held = self._hold_anew(covering, changed)
         self.covering = covering
         # What was asked for between the two lines above.

@@ -198,11 +198,16 @@ class SharedCounters:
         """Drop a limit's buckets, whatever they hold."""
         self._script.run("forget", _now(), limit_id)
 
-    def begin_count(self, limit_ids: Sequence[str]) -> None:
+    def begin_count(self, limit_ids: Sequence[str], now: int) -> None:
         """To be called before the ledger is read that `replace` counts from: what is posted from now on is noted."""
         if limit_ids:
-            noted = self._script.run("begin_count", _now(), *limit_ids)
+            noted = self._script.run("begin_count", now, *limit_ids)
             self._noted.update(zip(limit_ids, noted, strict=True))
+
+    def counted(self) -> dict[str, int]:
+        """Limit → when it was last counted anew, in microseconds: what the ledger had learned by then is in its counters."""
+        found: Any = self._script.do(lambda r: r.hgetall(f"{self._prefix}counted"))
+        return {limit_id: int(at) for limit_id, at in found.items()}
 
     def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> list[Posting]:
         """Count these limits anew: what is used is replaced, what is held stays.
