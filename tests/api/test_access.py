@@ -72,7 +72,7 @@ def test_an_endpoint_opens_to_its_role_and_to_admin_and_to_nobody_else(
     collector: Running, secrets_of: dict[str, str], endpoint: tuple[str, str]
 ) -> None:
     method, path = endpoint
-    path = path.replace("{subject}", "tenant=acme")
+    path = path.replace("{subject:path}", "tenant=acme")
     needed = ROLE_OF[endpoint]
     assert (collector.client.request(method, path).status_code == 401) is (needed != PUBLIC)
     assert (collector.client.request(method, path, headers=_bearer("slk_wrong")).status_code == 401) is (needed != PUBLIC)
@@ -113,6 +113,8 @@ def test_a_revoked_key_opens_nothing_and_says_when_it_was_last_used(collector: R
         ({"name": "x", "roles": []}, "roles"),
         ({"name": " ", "roles": ["read"]}, "name"),
         ({"name": "x", "roles": ["admin"], "tenant": "acme"}, "tenant"),
+        ({"name": "x", "roles": ["read"], "tenant": ""}, "tenant"),
+        ({"name": "x", "roles": ["read"], "tenant": "y" * 600}, "tenant"),
         ({"name": "x", "roles": ["read"], "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "x", "roles": ["read"], "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
     ],
@@ -128,7 +130,7 @@ def test_a_key_of_one_tenant_speaks_for_it_whatever_the_body_says(collector: Run
     admin, check, read = (_bearer(secrets_of[name]) for name in ("admin", "acme check", "acme read"))
     given = {"name": "acme", "per": ["tenant"], "measure": "requests", "amount": 2, "window": "day"}
     made = collector.client.post("/api/limits", json=given, headers=admin).json()
-    held = collector.client.post("/api/checks", json={"user": "u"}, headers=check).json()["hold_id"]
+    held = collector.client.post("/api/checks", json={"user": "u", "tenant": ""}, headers=check).json()["hold_id"]
     assert collector.client.post("/api/checks", json={"tenant": "other"}, headers=check).status_code == 403
     assert collector.client.post("/api/checks", json=[{"tenant": "acme"}, {"tenant": "other"}], headers=check).status_code == 403
     buckets = collector.client.get(f"/api/limits/{made['id']}", headers=admin).json()["buckets"]
@@ -243,6 +245,13 @@ def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "1")
     now[0] += 0.4
     access.caller(headers)
+
+
+def test_two_keys_of_one_name_are_two_in_the_audit_and_have_a_pace_each(tmp_path: Path) -> None:
+    keys = Keys(control(tmp_path))
+    access = Access(keys, requests_per_second=1)
+    made = [keys.create("checkout", ["check"], who="tests") for _ in range(2)]
+    assert [access.caller(_bearer(secret)).name for _, secret in made] == [f"key checkout ({key.id})" for key, _ in made]
 
 
 def test_a_key_that_expires_stops_opening(tmp_path: Path) -> None:

@@ -71,6 +71,15 @@ def test_while_redis_is_away_answers_say_so_and_each_limit_fails_as_it_says(pair
         assert said["counters_away"] is True
         assert (answer.status_code, said["verdict"]) == ((429, "refuse") if tenant == "careful" else (200, "warn"))
         assert f"fails {'closed' if tenant == 'careful' else 'open'}" in str(said)
+    for one in pair.collectors:
+        shown = one.get(f"/api/limits/{closed}")
+        assert (shown["used"], shown["buckets"], shown["counters_away"]) == (None, [], True)
+        assert {limit["name"] for limit in one.get("/api/limits")["limits"]} == {"closed", "open"}
+        [usage] = one.get("/api/usage/tenant=careful")["limits"]
+        assert (usage["amount"], usage["held"]) == ("5", None)
+    made = pair.collectors[0].client.post("/api/limits", json={**LIMIT, "name": "made while away"})
+    assert (made.status_code, made.json()["used"]) == (201, None)
+    assert pair.collectors[0].client.delete(made.headers["location"]).status_code == 204
     pair.redis.start()
     for one, tenant in asked:
         told = {"tenant": tenant, "dry_run": True}

@@ -30,7 +30,8 @@ ROLE_OF: Mapping[tuple[str, str], str] = {
     ("DELETE", "/api/holds/{hold_id}"): "check",
     ("POST", "/api/holds/{hold_id}/settle"): "check",
     ("POST", "/api/holds/{hold_id}/extend"): "check",
-    ("GET", "/api/usage/{subject}"): "read",
+    ("GET", "/api/usage"): "read",
+    ("GET", "/api/usage/{subject:path}"): "read",
     ("GET", "/api/limits"): "read",
     ("POST", "/api/limits"): "admin",
     ("GET", "/api/limits/{limit_id}"): "read",
@@ -85,7 +86,8 @@ PER_TENANT = frozenset(
         ("DELETE", "/api/holds/{hold_id}"),
         ("POST", "/api/holds/{hold_id}/settle"),
         ("POST", "/api/holds/{hold_id}/extend"),
-        ("GET", "/api/usage/{subject}"),
+        ("GET", "/api/usage"),
+        ("GET", "/api/usage/{subject:path}"),
         ("GET", "/api/summary"),
         ("GET", "/api/overview"),
         ("GET", "/api/calls"),
@@ -149,7 +151,8 @@ class Access:
             raise _unknown("a key is needed: Authorization: Bearer slk_…")
         key = self._keys.verify(token)
         if key is not None:
-            caller = Caller(f"key {key.name}", key.roles, key.tenant)
+            # Two keys may have one name.
+            caller = Caller(f"key {key.name} ({key.id})", key.roles, key.tenant)
         elif self._issuer is not None and token.count(".") == 2:
             caller = self._of_token(token, self._issuer)
         else:

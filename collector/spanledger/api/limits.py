@@ -18,14 +18,19 @@ from spanledger.api.problem import Problem, wrong_field
 from spanledger.limits import Limit, Limits
 from spanledger.limits.answer import Asked, seconds_until
 from spanledger.limits.backtest import backtest
+from spanledger.limits.check import as_kept
+from spanledger.limits.counters import CountersAway, Key
 from spanledger.limits.covering import scope_of
 from spanledger.limits.limit import text_of
 from spanledger.limits.selector import is_dimension, matches
-from spanledger.limits.window import FOREVER, Rolling, moment
+from spanledger.limits.window import FOREVER, Rolling, micros, moment
 
 router = APIRouter(prefix="/api", tags=["limits"])
 
 FULLEST = 20
+#: What stands beside a limit whose counter cannot be read now.
+COUNTERS_AWAY = {"counters_away": True}
+UNKNOWN = dict.fromkeys(("used", "held", "remaining", "fraction", "window_start", "window_end", "resets_in_seconds"))
 
 
 @router.get("/limits", summary="Limits and how full they are", responses=answers_page("limits", LIMIT))
@@ -125,43 +130,66 @@ def _tested(request: Request, limit: Limit, since: datetime | None, until: datet
     return {"limit": limit.name, **tested}
 
 
-@router.get("/usage/{subject}", summary="All limits of one subject: used, held, remaining, resets", responses=answers(USAGE))
-def usage(subject: str, request: Request) -> dict[str, Any]:
-    """`subject` is `dimension=value`, several joined by commas: `/api/usage/tenant=acme,user=u-17`."""
+@router.get("/usage", summary="All limits of one subject: used, held, remaining, resets", responses=answers(USAGE))
+def usage(
+    request: Request,
+    of: Annotated[list[str], Query(description="dimension=value, for each dimension of the subject", examples=["tenant=acme"])],
+) -> dict[str, Any]:
+    """`/api/usage?of=tenant=acme&of=user=u-17`: each value on its own, whatever stands in it."""
     limits = _limits(request)
-    wanted = subject_of(subject.split(","), "subject")
+    wanted = {dimension: as_kept(dimension, value) for dimension, value in subject_of(of, "of").items()}
     caller = _caller(request)
-    if caller.tenant is not None and wanted.setdefault("tenant", caller.tenant) != caller.tenant:
+    if caller.tenant is not None and (wanted.get("tenant") or caller.tenant) != caller.tenant:
         raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
+    if caller.tenant is not None:
+        wanted["tenant"] = caller.tenant
     now = limits.micros()
     cover = limits.covering.cover(wanted, now)
-    standing = []
+    standing: list[dict[str, Any]] = []
+    away: dict[str, Any] = {}
     for covered in cover.limits:
-        [asked] = limits.standing(covered.limit, [covered.key])
         limit = covered.limit
-        standing.append({"limit": limit.name, "limit_id": limit.id, "measure": limit.measure, "hard": limit.hard}
-                        | _bucket(limit, asked, now, limits.slots(asked.demand.place)))  # fmt: skip
-    paused = [{"id": pause.id, "reason": pause.reason, "until": pause.until} for pause in cover.pauses]
-    return {"subject": wanted, "limits": standing, "pauses": paused}
+        try:
+            [asked] = limits.standing(limit, [covered.key])
+            stands = _bucket(limit, asked, now, limits.slots(asked.demand.place))
+        except CountersAway:
+            away = COUNTERS_AWAY
+            stands = _known(limit, covered.key, text_of(limit.measure, covered.cap_at(now))) | UNKNOWN
+        standing.append({"limit": limit.name, "limit_id": limit.id, "measure": limit.measure, "hard": limit.hard} | stands)
+    paused = [{"id": pause.id, "reason": pause.reason, "until": pause.until} for pause in cover.pauses
+              if pause.until is None or micros(pause.until) > now]  # fmt: skip
+    return {"subject": wanted, "limits": standing, "pauses": paused, **away}
+
+
+@router.get("/usage/{subject:path}", summary="The same, the subject in the path", responses=answers(USAGE))
+def usage_of(subject: str, request: Request) -> dict[str, Any]:
+    """`/api/usage/tenant=acme,user=u-17`. A value with a comma in it is asked for with `/api/usage?of=`."""
+    return usage(request, subject.split(","))
 
 
 def shown(limits: Limits, limit: Limit) -> dict[str, Any]:
     """A limit with how it stands; `used` and what follows are those of its fullest bucket."""
-    now = limits.micros()
-    buckets, count = limits.buckets(limit, FULLEST)
-    shown_buckets = [_bucket(limit, asked, now) for asked in buckets]
-    empty = {"used": "0", "held": "0", "remaining": text_of(limit.measure, limit.cap), "fraction": 0.0, "window_end": None}
-    fullest = shown_buckets[0] if shown_buckets else empty
     return {
         "id": limit.id,
         **limit.fields(),
         "source": limit.source,
         "scope": scope_of(limit, tuple("*" for _ in limit.per)),
         "overshoot_bound": overshoot_bound(limit, shared=limits.waits),
-        **{name: fullest[name] for name in empty},
-        "bucket_count": count,
-        "buckets": shown_buckets,
+        **_stands(limits, limit),
     }
+
+
+def _stands(limits: Limits, limit: Limit) -> dict[str, Any]:
+    now = limits.micros()
+    try:
+        buckets, count = limits.buckets(limit, FULLEST)
+    except CountersAway:
+        unknown = dict.fromkeys(("used", "held", "remaining", "fraction", "window_end", "bucket_count"))
+        return {**unknown, "buckets": [], **COUNTERS_AWAY}
+    shown_buckets = [_bucket(limit, asked, now) for asked in buckets]
+    empty = {"used": "0", "held": "0", "remaining": text_of(limit.measure, limit.cap), "fraction": 0.0, "window_end": None}
+    fullest = shown_buckets[0] if shown_buckets else empty
+    return {**{name: fullest[name] for name in empty}, "bucket_count": count, "buckets": shown_buckets}
 
 
 def subject_of(pairs: list[str], field: str) -> dict[str, str | None]:
@@ -182,17 +210,20 @@ def _bucket(limit: Limit, asked: Asked, now: int, slots: Sequence[tuple[int, int
     total, cap = reading.used + reading.held, asked.demand.cap
     renews = place.end if ends else (slots[-1][0] + 1) * place.width + place.length if slots else None
     return {
-        "subject": dict(zip(limit.per, asked.key, strict=True)),
-        "scope": scope_of(limit, asked.key),
+        **_known(limit, asked.key, text_of(limit.measure, cap)),
         "used": text_of(limit.measure, reading.used),
         "held": text_of(limit.measure, reading.held),
-        "amount": text_of(limit.measure, cap),
         "remaining": text_of(limit.measure, asked.free),
         "fraction": round(total / cap, 6) if cap else None,
         "window_start": None if rolling else moment(place.start),
         "window_end": moment(place.end) if ends else None,
         "resets_in_seconds": None if renews is None else seconds_until(renews, now),
     }
+
+
+def _known(limit: Limit, key: Key, amount: str) -> dict[str, Any]:
+    """What is known of a bucket without its counter."""
+    return {"subject": dict(zip(limit.per, key, strict=True)), "scope": scope_of(limit, key), "amount": amount}
 
 
 def _limits(request: Request) -> Limits:

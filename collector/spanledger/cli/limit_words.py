@@ -7,7 +7,9 @@ def amount(limit: dict[str, Any], field: str) -> str:
     return measured(limit, limit[field])
 
 
-def measured(limit: dict[str, Any], units: str) -> str:
+def measured(limit: dict[str, Any], units: str | None) -> str:
+    if units is None:
+        return "not known"
     if limit["measure"] != "cost_usd":
         return f"{int(units):,}"
     whole, _, rest = units.partition(".")

@@ -79,7 +79,8 @@ def show(limit: Name, data: Data = DEFAULT_DATA, json: Json = False) -> None:
         ]
         for b in found["buckets"]
     ]
-    table(["bucket", "used", "held", "remaining", "full"], rows, right={1, 2, 3, 4}, empty="nothing counted in this window yet")
+    empty = "its counters cannot be read now" if found.get("counters_away") else "nothing counted in this window yet"
+    table(["bucket", "used", "held", "remaining", "full"], rows, right={1, 2, 3, 4}, empty=empty)
 
 
 @app.command()

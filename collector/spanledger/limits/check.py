@@ -16,11 +16,18 @@ LONGEST_NAME = 1_000
 #: The collector cuts names here (and tags there), and takes these for nothing; a test compares.
 LONGEST_KEPT, LONGEST_TAG, LONGEST_TAGGED = 512, 128, 256
 NOT_GIVEN = frozenset(["", "none", "None", "null", "NaN", "nan", "-1", "undefined"])
-MOST_TAGS = 100
+MOST_TAGS = 1_000
 MOST_TOKENS = 10**12
 
 Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
 Tokens = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+
+
+def as_kept(dimension: str, value: str | None) -> str | None:
+    """A name as the ledger will have it, or a call would be held in one bucket and counted in another."""
+    if value is None or dimension.startswith("tag."):
+        return value and value.strip('"')[:LONGEST_TAGGED]
+    return None if value in NOT_GIVEN else value[:LONGEST_KEPT]
 
 
 class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -49,8 +56,7 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
     dry_run: bool = False
 
     def subject(self) -> dict[str, str | None]:
-        """Dimension → value, tags as `tag.<key>`; as the ledger will have them, or a call would be held in one bucket and counted
-        in another."""
+        """Dimension → value, tags as `tag.<key>`; all of them as the ledger will have them."""
         subject = {
             "tenant": self.tenant,
             "project": self.project,
@@ -64,12 +70,8 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
             "model": self.model,
             "trace": self.trace,
         }
-        for name, value in subject.items():
-            if value is not None:
-                subject[name] = None if value in NOT_GIVEN else value[:LONGEST_KEPT]
-        for key, value in self.tags.items():
-            subject[f"tag.{key[:LONGEST_TAG]}"] = value.strip('"')[:LONGEST_TAGGED]
-        return subject
+        subject |= {f"tag.{key[:LONGEST_TAG]}": value for key, value in self.tags.items()}
+        return {name: as_kept(name, value) for name, value in subject.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,8 @@ def read_limits(api: str) -> list[LimitState]:
         raise CollectorAway(f"The collector does not answer at {api} ({reason}). Start it with: spanledger up") from error
     except (ValueError, KeyError, TypeError, InvalidOperation) as error:
         raise CollectorAway(f"What answers at {api} is not Spanledger's API ({type(error).__name__}).") from error
+    if any(row.get("counters_away") for row in body["limits"]):
+        raise CollectorAway("The limits' counters in Redis cannot be read now, so nobody knows how full limits are.")
     return sorted(limits, key=lambda limit: (-limit.fraction, limit.name))
 
 
