@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from tests.api.running import Running, running
+from tests.limits.made import Clock, entries, entry
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,62 @@ def test_a_malformed_check_is_told_which_field_is_wrong(collector: Running, body
     assert answer.headers["content-type"] == "application/problem+json"
     if field:
         assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ('"\\ud800"', "\ufffd"),
+        ('"a\\u0000b"', "a\0b"),
+        (f'"{"y" * 600}"', "y" * 512),
+        (f'"{"y" * 70_000}"', "y" * 512),
+        ('"' + "\U0001f600" * 600 + '"', "\U0001f600" * 512),
+        ('""', None),
+        ('"null"', None),
+    ],
+    ids=["half a character", "NUL", "long", "longer than a check", "long and wide", "empty", "a word for nothing"],
+)
+def test_a_strange_name_is_asked_for_where_its_calls_are_counted(
+    collector: Running, tenant: str, written: str, kept: str | None
+) -> None:
+    made = limit(collector, tenant, per=["user", "tag.team"], amount=2)
+    body = f'{{"tenant": {orjson.dumps(tenant).decode()}, "user": {written}, "tags": {{"team": {written}}}}}'
+    many = collector.client.post("/api/checks", content=f"[{body}]")
+    one = collector.client.post("/api/checks", content=body)
+    assert (many.status_code, one.status_code) == (200, 200)
+    collector.collector.limits.release(many.json()[0]["hold_id"])
+    collector.collector.limits.release(one.json()["hold_id"])
+    tags = {"team": "" if written == '""' else "null" if kept is None else kept[:256]}
+    now = Clock(datetime.now(UTC))
+    calls = [entry(now, tenant=tenant, user=kept, tags=tags) for _ in range(2)]
+    collector.collector.limits.post(entries(*calls))
+    assert len(collector.get(f"/api/limits/{made['id']}")["buckets"]) == 1
+    assert collector.client.post("/api/checks", content=body).status_code == 429
+    if kept is None:
+        # Asking how it stands must not teach checks another bucket.
+        collector.get("/api/usage", of=[f"tenant={tenant}", "user=", "tag.team="])
+        assert collector.client.post("/api/checks", content=body).status_code == 429
+
+
+def test_usage_is_asked_for_any_value(collector: Running, tenant: str) -> None:
+    limit(collector, tenant, per=["model"])
+    for model in ("meta-llama/Llama-3", "a,b=c"):
+        check(collector, tenant=tenant, model=model)
+        [found] = collector.get("/api/usage", of=[f"tenant={tenant}", f"model={model}"])["limits"]
+        assert (found["subject"], found["held"]) == ({"model": model}, "1")
+    for path in ("meta-llama/Llama-3", "meta-llama%2FLlama-3"):
+        assert collector.get(f"/api/usage/tenant={tenant},model={path}")["limits"][0]["held"] == "1"
+    assert collector.client.get("/api/usage").status_code == 422
+
+
+def test_usage_lists_no_pause_that_is_over(collector: Running, tenant: str) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    over = {"until": until.isoformat(), "reason": "over"}
+    for more in (over, {"reason": "in force"}):
+        given = {"selectors": {"tenant": tenant}} | more
+        assert collector.client.post("/api/pauses", json=given).status_code == 201
+    time.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()) + 0.01)
+    assert [pause["reason"] for pause in collector.get(f"/api/usage/tenant={tenant}")["pauses"]] == ["in force"]
 
 
 def test_a_check_of_two_mebibytes_is_not_read(collector: Running) -> None:

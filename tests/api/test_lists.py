@@ -187,6 +187,7 @@ def test_openapi_shows_of_every_endpoint_of_limits_an_answer_as_it_is(collector:
         ("patch", "/api/limits/{limit_id}"): (here, {"amount": 6}),
         ("post", "/api/limits/backtest"): ("/api/limits/backtest", new),
         ("get", "/api/limits/{limit_id}/backtest"): (f"{here}/backtest", None),
+        ("get", "/api/usage"): ("/api/usage?of=tenant=shown&of=user=u", None),
         ("get", "/api/usage/{subject}"): ("/api/usage/tenant=shown,user=u", None),
         ("get", "/api/tiers"): ("/api/tiers", None),
         ("post", "/api/tiers"): ("/api/tiers", {"name": "newer"}),

@@ -50,7 +50,7 @@ def test_a_limit_is_added_seen_changed_tried_and_removed(run: Any) -> None:
     assert "refuse" in run("check", "tenant=acme", "user=u", "model=gpt-4o", "provider=openai", code=3).stdout
     paid = ["--for", "user=u", "--reason", "paid", "--until", "2099-12-31"]
     assert "until 2099-12-31T00:00:00Z" in run("limits", "top-up", "acme", "5", *paid).stdout
-    assert "warn" in run("check", "tenant=acme", "user=u", "--max-output-tokens", "10").stdout
+    assert "allow" in run("check", "tenant=acme", "user=u", "--max-output-tokens", "10").stdout
     assert "forgot 1.6" in run("limits", "reset", "acme", "--for", "user=u", "--reason", "our bug").stdout
     assert "removed acme" in run("limits", "remove", "acme").stdout
     assert "no limits" in run("limits", "list").stdout
@@ -63,6 +63,20 @@ def test_a_subject_is_paused_and_resumed(run: Any) -> None:
     assert json.loads(run("pause", "resume", made["id"], "--json").stdout) == {"resumed": made["id"]}
     assert "nobody" in run("pause", "list").stdout
     assert json.loads(run("check", "tenant=acme", "tag.a=b", "--json").stdout)["verdict"] == "allow"
+
+
+def test_usage_is_shown_of_a_value_with_anything_in_it(run: Any) -> None:
+    run("limits", "add", "per model", "--amount", "2", "--per", "model")
+    assert "model=meta-llama/Llama-3,x" in run("limits", "usage", "model=meta-llama/Llama-3,x").stdout
+    run("limits", "remove", "per model")
+
+
+def test_a_list_of_values_is_not_taken_for_one_value_with_a_comma(run: Any) -> None:
+    said = run("limits", "add", "both", "--amount", "5", "--select", "model=gpt-4o,gpt-4*", code=2).stderr
+    assert "--select model=gpt-4o --select model=gpt-4*" in said
+    run("limits", "add", "both", "--amount", "5", "--set", 'selectors={"model": ["gpt-4o,gpt-4*"]}')
+    assert json.loads(run("limits", "show", "both", "--json").stdout)["selectors"] == {"model": ["gpt-4o,gpt-4*"]}
+    run("limits", "remove", "both")
 
 
 def test_what_is_wrong_is_said_in_one_line(run: Any) -> None:

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 REFUSAL = {
-    "type": "https://spanledger.dev/limit-exceeded",
-    "title": "Limit exceeded",
+    "type": "https://spanledger.dev/problems/limit-reached",
+    "title": "A limit is reached",
     "status": 429,
     "detail": "tenant acme has used 9.99 of 10.00 USD in this day",
     "limit": "acme a day",
@@ -24,11 +24,23 @@ REFUSAL = {
 }
 
 
+PACED = {"type": "https://spanledger.dev/problems/too-many-requests", "status": 429, "detail": "more than 3 requests a second"}
+
+
 class CheckApi:
-    """`allowed` checks pass, the next is refused, and so are `refused` models; `asked` and `told` keep what came in."""
+    """`allowed` checks pass, the next is refused, and so are `refused` models; `asked` and `told` keep what came in.
+
+    The first `paced` come too often.
+    """
 
     def __init__(
-        self, *, allowed: int = 1_000, status: int | None = None, wait_seconds: float = 0.0, refused: tuple[str, ...] = ()
+        self,
+        *,
+        allowed: int = 1_000,
+        status: int | None = None,
+        wait_seconds: float = 0.0,
+        refused: tuple[str, ...] = (),
+        paced: int = 0,
     ) -> None:
         self.asked: list[dict[str, Any]] = []
         self.told: list[tuple[str, str, Any]] = []
@@ -66,6 +78,8 @@ class CheckApi:
                 time.sleep(wait_seconds)
                 if status is not None:
                     self._answer(status, {"title": "no"})
+                elif number <= paced:
+                    self._answer(429, PACED)
                 elif number > allowed or document.get("model") in refused:
                     self._answer(429, REFUSAL)
                 else:

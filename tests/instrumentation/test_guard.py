@@ -11,6 +11,8 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from opentelemetry.baggage import set_baggage
+from opentelemetry.context import attach, detach, get_current
 
 from spanledger.cli.provider_stand_in import StandIn
 from spanledger.instrumentation import LimitExceeded, attribute, instrument, uninstrument
@@ -165,6 +167,60 @@ def test_an_api_that_answers_nonsense_counts_as_away(client: Any, spans: Spans, 
         client.chat.completions.create(**ASK)
         assert len(api.asked) == 1
     spans.one()
+
+
+def test_an_api_that_is_asked_too_often_is_asked_again(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    with CheckApi(paced=5) as api:
+        _guard(clean_environ, api.url)
+        client.chat.completions.create(**ASK)
+        assert len(api.asked) == 6
+    assert said(spans.one())["spanledger.hold.id"] == "hold-6"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_no_pace_of_the_api_is_taken_for_a_limit(
+    closed: bool, client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(status=429) as api:
+        _guard(clean_environ, api.url, SPANLEDGER_GUARD_TIMEOUT_MS="30", SPANLEDGER_GUARD_FAIL="closed" if closed else "open")
+        if closed:
+            with pytest.raises(LimitExceeded, match="SPANLEDGER_GUARD_FAIL=closed"):
+                client.chat.completions.create(**ASK)
+        else:
+            client.chat.completions.create(**ASK)
+    assert len(spans.calls()) == (not closed)
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 422])
+def test_what_the_api_says_of_one_question_does_not_stop_the_next(
+    status: int, client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch
+) -> None:
+    with CheckApi(status=status) as api:
+        _guard(clean_environ, api.url)
+        for _ in range(5):
+            client.chat.completions.create(**ASK)
+        assert len(api.asked) == 5
+
+
+def test_any_name_is_asked_for_as_the_ledger_will_have_it(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
+    baggage = {"spanledger.dry_run": "true", "spanledger.nonsense": "x", "spanledger.project": "p\ud800"}
+    context = get_current()
+    for name, value in baggage.items():
+        context = set_baggage(name, value, context)
+    with CheckApi() as api:
+        _guard(clean_environ, api.url)
+        token = attach(context)
+        try:
+            with attribute(tenant="x" * 1001, user="\ud800u", feature="y" * 5000, **{"t\udc00": "z"}):
+                client.chat.completions.create(**ASK)
+        finally:
+            detach(token)
+        [question] = api.asked
+    assert question["tags"] == {"feature": "y" * 512, "t\ufffd": "z"}
+    assert [question[name] for name in ("tenant", "user", "project")] == ["x" * 512, "\ufffdu", "p\ufffd"]
+    assert not {"dry_run", "nonsense"} & set(question)
+    told = said(spans.one())
+    assert (told["spanledger.tenant"], told["user.id"], told["spanledger.tag.t\ufffd"]) == ("x" * 1001, "\ufffdu", "z")
 
 
 def test_after_three_failures_calls_no_longer_wait_for_the_api(

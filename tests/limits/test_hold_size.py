@@ -6,6 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from spanledger.limits import Check
 from tests.limits.made import Clock, add, ask, entries, entry, limits, stands
 from tests.limits.test_post import history
@@ -14,8 +16,8 @@ CALL: dict[str, Any] = {"model": "m", "operation": "chat", "tenant": "t", "agent
 
 
 def used(clock: Clock, tokens: int, **more: Any) -> dict[str, Any]:
-    columns = {"requested_model": "m", "model": "m", "operation": "chat", "tenant": "t", "agent": "a"}
-    return entry(clock, **columns, output_tokens=tokens, cost_usd=Decimal(tokens) / 1000, **more)
+    columns = {"requested_model": "m", "model": "m", "operation": "chat", "tenant": "t", "agent": "a"} | more
+    return entry(clock, **columns, output_tokens=tokens, cost_usd=Decimal(tokens) / 1000)
 
 
 def test_a_learned_hold_is_the_quantile_of_what_such_calls_used(tmp_path: Path) -> None:
@@ -30,6 +32,16 @@ def test_a_learned_hold_is_the_quantile_of_what_such_calls_used(tmp_path: Path) 
     of.release(verdict.hold_id or "")
     of.check(Check(model="m", operation="chat", tenant="new", max_output_tokens=50))
     assert stands(of, limit) == [((), 5050, 4000 + 50)], "never more than the worst case"
+
+
+@pytest.mark.parametrize("operation", ["chat", "text_completion"])
+def test_a_check_that_names_no_operation_learns_from_all_calls_of_its_model(operation: str, tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, measure="output_tokens", amount=100_000, hold="learned")
+    of.post(entries(*(used(clock, 100, operation=operation) for _ in range(25))))
+    of.check(Check(model="m", tenant="t", max_output_tokens=4000))
+    assert stands(of, limit) == [((), 2500, 100)]
 
 
 def test_what_was_learned_is_known_after_a_restart(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@
 connection before a request of ASGI is made.
 """
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import orjson
@@ -20,6 +21,7 @@ from spanledger.api.check_examples import ANSWERS
 from spanledger.api.models import CheckBody, ExtendBody, HoldAnswer, SettleBody
 from spanledger.api.problem import Problem, wrong_fields
 from spanledger.limits import Check, Limits
+from spanledger.limits.check import LONGEST_NAME
 
 router = APIRouter(tags=["checks"])
 
@@ -58,11 +60,7 @@ class Checks:
         """Status, headers and body for one check, or for a list of them. Raises `Problem`."""
         if body.lstrip()[:1] != b"[":
             return self._answers.one(await self._limits.ask(_check(body, caller)), self._limits.covering.looks_at)
-        try:
-            asked = _MANY.validate_json(body)
-        except ValidationError as error:
-            raise wrong_fields(error.errors()) from None
-        checks = [_of_caller(Check(**one.__dict__), caller) for one in asked]
+        checks = [_of_caller(Check(**one.__dict__), caller) for one in _taken(_MANY, body)]
         verdicts = [await self._limits.ask(check) for check in checks]
         return self._answers.many(verdicts, self._limits.covering.looks_at)
 
@@ -78,18 +76,46 @@ def _check(body: bytes, caller: Caller) -> Check:
     try:
         check = _read(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        try:
-            check = Check(**_ONE.validate_json(body).__dict__)
-        except ValidationError as error:
-            raise wrong_fields(error.errors()) from None
+        check = Check(**_taken(_ONE, body).__dict__)
     return check if caller.tenant is None else _of_caller(check, caller)
+
+
+def _taken(adapter: TypeAdapter[Any], body: bytes) -> Any:
+    """What a body says; names that could not be kept as they are do not make it wrong. Raises `Problem`."""
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
+        wrong = error
+    try:
+        # Python's own reader takes halves of characters, too.
+        given = json.loads(body)
+        keepable = _keepable(given)
+    except (ValueError, RecursionError):
+        raise wrong_fields(wrong.errors()) from None
+    if keepable == given:
+        raise wrong_fields(wrong.errors()) from None
+    try:
+        return adapter.validate_json(json.dumps(keepable))
+    except ValidationError as error:
+        raise wrong_fields(error.errors()) from None
+
+
+def _keepable(given: Any) -> Any:
+    """The same with its texts cut, and with U+FFFD for halves of characters: a user's id must not decide whether a check is
+    answered. `Check.subject` does the rest."""
+    if isinstance(given, str):
+        whole = given if given.isascii() else given.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return whole[:LONGEST_NAME]
+    if isinstance(given, dict):
+        return {_keepable(name): _keepable(value) for name, value in given.items()}
+    return [_keepable(one) for one in given] if isinstance(given, list) else given
 
 
 def _of_caller(check: Check, caller: Caller) -> Check:
     """The check, for the tenant that its caller speaks for. Raises `Problem`."""
     if caller.tenant is None or check.tenant == caller.tenant:
         return check
-    if check.tenant is not None:
+    if check.subject()["tenant"] is not None:
         raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
     return msgspec.structs.replace(check, tenant=caller.tenant)
 

@@ -105,7 +105,7 @@ RESET: dict[str, Any] = {"limit_id": LIMIT["id"], "subject": {"user": "u-17"}, "
 CHANGE: dict[str, Any] = {
     "id": "c0432034fcd843ca9c8637d0823e474a",
     "at": "2026-11-25T20:03:00.088408Z",
-    "who": "key operations",
+    "who": "key operations (key_5f1c0e9a7b3d2c41)",
     "action": "insert",
     "table_name": "pauses",
     "row_id": PAUSE["id"],

@@ -111,7 +111,7 @@ _SCHEMA: dict[str, Any] = {
 #: What any endpoint may answer when something is wrong, for OpenAPI.
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     401: _documented(401, "unauthorised", "a key is needed: Authorization: Bearer slk_…"),
-    403: _documented(403, "forbidden", "key checkout has not the role admin"),
+    403: _documented(403, "forbidden", "key checkout (key_5f1c0e9a7b3d2c41) has not the role admin"),
     422: _documented(
         422, "invalid-field", "window.zone: 'Mars/Olympus' is not an IANA time zone such as Europe/Berlin",
         errors=[{"field": "window.zone", "message": "'Mars/Olympus' is not an IANA time zone such as Europe/Berlin"}],

@@ -10,7 +10,11 @@ Name = Annotated[str, typer.Argument(metavar="LIMIT", help="The limit's name or 
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; it stands in the audit.")]
 Select = Annotated[
     list[str] | None,
-    typer.Option("--select", metavar="DIM=VALUE", help="Whom it covers: tenant=acme, model=gpt-*, tag.team=red. Repeatable."),
+    typer.Option(
+        "--select",
+        metavar="DIM=VALUE",
+        help="Whom it covers: tenant=acme, model=gpt-*, tag.team=red. Repeat it for several values.",
+    ),
 ]
 Per = Annotated[list[str] | None, typer.Option("--per", metavar="DIM", help="A bucket for each value of it. Repeatable.")]
 Window = Annotated[
@@ -56,6 +60,15 @@ def _lists(pairs: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for pair in pairs:
         name, value = _pair(pair)
+        if "," in value:
+            from spanledger.cli.say import fail
+
+            fail(
+                f"--select takes one value, and {pair!r} has a comma in it",
+                hint=f"repeat it: {' '.join(f'--select {name}={one}' for one in value.split(','))}; "
+                f"for a value with a comma in it: --set 'selectors={as_text.dumps({name: [value]})}'",
+                code=2,
+            )
         found.setdefault(name, []).append(value)
     return found
 

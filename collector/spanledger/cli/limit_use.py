@@ -53,9 +53,7 @@ def usage(
     json: Json = False,
 ) -> None:
     """All limits of one subject: used, held, remaining, when they reset."""
-    from urllib.parse import quote
-
-    found = client_of(data).call("GET", f"/api/usage/{quote(','.join(subject), safe='')}")[1]
+    found = client_of(data).call("GET", "/api/usage", of=subject)[1]
     if json:
         typer.echo(as_text.dumps(found, indent=2))
         return

@@ -18,6 +18,8 @@ Role = Literal["ingest", "check", "read", "admin"]
 ROLES: tuple[str, ...] = get_args(Role)
 START = "slk_"
 SHOWN = 12
+#: Of names the ledger keeps so many characters.
+LONGEST_TENANT = 512
 #: `last_used_at` is written at most so often; it is for finding keys that nobody uses, not for billing.
 TOUCH_SECONDS = 60
 
@@ -75,6 +77,8 @@ class Keys:
             raise ValueError("name: must be a text of 1 to 200 characters")
         if not wanted or any(role not in ROLES for role in wanted):
             raise ValueError(f"roles: must be some of {', '.join(ROLES)}")
+        if tenant is not None and not (tenant.strip() and len(tenant) <= LONGEST_TENANT):
+            raise ValueError(f"tenant: must be a text of 1 to {LONGEST_TENANT} characters; leave it out for a key of all tenants")
         if tenant is not None and "admin" in wanted:
             raise ValueError("tenant: an admin key speaks for every tenant")
         now = self._clock()

@@ -1,6 +1,7 @@
 """How many tokens calls like this one have used lately, for holds smaller than the worst case.
 
-Samples are kept per (model, operation, tenant, agent) and, for subjects with too few, per (model, operation). They come
+Samples are kept per (model, operation, tenant, agent) and, for subjects with too few, per (model, operation), and for checks that
+name no operation per (model,). They come
 from the ledger at the start and from every batch of entries after that; old ones make room for new ones.
 """
 
@@ -25,7 +26,7 @@ Like = tuple[str | None, ...]
 Sample = tuple[int, int]
 
 
-#: What a check that names no operation is taken for.
+#: What a check that names no operation is taken for, where the model is used so.
 USUAL = "chat"
 
 
@@ -66,8 +67,11 @@ class Learned:
     def quantile(self, check: Check, share: Decimal) -> Sample | None:
         """(input, output) tokens that a share of calls like this one stayed within; None with too few to tell."""
         operation = check.operation or USUAL
+        likes: tuple[Like, ...] = ((check.model, operation, check.tenant, check.agent), (check.model, operation))
+        if not check.operation:
+            likes = (*likes, (check.model,))
         with self._lock:
-            for like in ((check.model, operation, check.tenant, check.agent), (check.model, operation)):
+            for like in likes:
                 recent = self._recent.get(like)
                 if recent is not None and len(recent.samples) >= ENOUGH:
                     return recent.quantile(share)
@@ -91,7 +95,7 @@ class Learned:
     def _learn(self, rows: Iterable[tuple[str | None, str | None, str | None, str | None, int, int]]) -> None:
         with self._lock:
             for model, operation, tenant, agent, input_tokens, output_tokens in rows:
-                for like in ((model, operation, tenant, agent), (model, operation)):
+                for like in ((model, operation, tenant, agent), (model, operation), (model,)):
                     recent = self._recent.get(like)
                     if recent is None:
                         recent = self._recent[like] = _Recent()

@@ -59,8 +59,8 @@ class attribute:
         **tags: str | int | float | bool | None,
     ) -> None:
         dimensions = {"tenant": tenant, "project": project, "user": user, "agent": agent, "session": session}
-        self._names = {name: str(value) for name, value in dimensions.items() if value is not None}
-        self._names.update({f"tag.{tag}": str(value) for tag, value in tags.items() if value is not None})
+        self._names = {name: sendable(str(value)) for name, value in dimensions.items() if value is not None}
+        self._names.update({f"tag.{sendable(tag)}": sendable(str(value)) for tag, value in tags.items() if value is not None})
 
     def __enter__(self) -> Self:
         outer = _layer.get()
@@ -158,10 +158,16 @@ def current() -> Mapping[str, str]:
     if not carried:
         return NOBODY if layer is None else layer.names
     start = len(BAGGAGE)
-    names = {key[start:]: str(value) for key, value in carried.items() if key.startswith(BAGGAGE)}
+    names = {sendable(key[start:]): sendable(str(value)) for key, value in carried.items() if key.startswith(BAGGAGE)}
     if layer is not None:
         names.update(layer.names)
     return names
+
+
+def sendable(text: str) -> str:
+    """The same, with U+FFFD for every half of a character: neither a span nor a check can carry one, and both would go without
+    the name."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def put(names: Mapping[str, str], attributes: dict[str, Any]) -> None:

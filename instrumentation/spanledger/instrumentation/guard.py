@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from weakref import WeakValueDictionary
 
 from spanledger.instrumentation.answer import Asked
+from spanledger.instrumentation.attribution import DIMENSIONS
 from spanledger.instrumentation.breaker import Breaker
 from spanledger.instrumentation.check_client import CheckClient, Courier
 from spanledger.instrumentation.errors import LimitExceeded
@@ -31,6 +32,13 @@ CALL_SECONDS = 600
 EXTENDED_AFTER_SECONDS = 240.0
 #: Tokens asked for where a request cannot be looked at.
 UNKNOWN = 4_000
+#: The ledger keeps no more characters of a name, and the check API takes not many more.
+LONGEST_NAME = 512
+#: How the type of an answer ends that refuses the call; any other 429 is about how often the API is asked.
+REFUSALS = ("/limit-reached", "/paused")
+#: Answers of an API that is there: it does not take this question, or is asked too often.
+OF_THE_QUESTION = (400, 403, 413, 422, 429)
+FIRST_WAIT_SECONDS = 0.01
 
 CLOSED = {
     "type": "about:blank",
@@ -156,14 +164,15 @@ class Guard:
         question: dict[str, Any] = {name: value for name, value in self._constant.items() if value}
         tags = {}
         for name, value in names.items():
+            # Baggage comes from anywhere: what is neither a dimension nor a tag must not become another field of the check.
             if name.startswith("tag."):
-                tags[name[4:]] = value
-            else:
-                question[name] = value
+                tags[name[4:][:LONGEST_NAME]] = value[:LONGEST_NAME]
+            elif name in DIMENSIONS:
+                question[name] = value[:LONGEST_NAME]
         question |= {
             "operation": asked.operation.name,
             "provider": asked.provider,
-            "model": asked.model,
+            "model": asked.model[:LONGEST_NAME] if asked.model else None,
             "trace": _trace(),
             "input_tokens": round(MARGIN * (input_tokens(asked.body) or UNKNOWN)),
         }
@@ -175,7 +184,7 @@ class Guard:
 
     def _asked(self, question: Mapping[str, Any]) -> tuple[int, Any] | None:
         """The answer to a call that waits; one that is refused while holds are being fetched ahead takes one of these."""
-        answer = self._ask(question)
+        answer = self._ask(question, until=monotonic() + self._seconds)
         if self._lease is None or answer is None or answer[0] != 429:
             return answer
         hold = self._lease.wait(question, self._seconds)
@@ -184,20 +193,32 @@ class Guard:
         self._keep(hold)
         return 200, {"hold_id": hold}
 
-    def _ask(self, question: Mapping[str, Any]) -> tuple[int, Any] | None:
-        """None when the API is away or does not answer as one."""
-        try:
-            status, document = self._client.request("POST", "/api/checks", question)
-        except (OSError, HTTPException) as error:
-            self._breaker.failed()
-            _tell_once("the check API does not answer (%s); calls go as SPANLEDGER_GUARD_FAIL says", type(error).__name__)
-            return None
-        if status in (200, 429) and isinstance(document, dict):
+    def _ask(self, question: Mapping[str, Any], until: float | None = None) -> tuple[int, Any] | None:
+        """None when the API is away, does not answer as one, or does not answer this question.
+
+        One that is asked too often is asked again `until` then. What it says of one question is no reason not to ask the next.
+        """
+        wait, seconds = FIRST_WAIT_SECONDS, self._seconds
+        while True:
+            try:
+                status, document = self._client.request("POST", "/api/checks", question, timeout_seconds=seconds)
+            except (OSError, HTTPException) as error:
+                self._breaker.failed()
+                _tell_once("the check API does not answer (%s); calls go as SPANLEDGER_GUARD_FAIL says", type(error).__name__)
+                return None
+            if isinstance(document, dict) and (status == 200 or (status == 429 and _refuses(document))):
+                self._breaker.succeeded()
+                if self._lease is not None and isinstance(looked_at := document.get("dimensions"), list):
+                    self._lease.dimensions = frozenset(looked_at)
+                return status, document
+            if status != 429 or until is None or monotonic() + wait >= until:
+                break
+            sleep(wait)
+            wait, seconds = 2 * wait, max(0.001, until - monotonic())
+        if status in OF_THE_QUESTION:
             self._breaker.succeeded()
-            if self._lease is not None and isinstance(looked_at := document.get("dimensions"), list):
-                self._lease.dimensions = frozenset(looked_at)
-            return status, document
-        self._breaker.failed()
+        else:
+            self._breaker.failed()
         _tell_once("the check API answered a check with status %s; calls go as SPANLEDGER_GUARD_FAIL says", status)
         return None
 
@@ -231,6 +252,11 @@ class Guard:
         answer = None if waiting.cancelled() or waiting.exception() else waiting.result()
         if answer is not None and answer[0] == 200 and answer[1].get("hold_id"):
             self._courier.send("DELETE", f"/api/holds/{answer[1]['hold_id']}")
+
+
+def _refuses(document: Mapping[str, Any]) -> bool:
+    """Whether a 429 is a limit's or a pause's word on the call."""
+    return str(document.get("type", "")).endswith(REFUSALS)
 
 
 async def _in_trio(ask: Any, question: Any) -> Any:
