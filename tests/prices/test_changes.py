@@ -49,7 +49,7 @@ OFFERS = [
     ({"provider": "azure.ai.openai", "model": "house-llm", "same_as": "openai/gpt-4o"}, 1),
     ({"provider": "openai", "model": "gpt-4o", "rates": {"code_executions_kcount": "0"}}, 1),
     ({"provider": "openai", "model": "gpt-4o", "multiplier": "0.5"}, None),
-    ({"layer": "default", "rates": RATES}, 5),
+    ({"layer": "default", "rates": RATES}, 4),
     ({"monthly_usd": "10", "valid_from": "2026-11-01"}, None),
 ]  # fmt: skip
 

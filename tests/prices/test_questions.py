@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from spanledger.collector.pricing.monthly import due
 from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.traffic import instead, traffic
 from spanledger.prices import Call, Prices
@@ -142,30 +141,3 @@ def test_embeddings_have_no_output_to_hold(prices: Prices) -> None:
 def test_an_unknown_counter_is_refused_by_name(prices: Prices) -> None:
     with pytest.raises(ValueError, match="not a counter: bananas"):
         prices.cost_of("openai", "gpt-4o", AT, 1, 1, bananas=3)
-
-
-def test_the_days_of_a_month_sum_to_its_amount_and_posting_twice_posts_nothing(at: At) -> None:
-    at.desk.make(
-        [{"provider": "azure", "model": "ptu-100", "scope": "tenant:acme", "monthly_usd": "1000", "valid_from": "2026-10-01",
-          "valid_to": "2026-11-01", "note": "provisioned"}],
-        who="me",
-    )  # fmt: skip
-    assert at.desk.post_monthly() == 31
-    assert at.total() == Decimal(1000)
-    assert at.desk.post_monthly() == 0
-    assert at.sql("select distinct kind, calls, tenant, cost_state from entries") == [("adjustment", 0, "acme", "priced")]
-
-
-def test_a_corrected_monthly_cost_corrects_the_days_before(at: At) -> None:
-    form = {"monthly_usd": "300", "valid_from": "2026-11-01", "note": "seats"}
-    rule = at.desk.make([form], who="me")[0]
-    at.desk.post_monthly()
-    assert at.total() == Decimal(220)  # up to and with the 22nd
-    rule = at.desk.change(rule["id"], {"monthly_usd": "600"}, who="me")
-    at.desk.post_monthly()
-    assert at.total() == Decimal(440)
-    at.desk.change(rule["id"], {"valid_to": "2026-11-11"}, who="me")
-    at.desk.post_monthly()
-    assert at.total() == Decimal(200)
-    with at.read() as connection:
-        assert due(connection, at.desk.rules, now=NOW).height == 0

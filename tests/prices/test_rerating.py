@@ -105,9 +105,9 @@ def test_what_had_no_price_gets_one(at: At) -> None:
 def test_what_was_believed_yesterday_can_still_be_asked(at: At) -> None:
     at.post([{}])
     at.desk.make([{"model": "gpt-4o", "multiplier": "0.5"}], who="me")
-    later = NOW + timedelta(days=1)
-    at.desk._clock = lambda: later
+    at.desk._clock = lambda: NOW + timedelta(days=1)
     at.desk.rerate(ALL, who="me", note="late", post=True)
+    later = NOW + timedelta(days=1, seconds=1)
     with at.read() as connection:
         then, now = (
             rows(connection, "known", as_known_on=moment, since=ALL.since, until=ALL.until)[0]["cost_usd"]
@@ -121,9 +121,9 @@ def test_every_view_shows_what_was_known_at_a_moment(at: At, rolled_up: bool, mo
     at.post([{}, {"model": "house-llm", "provider": "vllm"}])
     form = {"provider": "vllm", "model": "house-llm", "rates": {"input_mtok": "1", "output_mtok": "2"}}
     at.desk.make([{"model": "gpt-4o", "multiplier": "0.5"}, form], who="me")
-    later = NOW + timedelta(days=1)
-    at.desk._clock = lambda: later
+    at.desk._clock = lambda: NOW + timedelta(days=1)
     at.desk.rerate(ALL, who="me", note="late", post=True)
+    later = NOW + timedelta(days=1, seconds=1)
     if rolled_up:
         monkeypatch.setattr(rolling, "WORTH_ROWS", 1)
         Maintenance(at.ledger).round()
@@ -208,6 +208,31 @@ def test_adjustments_of_a_call_that_was_a_duplicate_are_taken_back(at: At) -> No
     found = at.desk.rerate(ALL, who="me", note="again", post=True)
     assert (found.changed, at.total()) == (1, Decimal("0.00175"))
     assert at.desk.rerate(ALL, who="me").changed == 0
+
+
+def test_a_range_holds_its_beginning_and_not_its_end(at: At) -> None:
+    at.post([{"occurred_at": NOW + timedelta(microseconds=by)} for by in (-1, 0, 1)])
+    day, moment = timedelta(days=1), timedelta(microseconds=1)
+    assert at.desk.rerate(Range(since=NOW - day, until=NOW), who="me").calls == 1
+    assert at.desk.rerate(Range(since=NOW, until=NOW + moment), who="me").calls == 1
+    assert at.desk.rerate(Range(since=NOW, until=NOW + day), who="me").calls == 2
+
+
+def test_what_was_known_while_a_re_rating_ran_stays_what_was_known(at: At) -> None:
+    """Pricing takes nine seconds here, writing none."""
+    at.post([{}])
+    at.desk.make([{"model": "gpt-4o", "multiplier": "0.5"}], who="me")
+    begun, written = NOW + timedelta(days=1), NOW + timedelta(days=1, seconds=9)
+    moments = iter([begun])
+    at.desk._clock = lambda: next(moments, written)
+    at.desk.rerate(ALL, who="me", note="late", post=True)
+    (learned,) = at.sql("select recorded_at from entries where rule = 'rerate'")[0]
+    assert written < learned < written + timedelta(seconds=1)
+    with closing(connect(at.folder, as_known_on=written)) as connection:
+        assert connection.execute("select sum(cost_usd) from entries").fetchone() == (Decimal("0.0035"),)
+    assert at.sql("select count(*) from entries where rule = 'rerate'") == [(1,)]
+    with at.read() as connection:
+        assert rows(connection, "rerated_at", at=learned)[0]["entries"] == 1
 
 
 def test_a_range_that_ends_before_it_begins_is_refused() -> None:

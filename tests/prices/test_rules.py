@@ -126,6 +126,11 @@ def test_a_default_prices_what_nobody_knows_and_marks_it_estimated() -> None:
     assert cost(found) == Decimal("2.5")
 
 
+def test_a_discount_has_no_part_in_what_nobody_has_a_price_for() -> None:
+    quote = prices({"multiplier": "0"}).cost_of("vllm", "nobodys", AT, 1_000_000, 0)
+    assert (quote.cost_usd, quote.cost_state, quote.rules) == (None, "unpriced", ())
+
+
 def test_a_contract_leaves_the_list_price_beside_it() -> None:
     found = prices({"scope": "tenant:acme", "provider": "openai", "multiplier": "0.88"})
     tags = [[{"key": "team", "value": "x"}]] * 2

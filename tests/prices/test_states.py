@@ -11,6 +11,7 @@ from spanledger.collector.settings import PricesProcessor
 from spanledger.ledger.frame import conform
 from spanledger.ledger.schema import GROUPS
 from spanledger.prices import Prices
+from spanledger.prices.rule_form import rule_of
 from spanledger.prices.settings import Precedence, Settings
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -186,6 +187,51 @@ def test_what_openrouter_charged_is_the_truth(prices: Prices) -> None:
     assert (row["cost_usd"], row["cost_state"]) == (Decimal("0.004"), "reported")
     assert row["list_cost_usd"] == Decimal("0.0035")
     assert sum(row[f"{part}_cost_usd"] for part in PARTS) == row["cost_usd"]
+
+
+def test_what_openrouter_does_not_charge_costs_nothing(prices: Prices) -> None:
+    row = one(prices, provider="openrouter", model="openai/gpt-4o", reported_cost_usd=Decimal(0))
+    assert (row["cost_usd"], row["cost_state"], row["list_cost_usd"]) == (Decimal(0), "reported", Decimal("0.0035"))
+
+
+@pytest.mark.parametrize(("provider", "state"), [("openrouter", "priced"), ("vllm", "unpriced")])
+@pytest.mark.parametrize("claim", [Decimal("5e6"), Decimal("-0.5")])
+def test_no_claim_counts_that_would_be_out_of_range_if_it_were_computed(
+    prices: Prices, provider: str, state: str, claim: Decimal
+) -> None:
+    row = one(prices, provider=provider, model="openai/gpt-4o", reported_cost_usd=claim)
+    assert row["cost_state"] == state
+
+
+@pytest.mark.parametrize("provider", ["vllm", "openrouter", "github-copilot"])
+@pytest.mark.parametrize("scope", [{}, {"scope": "tenant:acme"}])
+def test_a_default_price_is_no_evidence_and_replaces_no_claim(prices: Prices, provider: str, scope: dict[str, str]) -> None:
+    default = {"layer": "default", "rates": {"input_mtok": "10", "output_mtok": "30"}}
+    discount = {"multiplier": "0.5", **scope}
+    rules = [rule_of(default, "default"), rule_of(discount, "discount")]
+    guessing, strict = Prices(prices.layers.books, rules), Prices(prices.layers.books, rules[1:])
+    call = {"provider": provider, "model": "gpt-4o" if provider == "github-copilot" else "unheard-of", "tenant": "acme"}
+    money = [field.name for field in GROUPS["money"] if field.name != "price_revision"]
+    told = one(guessing, reported_cost_usd=Decimal("0.5"), **call)
+    assert (told["cost_usd"], told["cost_state"], "default_price" in told["flags"]) == (Decimal("0.5"), "reported", False)
+    without = one(strict, reported_cost_usd=Decimal("0.5"), **call)
+    assert [told[name] for name in money] == [without[name] for name in money]
+    silent = one(guessing, reported_cost_usd=None, **call)
+    assert (silent["cost_usd"], silent["cost_state"]) == (Decimal("0.0065"), "estimated")
+
+
+def test_ones_own_price_goes_over_a_claim_and_over_a_default(prices: Prices) -> None:
+    forms = [{"layer": "default", "rates": {"input_mtok": "10"}}, {"model": "house", "rates": {"input_mtok": "1"}}]
+    own = Prices(prices.layers.books, [rule_of(form, f"r{number}") for number, form in enumerate(forms)])
+    row = one(own, provider="vllm", model="house", output_tokens=0, reported_cost_usd=Decimal("0.5"))
+    assert (row["cost_usd"], row["cost_state"]) == (Decimal("0.001"), "priced")
+
+
+@pytest.mark.parametrize(("tokens", "pico"), [(1, 0), (3, 2), (5, 2), (7, 4)])
+def test_half_of_the_last_digit_is_rounded_to_the_even_one(prices: Prices, tokens: int, pico: int) -> None:
+    half = Prices(prices.layers.books, [rule_of({"model": "house", "rates": {"input_mtok": "0.0000005"}}, "half")])
+    row = one(half, provider="vllm", model="house", input_tokens=tokens, output_tokens=0)
+    assert row["cost_usd"] == row["input_cost_usd"] == Decimal(pico) / 10**12
 
 
 def test_what_other_senders_report_is_kept_beside(prices: Prices) -> None:

@@ -1,8 +1,8 @@
 """The traps that price libraries and telemetry set, one row each: what is asked, what it costs, and what is said about it.
 
 Further ones have their tests where their subject is: spellings in `test_names.py`, snapshots and versions in `test_likeness.py`,
-counters, tiers and reported costs in `test_states.py`, files of prices in `test_books.py` and `test_book_faults.py`, what is made by
-size in `test_images.py`, long contexts, seconds, pages and batches in `golden.jsonl`, and all models, dates, hours and sizes
+counters, tiers and reported costs in `test_states.py`, files of prices in `test_books.py` and `test_book_faults.py`, what is made
+by size in `test_images.py`, long contexts, seconds, pages and batches in `golden.jsonl`, and all models, dates, hours and sizes
 against genai-prices itself in `test_agreement.py`.
 """
 
@@ -17,6 +17,8 @@ import pytest
 
 from spanledger.prices import Call, Prices
 from spanledger.prices.book_file import book_of
+from spanledger.prices.rule_form import rule_of
+from spanledger.prices.snapshot import installed
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)  # a Friday
 LITELLM = (Path(__file__).parent / "books" / "litellm.json").read_bytes()
@@ -55,7 +57,24 @@ TRAPS: list[tuple[str, str, str, dict[str, Any], str, str | None]] = [
     ("a region's profile of a model with one price in the book", "aws.bedrock", "eu.amazon.nova-lite-v1:0", {}, "0.06",
      "prefix_match"),
     ("a bare Claude id on Bedrock is a region's", "aws.bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0", {}, "3.3", None),
-    ("Azure's open models at another host's price", "azure_ai", "gpt-oss-120b", {}, "0.039", "fallback_provider"),
+    ("GovCloud, of a foundation model's ARN", "aws.bedrock",
+     "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0", {}, "3.6",
+     "regional_uplift"),
+    ("GovCloud, of an inference profile's ARN", "aws.bedrock",
+     "arn:aws-us-gov:bedrock:us-gov-west-1:1:inference-profile/us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", {}, "3.6",
+     "regional_uplift"),
+    ("GovCloud, of an ARN of others than Anthropic", "aws.bedrock",
+     "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/amazon.nova-pro-v1:0", {}, "0.96", "regional_uplift"),
+    ("GovCloud in an attribute", "aws.bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0", {"region": "us-gov-west-1"}, "3.6",
+     "regional_uplift"),
+    ("GovCloud in the name and in an attribute is dearer once", "aws.bedrock", "us-gov.amazon.nova-pro-v1:0",
+     {"region": "us-gov-east-1"}, "0.96", "regional_uplift"),
+    ("GovCloud in an attribute, and the provider in the name", "bedrock", "bedrock/amazon.nova-pro-v1:0",
+     {"region": "us-gov-east-1"}, "0.96", "regional_uplift"),
+    ("GovCloud in an attribute, and Anthropic's own name", "aws.bedrock", "claude-sonnet-4-5-20250929",
+     {"region": "us-gov-west-1"}, "3.6", "regional_uplift"),
+    ("Claude on Bedrock costs the same in every other region", "aws.bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0",
+     {"region": "eu-west-1"}, "3.3", None),
     ("up to an exclusive threshold", "anthropic", "claude-sonnet-4-5", {"input_tokens": 200_000}, "0.6", None),
     ("over it the whole prompt is dearer", "anthropic", "claude-sonnet-4-5", {"input_tokens": 200_001}, "1.200006", None),
     ("below an inclusive threshold", "xai", "grok-4.3", {"input_tokens": 199_999}, "0.24999875", None),
@@ -100,13 +119,50 @@ TRAPS: list[tuple[str, str, str, dict[str, Any], str, str | None]] = [
 def test_a_trap_is_stepped_around(
     prices: Prices, provider: str, model: str, asked: dict[str, Any], says: str, flag: str | None
 ) -> None:
-    counters = {"input_tokens": 1_000_000, **{name: n for name, n in asked.items() if name not in ("at", "service_tier")}}
-    quote = prices.quote(provider, model, Call(at=asked.get("at", AT), counters=counters, service_tier=asked.get("service_tier")))
+    told: dict[str, Any] = {"at": AT, "service_tier": None, "region": None}
+    counters = {"input_tokens": 1_000_000, **{name: number for name, number in asked.items() if name not in told}}
+    told |= {name: value for name, value in asked.items() if name in told}
+    call = Call(at=told["at"], counters=counters, service_tier=told["service_tier"], region=told["region"])
+    quote = prices.quote(provider, model, call)
     if says[0].isdigit():
         assert quote.cost_usd == Decimal(says)
     else:
         assert (quote.cost_usd, quote.unpriced_reason) == (None, says)
     assert flag is None or flag in quote.flags
+
+
+#: provider, model, region, flag: what it costs is known of another provider, or of another region.
+GUESSES = [
+    ("azure_ai", "gpt-oss-120b", None, "fallback_provider"),  # 0.039 at another host, 0.15 at Azure
+    ("azure", "gpt-4o", None, "fallback_provider"),
+    ("azure", "claude-sonnet-4-5", None, "fallback_provider"),
+    ("aws.bedrock", "amazon.nova-pro-v1:0", "eu-west-1", "region_assumed"),
+    ("aws.bedrock", "us-gov.meta.llama3-1-70b-instruct-v1:0", None, "region_assumed"),
+    ("aws.bedrock", "meta.llama3-1-70b-instruct-v1:0", "us-gov-west-1", "region_assumed"),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "region", "flag"), GUESSES)
+def test_a_price_of_another_provider_or_region_is_an_estimate(
+    prices: Prices, provider: str, model: str, region: str | None, flag: str
+) -> None:
+    quote = prices.quote(provider, model, Call(at=AT, counters={"input_tokens": 1_000_000}, region=region))
+    assert (quote.cost_state, quote.flags) == ("estimated", (flag,))
+
+
+def test_what_the_provider_itself_charges_goes_over_what_another_does() -> None:
+    theirs = b"""{"azure_ai/gpt-oss-120b": {"litellm_provider": "azure_ai", "mode": "chat", "input_cost_per_token": 1.5e-07,
+                  "output_cost_per_token": 6e-07}}"""
+    found = Prices([installed(), book_of(theirs)]).cost_of("azure_ai", "gpt-oss-120b", AT, 1_000_000, 0)
+    assert (found.cost_usd, found.cost_state, found.flags) == (Decimal("0.15"), "priced", ())
+
+
+def test_ones_own_rates_for_a_guess_are_no_guess(prices: Prices) -> None:
+    form = {"provider": "azure", "model": "gpt-oss-120b", "rates": {"input_mtok": "0.15", "output_mtok": "0.6"}}
+    half = {"provider": "azure", "model": "gpt-oss-120b", "rates": {"input_mtok": "0.15"}}
+    for given, state in ((form, "priced"), (half, "estimated")):
+        found = Prices(prices.layers.books, [rule_of(given, "own")]).cost_of("azure", "gpt-oss-120b", AT, 1_000_000, 0)
+        assert (found.cost_usd, found.cost_state) == (Decimal("0.15"), state)
 
 
 def test_the_hours_of_litellms_file_go_by_the_call_and_not_by_the_clock_on_the_wall() -> None:

@@ -49,7 +49,7 @@ def cost_in(text: str) -> float | None:
     found = parsed(text)
     if isinstance(found, dict):
         found = found.get("total", found.get("total_cost"))
-    return float(found) if isinstance(found, int | float) and 0 < found < 1e9 else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 @lru_cache(maxsize=4096)

@@ -12,6 +12,7 @@ from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.embedded import cost_in
 from spanledger.collector.usage import FLAGS
 from spanledger.ledger.frame import COLUMNS
+from spanledger.prices.amounts import ABSURD_USD
 
 #: What evidence holds beside the columns of an entry.
 EXTRA: dict[str, Any] = {
@@ -50,16 +51,24 @@ def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
     names_of_dialects = pl.Series("dialect_name", [d.name for d in DIALECTS], dtype=pl.String)
     frame = frame.with_columns(
         names_of_dialects[frame["dialect"]],
-        names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64).alias("raw_cost"),
-        _flagged(frame),
+        pl.coalesce("cost", "cost_micros", names.mapped(frame["raw_cost"], _cost_text).cast(pl.Float64)).alias("cost"),
     )
+    if frame["cost"].null_count() < frame.height:
+        # What attributes say is bounded where they are read; here what is embedded, and the sums of points.
+        possible = pl.col("cost").is_between(0, ABSURD_USD)
+        frame = frame.with_columns(
+            pl.when(possible).then("cost").alias("cost"), pl.col("cost_invalid") | (~possible).fill_null(False)
+        )
+    frame = frame.with_columns(_flagged(frame))
     return frame.select(_told(frozenset(frame.columns)))
 
 
 @lru_cache(maxsize=8)
 def _told(given: frozenset[str]) -> list[pl.Expr]:
     """The columns of `EVIDENCE` from those that are given."""
-    cost = pl.coalesce("cost", "cost_micros", "raw_cost")
+    # Money has a grain: what is less is as good as zero, which most emitters say of a price that they do not know.
+    cost = pl.col("cost").round(12, mode="half_to_even")
+    says_zero = pl.col("dialect").is_in([at for at, row in enumerate(DIALECTS) if row.zero_cost])
     lasted = (pl.col("ended") - pl.col("started")) / 1e6
     details = (
         "cache_read",
@@ -101,10 +110,7 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
         "input_image_tokens": pl.col("input_image"),
         "output_image_tokens": pl.col("output_image"),
         "input_video_tokens": pl.col("input_video"),
-        "reported_cost_usd": pl.when((cost > 0) & (cost < 1e7))
-        .then(cost)
-        .round(12)
-        .cast(COLUMNS["reported_cost_usd"], strict=False),
+        "reported_cost_usd": pl.when((cost > 0) | says_zero).then(cost).cast(COLUMNS["reported_cost_usd"], strict=False),
         "outcome": pl.when("failed").then(pl.lit("error")).otherwise(pl.lit("ok")),
         "tokens_estimated": pl.col("estimated").str.to_lowercase() == "true",
         "cut_short": pl.when(pl.col("cut_short").is_not_null())

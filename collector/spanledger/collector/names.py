@@ -105,6 +105,12 @@ def region_at(address: str) -> str | None:
     return next((group for group in found.groups() if group), None) if found else None
 
 
+def region_in(model: str) -> str | None:
+    """The region in the ARN of a model or an inference profile; None in what is no ARN."""
+    parts = model[:256].split(":")
+    return parts[3].lower() or None if parts[0].lower() == "arn" and len(parts) > 5 else None
+
+
 @lru_cache(maxsize=65_536)
 def unprefixed(model: str) -> str:
     """A model's name without the provider that gateways put before it: `openai/gpt-4o` is gpt-4o."""
@@ -126,6 +132,16 @@ def bare_model(model: str) -> str:
     plain = re.sub(r"(-v\d+)?(:\d+)?$", "", plain)
     plain = re.sub(r"[-@]\d{4}-?\d{2}-?\d{2}$|-latest$|-\d{3}$", "", plain)
     return plain.replace(".", "-")
+
+
+#: What may follow a model's name without making it another model: a date in one of its spellings, a state.
+_STILL_IT = re.compile(r"([-@:](\d{4,8}|\d{2}-\d{2}|\d{3}|latest|preview|exp|experimental|beta))*")
+
+
+def may_be_one(model: str, other: str) -> bool:
+    """Whether two bare names can be of one model: `gpt-4` and `gpt-4-0613`, not `gpt-4o` and `gpt-4o-mini`. No name may be any."""
+    short, long = sorted((model, other), key=len)
+    return not short or (long.startswith(short) and _STILL_IT.fullmatch(long, len(short)) is not None)
 
 
 @lru_cache(maxsize=65_536)

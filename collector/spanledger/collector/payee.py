@@ -37,5 +37,6 @@ def paid(
     if sent is not None and payee in names.HOSTS_OF_OTHERS:
         model = names.hosted(payee, sent)
     if region is None:
-        region = (None if server_address is None else names.region_at(server_address)) or resource_region
+        named_in = next((found for name in (request_model, sent) if name and (found := names.region_in(name))), None)
+        region = named_in or (None if server_address is None else names.region_at(server_address)) or resource_region
     return payee, requested, model, region, names.family((payee, model))

@@ -50,6 +50,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         pl.Series("dialect", dialect),
         pl.Series("proved", proved),
         pl.Series("tokens_invalid", fields.invalid),
+        pl.Series("cost_invalid", fields.cost_invalid),
         pl.Series("text_cut", fields.cut),
         *telemetry.bodies[records["body"]].drop("sequence").get_columns(),
         *_scoped(telemetry),

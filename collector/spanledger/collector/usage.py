@@ -31,6 +31,7 @@ FLAGS = (
     "usage_unknown",  # it was a call, and nothing says how many tokens it took
     "partial_sum",  # this emitter's sums hold the last of the calls they stand for, so that more was used
     "calls_unknown",  # a metric that sums tokens and does not count calls: one call is assumed for each of its points
+    "cost_invalid",  # what it says the call cost was negative, absurd or no number, and is left out
     "ids_invalid",  # trace or span id are not of the length they must have
 )
 

@@ -107,6 +107,8 @@ class Cell:
     rules: tuple[str, ...] = ()
     #: What a rule makes of the name here; None where it is what the books say.
     named: Found | None = None
+    #: Of a default price: what there would be without it.
+    without_default: "Cell | None" = None
 
     def own_rates(self) -> dict[str, Fraction]:
         """The rates that were given, without those that parts have from their wholes."""

@@ -1,6 +1,6 @@
 """First hit wins: contract, site, the books in their order, a default, and then nothing: unpriced."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ from spanledger.prices.book import Book
 from spanledger.prices.cell import Cell, overlay, unpriced_everywhere
 from spanledger.prices.flat import OF_NO_SIZE, Flat
 from spanledger.prices.found import Found
-from spanledger.prices.names import of_size, provider_id, spellings
+from spanledger.prices.names import ABROAD, GOV, GOVCLOUD, in_govcloud, of_size, provider_id, spellings
 from spanledger.prices.rule import ANY, Belongs, Rule, apply
 from spanledger.prices.rules_about import RulesAbout
 from spanledger.prices.tiers import BATCH, STANDARD
@@ -72,7 +72,7 @@ class Layers:
         self._listed: dict[tuple[str, str, str, str], _Listed] = before._listed if before and before.books == self.books else {}
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.rank, rule.rule_id)))
         #: What a row must show of itself for the rules to find it.
-        self.regions = frozenset(rule.region for rule in self.rules) - {ANY}
+        self.regions = frozenset(rule.region for rule in self.rules) - {ANY} | GOVCLOUD | ABROAD
         #: Models that rules price by the size of what they make.
         self._sized = frozenset(of_size(rule.model) for rule in self.rules) - {None}
         #: Whether quality and size of what was made matter anywhere.
@@ -93,8 +93,10 @@ class Layers:
         if (known := self._known.get(name)) is None:
             if len(self._known) >= MOST_LISTED:
                 self._known.clear()
-            provider = provider_id(name.provider)
-            known = self._as_before(provider, name.model, name) or self._priced(provider, name.model, name)
+            provider, model = provider_id(name.provider), name.model
+            if provider == "aws" and name.region in GOVCLOUD:
+                model = in_govcloud(provider, model)
+            known = self._as_before(provider, model, name) or self._priced(provider, model, name)
             self._known[name] = known
         return known
 
@@ -112,9 +114,12 @@ class Layers:
 
     def _priced(self, provider: str, model: str, name: Name) -> Priced:
         listed = self._in_books(provider, model, name.tier, name.variant)
+        covering = self._covering(provider, listed.names, name)
+        if provider == "aws" and _is_abroad(name.region, listed.names, covering):
+            listed = _abroad(listed)
         found, cells, names = listed.found, listed.cells, listed.names
         applied = []
-        for rule in self._covering(provider, names, name):
+        for rule in covering:
             applied.append(rule.rule_id)
             if rule.layer == "default":
                 named = None if found else Found(provider=provider, model=rule.model, match="default")
@@ -164,21 +169,46 @@ class Layers:
         return known
 
     def _looked_up(self, provider: str, model: str, tier: str, variant: str) -> tuple[Found | None, tuple[Cell, ...]]:
-        """The first book that knows the model decides what it is; where it has no price, the next one's stands."""
+        """The first book that knows the model decides what it is; where it has no price, the next one's stands. What another
+        provider charges for it comes last, and is an estimate, as is what a name that is known only in part may cost."""
         first: Found | None = None
         cells: tuple[Cell, ...] = unpriced_everywhere("unknown model")
-        for book in self.books:
-            if (known := _known(book, provider, model, variant)) is None:
-                continue
-            found, judged = known
+        for book, found, judged in self._knowing(provider, model, variant):
             theirs = _of_tier(book, found, tier, provider)
-            if "prefix_match" in judged.flags:
+            if "prefix_match" in judged.flags or found.match == "fallback":
                 theirs = tuple(replace(cell, estimated=True) for cell in theirs)
             cells = theirs if first is None else overlay(theirs, cells)
             first = first or judged
             if first is not None and all(cell.unpriced is None for cell in cells):
                 break
         return first, cells
+
+    def _knowing(self, provider: str, model: str, variant: str) -> Iterator[tuple[Book, Found, Found]]:
+        """The books that know a model, those that know it of its own provider first; each with what `_known` finds in it."""
+        stand_ins = []
+        for book in self.books:
+            if (known := _known(book, provider, model, variant)) is None:
+                continue
+            if known[0].match == "fallback":
+                stand_ins.append((book, *known))
+            else:
+                yield book, *known
+        yield from stand_ins
+
+
+def _is_abroad(region: str | None, names: Sequence[str], covering: Sequence[Rule]) -> bool:
+    """Whether a call to Bedrock is answered where no price list that is known of has its prices."""
+    in_govcloud = any(name.startswith(GOV) for name in names)
+    return region in ABROAD or (in_govcloud and not any("regional_uplift" in rule.flags for rule in covering))
+
+
+def _abroad(listed: _Listed) -> _Listed:
+    """What the books say of a model on Bedrock in a region that they do not tell from others: an estimate, but for models
+    that they price by where they answer."""
+    if listed.found is None or listed.found.model.startswith(("regional.", "global.")):
+        return listed
+    found = replace(listed.found, flags=(*listed.found.flags, "region_assumed"))
+    return replace(listed, found=found, cells=tuple(replace(cell, estimated=True) for cell in listed.cells))
 
 
 def _only_in_one(rules: Sequence[Rule], others: Sequence[Rule]) -> list[Rule]:
@@ -208,7 +238,7 @@ def _under(cells: tuple[Cell, ...], default: Cell) -> list[Cell]:
         common = cell.box.inside(default.box)
         under += [replace(cell, box=rest) for rest in cell.box.outside(default.box)]
         if common is not None:
-            under.append(replace(default, box=common))
+            under.append(replace(default, box=common, without_default=replace(cell, box=common)))
     return under
 
 

@@ -34,6 +34,17 @@ PROVIDERS: dict[str, str] = {
     "z-ai": "zai", "z.ai": "zai", "zai": "zai", "zhipu": "zhipuai", "zhipuai": "zhipuai",
 }  # fmt: skip
 
+#: Regions of AWS where Bedrock answers: those with prices of their own, which names show as `us-gov.`; and those where some
+#: models are dearer than in the US, and the book does not know by how much.
+GOVCLOUD = frozenset({"us-gov-west-1", "us-gov-east-1"})
+ABROAD = frozenset({
+    "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+    "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+    "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1",
+    "eu-west-2", "eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-west-1",
+})  # fmt: skip
+GOV = "us-gov."
+
 _ROUTING = re.compile(r":(?:online|nitro|floor|exacto|extended)$")
 #: xAI's words for a stage and a way of answering, which its price list leaves out; both ways cost the same.
 _XAI_BETA = re.compile(r"-beta(?=-|$)")
@@ -79,6 +90,14 @@ def provider_id(provider: str) -> str:
     return PROVIDERS.get(spelled, spelled)
 
 
+def in_govcloud(provider: str, model: str) -> str:
+    """What a model is called there, where telemetry has the region apart from the name; an ARN has its own."""
+    if model.lower().startswith("arn:"):
+        return model
+    *_, (plain, _) = spellings(provider, model)
+    return f"{GOV}anthropic.{plain}" if plain.startswith("claude") else f"{GOV}{plain}"
+
+
 def spellings(provider: str, model: str, variant: str = "") -> Iterator[tuple[str, bool]]:
     """The names to try in turn, each with whether it was changed: first as sent, then without path and prefixes; and before
     all of these, where quality and size of what was made are known, with them in front.
@@ -98,7 +117,11 @@ def _plainer(provider: str, name: str) -> Iterator[str]:
         resource = name.split(":", 5)[-1] if name.count(":") >= 5 else name
         # An application profile, a provisioned or an imported model has an id that says nothing about its price.
         if resource.startswith(("foundation-model/", "inference-profile/")):
-            yield resource.split("/", 1)[1]
+            plain = resource.split("/", 1)[1].lower()
+            if name.split(":")[3].lower() in GOVCLOUD:
+                yield in_govcloud(provider, plain)
+            yield plain
+            yield plain.removeprefix(GOV)
         return
     for path in _PATHS:
         stripped = path.sub("", lowered)
@@ -110,6 +133,8 @@ def _plainer(provider: str, name: str) -> Iterator[str]:
             lowered = lowered.removeprefix(prefix)
             yield lowered
             break
+    if provider == "aws" and lowered.startswith(GOV):
+        yield lowered.removeprefix(GOV)
     if provider == "openrouter":
         routed = _ROUTING.sub("", lowered)
         if routed != lowered:

@@ -8,6 +8,7 @@ import polars as pl
 
 from spanledger.prices.amounts import Amounts
 from spanledger.prices.book import Book
+from spanledger.prices.claims import MONEY, claims_of
 from spanledger.prices.keys import Keys
 from spanledger.prices.layers import Layers, Name, Priced
 from spanledger.prices.meters import METERS
@@ -20,7 +21,7 @@ from spanledger.prices.rule import Belongs, Rule
 from spanledger.prices.settings import Settings
 from spanledger.prices.site import site_rules
 from spanledger.prices.snapshot import installed
-from spanledger.prices.stated import MONEY, Charged, stated
+from spanledger.prices.stated import Charged, stated
 from spanledger.prices.tables import Wholes
 from spanledger.prices.tiers import tier_of
 from spanledger.prices.usage import usage
@@ -152,14 +153,19 @@ class Prices:
         keys, listed_keys, tables = by.of(asked(rows, state.layers))
         used = usage(rows)
         moments, size = _moments(rows), _size_of_each(used.size, rows).to_numpy()
+        claims = claims_of(rows, self.settings)
         cells = cells_of(keys, moments, size, tables)
+        if claims is not None:
+            cells = claims.over_defaults(cells, tables)
         amounts = listed = Amounts(used, tables, cells)
         listed_cells = cells
         if (listed_keys != keys).any():
             listed_cells = cells_of(listed_keys, moments, size, tables)
+            if claims is not None:
+                listed_cells = claims.over_defaults(listed_cells, tables)
             listed = Amounts(used, tables, listed_cells)
         charged = Charged(used, tables, cells, amounts, listed, listed_cells)
-        priced = stated(rows, charged, state.revision, self.settings)
+        priced = stated(rows, charged, state.revision, self.settings, claims)
         if "cost_state" in entries.columns and entries["cost_state"].null_count() < entries.height:
             priced = _kept(entries, priced)
         if "reported_cost_usd" not in entries.columns:

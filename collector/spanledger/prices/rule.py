@@ -118,7 +118,10 @@ class Rule:
             below = {} if cell.unpriced is not None else cell.own_rates()
             flags = self.flags if cell.unpriced is not None else noted.flags
             rates = {**below, **self.rates}
-            return replace(noted, flags=flags, free=not any(rates.values())).at_rates(rates)
+            # An estimate stays one as long as any of its tokens have a rate that no rule gives.
+            guessed = cell.estimated and any(counter.endswith("_tokens") for counter in below.keys() - self.rates.keys())
+            noted = replace(noted, estimated=self.estimated or guessed, free=not any(rates.values()), without_default=None)
+            return replace(noted, flags=flags).at_rates(rates)
         if self.multiplier is None or cell.unpriced is not None:
             return cell
         rates = {counter: rate * self.multiplier for counter, rate in cell.rates.items()}

@@ -6,13 +6,12 @@ import numpy as np
 import polars as pl
 
 from spanledger.prices.amounts import Amounts, money
+from spanledger.prices.claims import MONEY, Claims
 from spanledger.prices.flagged import flags_of
 from spanledger.prices.meters import COMPONENTS
 from spanledger.prices.settings import Settings
 from spanledger.prices.tables import BIT, STATES, Flags, Tables, Wholes
 from spanledger.prices.usage import Usage
-
-MONEY = pl.Decimal(20, 12)
 
 AMOUNT_COLUMNS = ("cost_usd", *[f"{component}_cost_usd" for component in COMPONENTS], "list_cost_usd")
 WORD_COLUMNS = ("cost_state", "unpriced_reason", "priced_as", "price_match", "price_revision")
@@ -42,7 +41,7 @@ class _Told:
     why: pl.Series
 
 
-def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settings) -> pl.DataFrame:
+def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settings, claims: Claims | None) -> pl.DataFrame:
     """`AMOUNT_COLUMNS`, `WORD_COLUMNS` and `flags`, a row each."""
     tables, amounts, used = charged.tables, charged.amounts, charged.usage
     reported = used.reported.to_numpy()
@@ -75,7 +74,7 @@ def stated(rows: pl.DataFrame, charged: Charged, revision: str, settings: Settin
             pl.Series("partly", mine.partly & ~nothing),
         ]
     )
-    table = _all_free(table) if settings.profile == "development" else _reported(table, rows, settings)
+    table = _all_free(table) if settings.profile == "development" else _reported(table, claims)
     flags = flags_of(rows, tables, charged.cells, {
         "counters_inconsistent": used.inconsistent.to_numpy(),
         "part_at_parent_rate": amounts.inherited & ~nothing,
@@ -127,20 +126,15 @@ def _without(words: pl.Series, these: Flags) -> pl.Series:
     return words.scatter(np.flatnonzero(these), None) if these.any() else words
 
 
-def _reported(table: pl.DataFrame, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _reported(table: pl.DataFrame, claims: Claims | None) -> pl.DataFrame:
     """What the sender reports as the cost, where that is the truth or all there is."""
-    if "reported_cost_usd" not in rows.columns or rows["reported_cost_usd"].null_count() == rows.height:
+    if claims is None:
         return table
-    spelled = rows["provider"].unique().to_list() if "provider" in rows.columns else []
-    trusted = [provider for provider in spelled if provider and settings.trusts(provider)]
-    table = table.with_columns(rows["reported_cost_usd"].cast(MONEY).alias("claim"))
-    preferred = pl.lit(False)
-    if trusted:
-        table = table.with_columns(rows["provider"].is_in(trusted).fill_null(False).alias("trusted"))
-        preferred = pl.col("trusted") & (pl.col("claim") >= 0)
-    # Emitters that know no price say zero.
-    stands_in = (pl.col("cost_state") == "unpriced") & (pl.col("claim") > 0) & settings.reported_when_unpriced
-    taken = (preferred | stands_in).fill_null(False) & ~pl.col("nothing")
+    table = table.with_columns(
+        claims.usd.alias("claim"), pl.Series("trusted", claims.trusted), pl.Series("stands", claims.stands_in)
+    )
+    stands_in = pl.col("stands") & (pl.col("cost_state") == "unpriced")
+    taken = (pl.col("trusted") | stands_in) & ~pl.col("nothing")
     others = pl.sum_horizontal([pl.col(f"{c}_cost_usd").fill_null(0) for c in COMPONENTS if c != "other"])
     return table.with_columns(
         pl.when(taken).then(pl.col("claim")).otherwise(pl.col("cost_usd")).cast(MONEY).alias("cost_usd"),

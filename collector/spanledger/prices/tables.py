@@ -65,7 +65,14 @@ class Tables:
             for place, b in enumerate(cell.box for cell in priced.cells)
         ]  # fmt: skip
         self.boxes = pl.DataFrame(boxes, schema=dict.fromkeys(_BOXES, pl.Int64), orient="row")
-        cells = [cell for priced in keys for cell in priced.cells]
+        held = [(priced, cell) for priced in keys for cell in priced.cells]
+        #: Cell → what there is without a default price, at the end; itself where it is none.
+        self.without_default: Wholes = np.arange(len(held))
+        for at, (priced, cell) in enumerate(tuple(held)):
+            if cell.without_default is not None:
+                self.without_default[at] = len(held)
+                held.append((priced, cell.without_default))
+        cells = [cell for _, cell in held]
         had = before._known if before else {}
         # By identity, which is safe as long as the cell is kept beside: hashing one takes as long as compiling it.
         self._known: dict[int, tuple[Cell, _Compiled]] = {
@@ -88,7 +95,7 @@ class Tables:
         self.reason = pl.Series([cell.unpriced for cell in cells], dtype=pl.String)
         self.least_seconds = _wholes(cell.least_seconds for cell in cells)
         self.sized: Flags = np.array([cell.box.over >= 0 or cell.box.upto < UNBOUNDED for cell in cells], np.bool_)
-        found = [(priced.found_in(cell), cell) for priced in keys for cell in priced.cells]
+        found = [(priced.found_in(cell), cell) for priced, cell in held]
         flags = [(*(f.flags if f else ()), *cell.flags) for f, cell in found]
         #: The distinct sets of flags, the empty one first, and which of them each cell has.
         self.flag_sets = [(), *sorted(set(flags) - {()})]

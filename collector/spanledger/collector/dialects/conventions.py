@@ -9,6 +9,8 @@ SPANLEDGER = Dialect(
     scopes=("spanledger*",),
     cache={"*": "in"},
     reasoning={"*": "in"},
+    # The cost on our spans is copied from the provider's answer.
+    zero_cost=True,
     # Our metrics repeat our spans.
     meters=(),
 )
@@ -105,6 +107,8 @@ OPENAI_DOTNET = Dialect(
 #: Whoever else writes `gen_ai.*`: the conventions are taken at their word, and the entry says so.
 CONVENTIONS = Dialect(
     name="otel",
+    # Who writes such spans by hand copies the provider's answer.
+    zero_cost=True,
     markers=(
         "gen_ai.operation.name",
         "gen_ai.system",

@@ -56,6 +56,8 @@ class Dialect:
     reasoning: Mapping[str, Reasoning] = field(default_factory=lambda: MappingProxyType({}))
     #: details that never leave this emitter, so that a price from it cannot be exact
     loses: tuple[str, ...] = ()
+    #: a cost of zero is what the provider says it charged, and no word for a price that this emitter does not know
+    zero_cost: bool = False
     #: how `raw` is written, and whether it outranks the plain attributes
     embedded: Embedded = "provider"
     embedded_first: bool = False

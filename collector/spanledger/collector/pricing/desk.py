@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from spanledger.collector.pricing.books import PriceBooks
+from spanledger.collector.pricing.dated import Dated
 from spanledger.collector.pricing.intents import Intents
 from spanledger.collector.pricing.monthly import due
 from spanledger.collector.pricing.rerate import Range, Rerating, rerate
@@ -112,12 +113,14 @@ class PriceDesk:
                     self._intents.settle(connection)
                 found = rerate(connection, self.prices, over, now=now, reason=reason, post=post, reversed_only=reversed_only)
             if post and found.changed:
+                dated = Dated.of(found.adjustments, self._clock())
                 row = asdict(over) | {
-                    "at": now, "who": who, "note": note, "calls": found.calls, "changed": found.changed,
+                    "at": dated.at, "who": who, "note": note, "calls": found.calls, "changed": found.changed,
                     "old_usd": found.old_usd, "new_usd": found.new_usd, "revision": found.revision,
                 }  # fmt: skip
                 with self._intents.posting(row, who=who, why=note or None):
-                    self._post(found.adjustments)
+                    self._post(dated.entries)
+                dated.wait(self._clock)
             return found
 
     def post_monthly(self) -> int:
@@ -125,9 +128,11 @@ class PriceDesk:
         the number of entries. Doing it again posts nothing."""
         with _ONE_AT_A_TIME:
             with self.read() as connection:
-                entries = due(connection, self.rules, now=self._clock())
+                entries = due(connection, self.rules, now=self._clock(), free=self.prices.settings.profile == "development")
             if entries.height:
-                self._post(conform(entries))
+                dated = Dated.of(conform(entries), self._clock())
+                self._post(dated.entries)
+                dated.wait(self._clock)
             return entries.height
 
     def _use(self, *, reread: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Fixed monthly costs (provisioned capacity, commitments) as entries of the ledger: a share for every day.
 
-The shares of a month sum to its amount to the last digit. What is due is what the rules say less what was posted, so
+The shares of a month sum to its amount to the last digit, also where a rule begins or ends within a day: of that day it has what
+it lasts. What is due is what the rules say less what was posted, so
 that posting twice posts nothing, and a corrected rule corrects the days before. An entry's id follows from the rule, the
 day and how many came before it.
 """
@@ -17,6 +18,7 @@ import polars as pl
 
 from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.rules import PriceRules
+from spanledger.prices.cell import MICROSECOND
 from spanledger.prices.rule_form import scope_of
 
 LAST_DIGIT = Decimal("1e-12")
@@ -31,8 +33,9 @@ _SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: datetime) -> pl.DataFrame:
-    """The entries that are missing up to today."""
+def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: datetime, free: bool = False) -> pl.DataFrame:
+    """The entries that are missing up to today. Where everything is `free` they cost nothing and keep their list cost, which says
+    what was posted."""
     wanted: dict[tuple[str, date], tuple[Decimal, Mapping[str, Any]]] = {}
     for row in rules.monthly():
         root = rules.history(row["id"])[-1]["id"]
@@ -40,21 +43,25 @@ def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: dateti
             so_far = wanted.get((root, day), (Decimal(0), row))[0]
             wanted[root, day] = so_far + share, row
     posted = {
-        (one["rule"].removeprefix("monthly:"), one["day"]): (one["cost_usd"], one["entries"])
+        (one["rule"].removeprefix("monthly:"), one["day"]): one
         for one in rows(connection, "monthly_posted", since=date(2000, 1, 1))
     }
     entries: list[dict[str, Any]] = []
     for (root, day), (share, rule) in sorted(wanted.items(), key=lambda one: one[0]):
-        before, number = posted.get((root, day), (Decimal(0), 0))
-        entries.append(_entry(root, day, number, share - before, rule, now))
+        before = posted.get((root, day), _NOTHING)
+        amount = share - before["list_cost_usd"]
+        # A day stays what it was when it was posted, whatever the profile is now.
+        nothing = before["cost_usd"] == 0 if before["list_cost_usd"] else free
+        cost = Decimal(0) if nothing else amount
+        entries.append(_entry(root, day, before["entries"], amount, cost, rule, now))
     # A rule that is gone, or that ends earlier now: what was posted for its days is taken back.
     known = {row["id"]: row for row in _ever(rules)}
     entries += [
-        _entry(root, day, number, -amount, known[root], now)
-        for (root, day), (amount, number) in posted.items()
+        _entry(root, day, was["entries"], -was["list_cost_usd"], -was["cost_usd"], known[root], now)
+        for (root, day), was in posted.items()
         if (root, day) not in wanted and root in known
     ]
-    return pl.DataFrame([entry for entry in entries if entry["cost_usd"]], schema=_SCHEMA)
+    return pl.DataFrame([entry for entry in entries if entry["list_cost_usd"]], schema=_SCHEMA)
 
 
 def _ever(rules: PriceRules) -> list[dict[str, Any]]:
@@ -64,18 +71,30 @@ def _ever(rules: PriceRules) -> list[dict[str, Any]]:
 
 
 def _shares(row: Mapping[str, Any], now: datetime) -> Iterator[tuple[date, Decimal]]:
-    """Each day's share of the month's amount, for the days on which the rule is in force."""
+    """Each day's share of the month's amount, for the days that have begun on which the rule is in force."""
     first: datetime = row["valid_from"]
-    ends: datetime = min(row["valid_to"] or now, now)
-    day = first.date()
-    while datetime.combine(day, time(), UTC) < ends:
-        length = monthrange(day.year, day.month)[1]
-        upto, before = ((row["monthly_usd"] * part / length).quantize(LAST_DIGIT) for part in (day.day, day.day - 1))
-        yield day, upto - before
-        day += timedelta(days=1)
+    last: datetime | None = row["valid_to"]
+    begins = datetime.combine(first.date(), time(), UTC)
+    while (since := max(first, begins)) < now and (last is None or since < last):
+        ends = begins + timedelta(days=1)
+        until = ends if last is None else min(last, ends)
+        share = _upto(row["monthly_usd"], begins, until) - _upto(row["monthly_usd"], begins, since)
+        yield begins.date(), share
+        begins = ends
 
 
-def _entry(root: str, day: date, number: int, amount: Decimal, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _upto(monthly: Decimal, day: datetime, at: datetime) -> Decimal:
+    """What of a month's amount is spent from its beginning to a moment of one of its days, to the last digit."""
+    length = timedelta(days=monthrange(day.year, day.month)[1])
+    return (monthly * ((at - day.replace(day=1)) // MICROSECOND) / (length // MICROSECOND)).quantize(LAST_DIGIT)
+
+
+_NOTHING: Mapping[str, Any] = {"list_cost_usd": Decimal(0), "cost_usd": Decimal(0), "entries": 0}
+
+
+def _entry(
+    root: str, day: date, number: int, amount: Decimal, cost: Decimal, row: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
     kind, value = scope_of(row["scope"])
     tag = [{"key": value.partition("=")[0], "value": value.partition("=")[2]}] if kind == "tag" else []
     return {
@@ -93,10 +112,10 @@ def _entry(root: str, day: date, number: int, amount: Decimal, row: Mapping[str,
         "provider": None if row["provider"] == "*" else row["provider"],
         "model": None if row["model"] == "*" else row["model"],
         "calls": 0,
-        "cost_usd": amount,
-        "other_cost_usd": amount,
+        "cost_usd": cost,
+        "other_cost_usd": cost,
         "list_cost_usd": amount,
-        "cost_state": "priced",
+        "cost_state": "priced" if cost else "free",
         "priced_as": None,
         "flags": ["fixed_cost"],
         "outcome": "ok",

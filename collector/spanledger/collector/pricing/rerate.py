@@ -21,7 +21,8 @@ from spanledger.ledger.frame import COLUMNS, conform
 from spanledger.ledger.schema import MEASURES
 from spanledger.prices import Prices
 from spanledger.prices.cell import microseconds
-from spanledger.prices.stated import AMOUNT_COLUMNS, MONEY, WORD_COLUMNS
+from spanledger.prices.claims import MONEY
+from spanledger.prices.stated import AMOUNT_COLUMNS, WORD_COLUMNS
 
 #: What an adjustment repeats of the call, so that it falls into the same groups.
 _REPEATED = (
