@@ -92,6 +92,37 @@ def test_equal_calls_in_different_traces_are_one_if_one_ran_inside_the_other() -
     assert len(_counted(wrapper, chat(trace="b", scope="client", start=20, end=290, service="elsewhere"))) == 2
 
 
+@pytest.mark.parametrize(
+    ("model", "calls"),
+    [
+        ("gpt-4o-mini-2024-07-18", 1), ("openai/gpt-4o-mini", 1), ("gpt-4o-mini-0718", 1), ("gpt-4o-mini-preview-07-18", 1),
+        ("gpt-4o", 2), ("gpt-4o-mini-2", 2), ("gpt-4o-mini-audio", 2),
+    ],
+)  # fmt: skip
+def test_equal_calls_of_models_with_alike_names_are_two(model: str, calls: int) -> None:
+    other = chat(id="b", parent="r", scope="client", start=5, end=95, attributes={"gen_ai.request.model": model})
+    assert len(_counted(chat(id="a", parent="r"), other)) == calls
+
+
+@pytest.mark.parametrize(("who", "inside_one"), [("spanledger.tenant", 2), ("user.id", 1), ("session.id", 1)])
+def test_equal_calls_for_two_are_two_calls(who: str, inside_one: int) -> None:
+    def two(other_trace: str) -> int:
+        mine = chat(id="a", parent="r", attributes={who: "one"})
+        theirs = chat(id="b", parent="r", trace=other_trace, scope="client", start=5, end=95, attributes={who: "two"})
+        return len(_counted(mine, theirs))
+
+    assert two("elsewhere") == 2
+    # A trace is one request, whose user two instrumentations may spell in two ways.
+    assert two("trace") == inside_one
+
+
+def test_noughts_of_a_failed_attempt_do_not_take_the_place_of_what_its_caller_used() -> None:
+    failed = chat(0, 0, id="i", parent="o", start=5, end=50, failed=True, scope="client")
+    calls = {call["outcome"]: call for call in _counted(chat(id="o"), failed)}
+    assert (calls["ok"]["input_tokens"], calls["ok"]["output_tokens"]) == (1000, 200)
+    assert calls["error"]["input_tokens"] in (0, None)
+
+
 def test_the_fingerprint_can_be_switched_off() -> None:
     spans = [chat(trace="a", scope="framework", end=300), chat(trace="b", scope="client", start=20, end=290)]
     assert entries_of([[body_of(*spans)]], counting=Counting(fingerprint=False))["calls"].sum() == 2

@@ -25,6 +25,8 @@ _WEAK_BYTES = 20
 #: Width of the buckets in which fingerprints are looked up.
 BUCKET_MICROS = 4_000_000
 _MOST_BUCKETS = 64
+#: Two calls for different ones of these are two, however alike.
+_WHOM = ("tenant", "user", "session")
 
 
 #: The rules by which a record is taken for a repetition of another, or for no call; 0 is none.
@@ -127,9 +129,12 @@ def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ance
     inner = inner[groups.label[inner] != groups.label[outer[inner]]]
     if not len(inner):
         return nesting
-    said, started = evidence.narrow["said"], evidence.narrow["started"]
+    narrow = evidence.narrow
+    # Noughts of an attempt that failed say no more than nothing does.
+    said = narrow["said"] & ~(narrow["failed"] & (narrow["input"] <= 0) & (narrow["output"] <= 0))
+    started = narrow["started"]
     # What stands deeper than one level speaks for its outer leaves as well.
-    speaks, errs = said.copy(), evidence.narrow["failed"] & ~said
+    speaks, errs = said.copy(), narrow["failed"] & ~said
     for _ in range(8):
         before = speaks.sum()
         np.logical_or.at(speaks, outer[inner], speaks[inner])
@@ -224,12 +229,12 @@ def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
 
 
 def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
-    """Which pairs agree in output, with or without the reasoning that one of them loses, and in model."""
+    """Which pairs agree in output, with or without the reasoning that one of them loses, in model, and in whom they are for."""
     if not len(left):
         return np.zeros(0, dtype=bool)
     rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
     one, other = inverse[: len(left)], inverse[len(left) :]
-    said = evidence.take(rows, ["model", "reasoning_tokens"])
+    said = evidence.take(rows, ["model", "reasoning_tokens", *_WHOM])
     output, lost = evidence.narrow["output"][rows], evidence.narrow["lost"][rows]
     bare = np.where(output >= 0, output - said["reasoning_tokens"].fill_null(0).to_numpy(), -1)
     counts = (
@@ -242,7 +247,13 @@ def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
     bare_names = [names.bare_model(name or "") for name in said["model"].gather(pl.Series(texts))]
     both, which = np.unique(model[one] * len(texts) + model[other], return_inverse=True)
     named = [(bare_names[pair // len(texts)], bare_names[pair % len(texts)]) for pair in both.tolist()]
-    alike: Flags = counts & np.array([a.startswith(b) or b.startswith(a) for a, b in named])[which]
+    alike: Flags = counts & np.array([names.may_be_one(a, b) for a, b in named])[which]
+    # A trace is one request, in which two may spell its user in two ways; but not its tenant.
+    trace = evidence.narrow["trace"][rows]
+    for name in _WHOM:
+        whom = keys_of(said[name])
+        differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
+        alike &= ~(differ if name == "tenant" else differ & (trace[one] != trace[other]))
     return alike
 
 

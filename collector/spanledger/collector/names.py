@@ -139,7 +139,7 @@ _STILL_IT = re.compile(r"([-@:](\d{4,8}|\d{2}-\d{2}|\d{3}|latest|preview|exp|exp
 
 
 def may_be_one(model: str, other: str) -> bool:
-    """Whether two bare names can be of one model: `gpt-4` and `gpt-4-0613`, not `gpt-4o` and `gpt-4o-mini`. No name may be any."""
+    """Whether bare names can be of one model: `gpt-4` and `gpt-4-0613`, not `gpt-4o` and `gpt-4o-mini`. No name may be any."""
     short, long = sorted((model, other), key=len)
     return not short or (long.startswith(short) and _STILL_IT.fullmatch(long, len(short)) is not None)
 
