@@ -12,7 +12,7 @@ _REFRESH_SECONDS = 5.0
 
 
 class Senders:
-    """Until a first key is made whoever reaches a receiver may send; from then on every request needs one with the role ingest."""
+    """Until a first key is made whoever reaches a receiver may send; from then on a request needs one with the role ingest."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
