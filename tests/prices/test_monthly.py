@@ -30,7 +30,8 @@ def test_the_days_of_a_month_sum_to_its_amount_and_posting_twice_posts_nothing(a
     assert at.desk.post_monthly() == 31
     assert at.total() == Decimal(1000)
     assert at.desk.post_monthly() == 0
-    assert at.sql("select distinct kind, calls, tenant, cost_state from entries") == [("adjustment", 0, "acme", "priced")]
+    told = at.sql("select distinct kind, calls, tenant, cost_state, price_revision from entries")
+    assert told == [("adjustment", 0, "acme", "priced", at.desk.prices.revision)]
 
 
 def test_a_corrected_monthly_cost_corrects_the_days_before(at: At) -> None:
@@ -45,7 +46,7 @@ def test_a_corrected_monthly_cost_corrects_the_days_before(at: At) -> None:
     at.desk.post_monthly()
     assert at.total() == Decimal(200)
     with at.read() as connection:
-        assert due(connection, at.desk.rules, now=NOW).height == 0
+        assert due(connection, at.desk.rules, now=NOW, revision="r").height == 0
 
 
 def test_a_cost_that_changes_within_a_day_is_shared_by_how_long_each_lasts(at: At) -> None:

@@ -128,7 +128,8 @@ class PriceDesk:
         the number of entries. Doing it again posts nothing."""
         with _ONE_AT_A_TIME:
             with self.read() as connection:
-                entries = due(connection, self.rules, now=self._clock(), free=self.prices.settings.profile == "development")
+                free = self.prices.settings.profile == "development"
+                entries = due(connection, self.rules, now=self._clock(), revision=self.prices.revision, free=free)
             if entries.height:
                 dated = Dated.of(conform(entries), self._clock())
                 self._post(dated.entries)

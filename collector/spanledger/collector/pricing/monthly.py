@@ -33,9 +33,11 @@ _SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: datetime, free: bool = False) -> pl.DataFrame:
-    """The entries that are missing up to today. Where everything is `free` they cost nothing and keep their list cost, which says
-    what was posted."""
+def due(
+    connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: datetime, revision: str, free: bool = False
+) -> pl.DataFrame:
+    """The entries that are missing up to today, under the `revision` of the prices. Where everything is `free` they cost nothing
+    and keep their list cost, which says what was posted."""
     wanted: dict[tuple[str, date], tuple[Decimal, Mapping[str, Any]]] = {}
     for row in rules.monthly():
         root = rules.history(row["id"])[-1]["id"]
@@ -61,7 +63,8 @@ def due(connection: duckdb.DuckDBPyConnection, rules: PriceRules, *, now: dateti
         for (root, day), was in posted.items()
         if (root, day) not in wanted and root in known
     ]
-    return pl.DataFrame([entry for entry in entries if entry["list_cost_usd"]], schema=_SCHEMA)
+    made = pl.DataFrame([entry for entry in entries if entry["list_cost_usd"]], schema=_SCHEMA)
+    return made.with_columns(price_revision=pl.lit(revision))
 
 
 def _ever(rules: PriceRules) -> list[dict[str, Any]]:
