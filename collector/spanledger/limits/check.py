@@ -25,9 +25,17 @@ Tokens = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 
 def as_kept(dimension: str, value: str | None) -> str | None:
     """A name as the ledger will have it, or a call would be held in one bucket and counted in another."""
-    if value is None or dimension.startswith("tag."):
-        return value and value.strip('"')[:LONGEST_TAGGED]
+    if value is None:
+        return None
+    return _tag(value) if dimension.startswith("tag.") else _name(value)
+
+
+def _name(value: str) -> str | None:
     return None if value in NOT_GIVEN else value[:LONGEST_KEPT]
+
+
+def _tag(value: str) -> str:
+    return value.strip('"')[:LONGEST_TAGGED]
 
 
 class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -70,8 +78,12 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
             "model": self.model,
             "trace": self.trace,
         }
-        subject |= {f"tag.{key[:LONGEST_TAG]}": value for key, value in self.tags.items()}
-        return {name: as_kept(name, value) for name, value in subject.items()}
+        for name, value in subject.items():
+            if value is not None:
+                subject[name] = _name(value)
+        for key, value in self.tags.items():
+            subject[f"tag.{key[:LONGEST_TAG]}"] = _tag(value)
+        return subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
