@@ -74,6 +74,7 @@ def test_usage_is_shown_of_a_value_with_anything_in_it(run: Any) -> None:
 def test_a_list_of_values_is_not_taken_for_one_value_with_a_comma(run: Any) -> None:
     said = run("limits", "add", "both", "--amount", "5", "--select", "model=gpt-4o,gpt-4*", code=2).stderr
     assert "--select model=gpt-4o --select model=gpt-4*" in said
+    assert "tenant=a tenant=b" in run("pause", "add", "tenant=a,b", "--reason", "x", code=2).stderr
     run("limits", "add", "both", "--amount", "5", "--set", 'selectors={"model": ["gpt-4o,gpt-4*"]}')
     assert json.loads(run("limits", "show", "both", "--json").stdout)["selectors"] == {"model": ["gpt-4o,gpt-4*"]}
     run("limits", "remove", "both")

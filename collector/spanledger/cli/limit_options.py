@@ -44,7 +44,8 @@ def fields_of(
             fail("--zone needs --window: a day, a month … of that zone", code=2)
         given["window"] = {"kind": "calendar", "unit": window, "zone": zone}
     if select:
-        given["selectors"] = _lists(select)
+        otherwise = """--set 'selectors={"dimension": ["value"]}'"""
+        given["selectors"] = lists_of(select, "--select ", otherwise=otherwise)
     if soft is not None:
         given |= {"hard": not soft, "action": None}
     for pair in set_ or ():
@@ -56,7 +57,8 @@ def fields_of(
     return {name: value for name, value in given.items() if value is not None or name == "action"}
 
 
-def _lists(pairs: list[str]) -> dict[str, list[str]]:
+def lists_of(pairs: list[str], option: str = "", *, otherwise: str) -> dict[str, list[str]]:
+    """Dimension → values, each given as a pair of its own; `otherwise` says how a value with a comma in it is given."""
     found: dict[str, list[str]] = {}
     for pair in pairs:
         name, value = _pair(pair)
@@ -64,9 +66,9 @@ def _lists(pairs: list[str]) -> dict[str, list[str]]:
             from spanledger.cli.say import fail
 
             fail(
-                f"--select takes one value, and {pair!r} has a comma in it",
-                hint=f"repeat it: {' '.join(f'--select {name}={one}' for one in value.split(','))}; "
-                f"for a value with a comma in it: --set 'selectors={as_text.dumps({name: [value]})}'",
+                f"one value at a time, and {pair!r} has a comma in it",
+                hint=f"several values: {' '.join(f'{option}{name}={one}' for one in value.split(','))}; "
+                f"one with a comma in it: {otherwise}",
                 code=2,
             )
         found.setdefault(name, []).append(value)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spanledger.cli.limit_options import Json, moment_of
+from spanledger.cli.limit_options import Json, lists_of, moment_of
 from spanledger.cli.options import DEFAULT_DATA, Data
 
 app = typer.Typer(
@@ -37,14 +37,8 @@ def add(
 ) -> None:
     """Refuse all checks of a subject."""
     from spanledger.cli.api_client import ApiClient
-    from spanledger.cli.say import fail
 
-    selectors: dict[str, list[str]] = {}
-    for pair in subject:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            fail(f"{pair!r} is not DIM=VALUE", code=2)
-        selectors.setdefault(name, []).append(value)
+    selectors = lists_of(subject, otherwise="POST /api/pauses takes it")
     made = ApiClient(data).call("POST", "/api/pauses", {"selectors": selectors, "reason": reason, "until": moment_of(until)})[1]
     typer.echo(as_text.dumps(made, indent=2) if json else f"paused {_whom(made)} ({made['id']})")
 
