@@ -1,8 +1,14 @@
 """Who is paid, however emitters spell it: every value that was seen."""
 
+import json
+from typing import Any
+
 import pytest
 
 from spanledger.collector.names import bare_model, family, provider, provider_at, provider_of_model
+from tests.dialects.bodies import received
+from tests.dialects.counting import entries_of, standing
+from tests.dialects.spans import body_of, chat
 
 _SEEN = {
     "openai": "openai OpenAI openai.chat openai.responses openai.embedding openai.completion",
@@ -74,3 +80,24 @@ def test_names_of_one_model_are_equal_without_vendor_region_date_and_version() -
     spelled = ("anthropic.claude-sonnet-4-5-20250929-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4.5",
                "anthropic/claude-sonnet-4-5@20250929")  # fmt: skip
     assert {bare_model(name) for name in spelled} == {"claude-sonnet-4-5"}
+
+
+ARN = "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/anthropic.claude-sonnet-4-5-20250929-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "region"),
+    [
+        ({"gen_ai.request.model": ARN}, "us-gov-west-1"),
+        ({"gen_ai.request.model": ARN, "gen_ai.response.model": "claude-sonnet-4-5-20250929"}, "us-gov-west-1"),
+        ({"gen_ai.request.model": ARN, "aws.region": "us-gov-east-1"}, "us-gov-east-1"),
+        ({"gen_ai.request.model": ARN, "server.address": "bedrock-runtime.eu-west-1.amazonaws.com"}, "us-gov-west-1"),
+        ({"gen_ai.request.model": "arn:aws:bedrock"}, None),
+        ({"gen_ai.request.model": "arn:::::"}, None),
+        ({"gen_ai.request.model": "gpt-4o"}, None),
+    ],
+)
+def test_the_region_of_an_arn_is_the_calls(attributes: dict[str, Any], region: str | None) -> None:
+    body = body_of(chat(attributes={"gen_ai.provider.name": "aws.bedrock", **attributes}))
+    (call,) = standing(entries_of([[received(json.loads(body.body), "traces")]]))
+    assert call["region"] == region
