@@ -132,6 +132,25 @@ def test_a_trace_of_a_running_collector_is_told_span_by_span(tmp_path: Path) -> 
     assert sorted(entry["kind"] for entry in found["entries"]) == ["call", "duplicate"]
 
 
+def test_a_trace_is_shown_without_those_that_are_only_like_it(tmp_path: Path) -> None:
+    answer = {"gen_ai.response.id": "chatcmpl-9f86d081884c7d659a2feaa0c55ad015"}
+    bodies = [
+        body_of(chat(1000, 200, trace="mine", scope="one", attributes=answer)),
+        body_of(chat(1000, 200, trace="joined", scope="two", id="b", attributes=answer)),
+        *(body_of(chat(1000, n, trace=f"like {n}", scope="two", id=f"{n}", start=n, end=n + 90)) for n in (1, 2, 3)),
+    ]
+    with running(tmp_path) as up:
+        host, port = up.collector.addresses["http"].rsplit(":", 1)
+        for body in bodies:
+            httpx.post(f"http://{host}:{port}/v1/traces", content=body.body, headers={"content-type": "application/json"})
+        eventually(lambda: sum(up.collector.loop.progress.entries.values()) >= 5, "the traces in the ledger")
+        asked, other = hexed("mine", 16), hexed("joined", 16)
+        found, shown = _inspect(asked, "--data", str(tmp_path)), here("inspect", asked, "--data", str(tmp_path)).out
+    assert {record["trace_id"] for record in found["records"]} == {asked, other} == {e["trace_id"] for e in found["entries"]}
+    assert (found["seen"], "2 of 2 records" in shown, "2 entries" in shown) == (2, True, True)
+    assert (other in shown, asked in shown, hexed("like 1", 16) in shown) == (True, False, False)
+
+
 def test_log_records_that_their_vendor_numbers_are_told_once() -> None:
     found = _inspect(str(SAMPLES / "cursor_enterprise.logs.json"))
     assert [record["taken_for"] for record in found["records"]] == ["call", "call", "call", "correction"]

@@ -27,7 +27,8 @@ def inspect(
     """Show what telemetry is taken for, when a number looks wrong.
 
     For a file: what it would come to in an empty ledger, at list prices, read as --config says. For a trace id: what the ledger
-    has of it, and, for as long as it is kept as evidence, each of its spans. Nothing is written.
+    has of it, and, for as long as it is kept as evidence, each of its spans; with them what was put with its calls from
+    another trace, which is named. Nothing is written.
 
     \b
     spanledger inspect export.json
@@ -42,9 +43,10 @@ def inspect(
 
     if signal not in (None, "traces", "logs", "metrics"):
         fail(f"--signal is traces, logs or metrics, not {signal}", code=2)
-    path = Path(source)
+    path, trace = Path(source), None
     if source != "-" and not path.exists() and re.fullmatch(r"[0-9a-fA-F]{32}", source):
-        explained = explain_trace(data, source.lower())
+        trace = source.lower()
+        explained = explain_trace(data, trace)
         if explained.records.is_empty() and explained.entries.is_empty():
             fail(f"nothing is known of trace {source}", hint=f"is {data} the right folder? see --data")
     else:
@@ -62,7 +64,7 @@ def inspect(
         both: dict[str, Any] = {"records": explained.records.to_dicts(), "entries": explained.entries.to_dicts()}
         typer.echo(json.dumps({**both, "seen": explained.seen, "unreadable": explained.unreadable}, default=str))
         return
-    _show(explained)
+    _show(explained, trace)
 
 
 def _reading(config: Path | None) -> Any:
@@ -84,7 +86,7 @@ def _priced(entries: Any) -> Any:
     return Prices().price(entries) if entries.height else entries
 
 
-def _show(explained: Any) -> None:
+def _show(explained: Any, trace: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -92,13 +94,26 @@ def _show(explained: Any) -> None:
     silent = int((explained.records["taken_for"] == "nothing").sum())
     about = f"{explained.records.height - silent} of {explained.seen} records say something about a call"
     records = Table(title=about, title_justify="left", box=None)
-    for name in ("record", "dialect", "taken for", "verdict", "rule", "by", "model", "input", "cached", "output", "flags"):
+    for name in (
+        "record",
+        "trace",
+        "dialect",
+        "taken for",
+        "verdict",
+        "rule",
+        "by",
+        "model",
+        "input",
+        "cached",
+        "output",
+        "flags",
+    ):
         records.add_column(name, justify="right" if name in ("input", "cached", "output") else "left", overflow="fold")
     for row in explained.records.to_dicts():
         cached = (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
         records.add_row(
-            row["name"] or row["span_id"] or "-", row["dialect"] or "-", row["taken_for"] or "-", row["verdict"],
-            row["rule"] or "", (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]),
+            row["name"] or row["span_id"] or "-", _trace(row, trace), row["dialect"] or "-", row["taken_for"] or "-",
+            row["verdict"], row["rule"] or "", (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]),
             _number(cached or None), _number(row["output_tokens"]), ", ".join(row["flags"] or []),
         )  # fmt: skip
     console.print(records)
@@ -106,6 +121,7 @@ def _show(explained: Any) -> None:
     for name in (
         "entry",
         "kind",
+        "trace",
         "calls",
         "provider",
         "model",
@@ -120,13 +136,20 @@ def _show(explained: Any) -> None:
         entries.add_column(name, justify="right" if name in ("calls", "input", "output", "usd") else "left", overflow="fold")
     for row in explained.entries.to_dicts():
         entries.add_row(
-            row["entry_id"][:8], row["kind"], _number(row["calls"]), row["provider"] or "", row["model"] or "",
-            row["tenant"] or "", row["agent"] or "", _number(row["input_tokens"]), _number(row["output_tokens"]),
-            "" if row["cost_usd"] is None else f"{row['cost_usd']:f}", row["rule"] or "", (row["stands_for"] or "")[:8],
+            row["entry_id"][:8], row["kind"], _trace(row, trace), _number(row["calls"]), row["provider"] or "",
+            row["model"] or "", row["tenant"] or "", row["agent"] or "", _number(row["input_tokens"]),
+            _number(row["output_tokens"]), "" if row["cost_usd"] is None else f"{row['cost_usd']:f}", row["rule"] or "",
+            (row["stands_for"] or "")[:8],
         )  # fmt: skip
     console.print(entries)
     for reason in explained.unreadable:
         note(f"not readable: {reason}")
+
+
+def _trace(row: dict[str, Any], asked: str | None) -> str:
+    """The trace of a record or entry: whole where it is another one than was asked for, so that it can be asked for in turn."""
+    told: str = row["trace_id"] or ""
+    return told[:8] if asked is None else "" if told == asked else told or "-"
 
 
 def _number(value: Any) -> str:

@@ -101,23 +101,40 @@ def _with_silent(told: pl.DataFrame, evidence: pl.DataFrame, bodies: Sequence[Re
 
 
 def explain_trace(data: Path, trace_id: str) -> Explained:
-    """What is known of a trace: its records as long as they are kept as evidence, and its entries in the ledger."""
+    """What is known of a trace: its records as long as they are kept as evidence, and its entries in the ledger.
+
+    With them what was put with its calls from elsewhere; `trace_id` tells it apart.
+    """
     memory = Memory()
     if (data / "evidence").is_dir():
         EvidenceFiles(data / "evidence").peek(memory)
     rows = np.flatnonzero(memory.arrays["trace"] == keys_of(pl.Series([trace_id])))
+    # Verdicts are right only over all that may belong together, which is far more than what does.
     evidence = memory.evidence.take(memory.touched(rows, fingerprint=True) if len(rows) else rows)
+    told = _told(evidence, wanted=trace_id)
     with connect(data) as connection:
-        connection.register("wanted", pl.DataFrame({"entry_id": evidence["entry_id"]}).to_arrow())
-        found = connection.sql(
-            "select * from entries where trace_id = $trace or entry_id in (select entry_id from wanted)"
-            " or stands_for in (select entry_id from wanted) order by recorded_at, kind",
-            params={"trace": trace_id},
-        ).to_arrow_table()
-    return Explained(_told(evidence), frame_of(found), evidence.height)
+        connection.register("told", told.select("entry_id", "trace_id").to_arrow())
+        found = connection.sql(_ENTRIES_OF_TRACE, params={"trace": trace_id}).to_arrow_table()
+    return Explained(told, frame_of(found), told.height)
 
 
-def _told(evidence: pl.DataFrame, *, fingerprint: bool = True) -> pl.DataFrame:
+#: Entries of a trace's records and of what was put with them; then what stands for them, and what they stand for.
+_ENTRIES_OF_TRACE = """
+with own as (
+    select entry_id, stands_for from entries
+    where trace_id = $trace
+        or entry_id in (select entry_id from told)
+        or stands_for in (select entry_id from told where trace_id = $trace)
+)
+select * from entries
+where entry_id in (select entry_id from own union all select stands_for from own)
+    or stands_for in (select entry_id from entries where trace_id = $trace)
+order by recorded_at, kind
+"""
+
+
+def _told(evidence: pl.DataFrame, *, fingerprint: bool = True, wanted: str | None = None) -> pl.DataFrame:
+    """`RECORDS` of this evidence; of a wanted trace only its own and those that are of one call with any of them."""
     if evidence.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(RECORDS, pl.String))
     evidence = evidence.unique("entry_id", keep="first", maintain_order=True)
@@ -129,9 +146,13 @@ def _told(evidence: pl.DataFrame, *, fingerprint: bool = True) -> pl.DataFrame:
         .zip_with(pl.Series(verdicts.by >= 0) & ~stands, pl.Series([None], dtype=pl.String).new_from_index(0, evidence.height))
     )
     rule = pl.Series(list(RULES))[pl.Series(verdicts.rule)]
-    return evidence.with_columns(
+    told = evidence.with_columns(
         pl.col("role").replace({"leaf": "call", "span": "part of a trace", "link": "part of a trace"}).alias("taken_for"),
         pl.when(stands).then(pl.lit("call")).when(rule != "").then(pl.lit("duplicate")).otherwise(pl.lit("-")).alias("verdict"),
         pl.when(~stands & (rule != "")).then(rule).alias("rule"),
         by.alias("stands_for"),
     ).select(RECORDS)
+    if wanted is None:
+        return told
+    own = (evidence["trace_id"] == wanted).fill_null(False).to_numpy()
+    return told.filter(pl.Series(np.isin(verdicts.label, verdicts.label[own])))
