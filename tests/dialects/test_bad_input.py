@@ -63,6 +63,11 @@ def test_the_first_valid_spelling_wins_over_an_invalid_one() -> None:
     assert call["input_tokens"] == 12
 
 
+def test_a_padded_number_is_a_number() -> None:
+    (call,) = _with(chat(None, attributes={"gen_ai.usage.input_tokens": " 1000 "}))
+    assert (call["input_tokens"], call["flags"]) == (1000, [])
+
+
 @pytest.mark.parametrize("start", [0, 1, 10**18, 9_223_372_036_854_775_807, 18_446_744_073_709_551_615, "not a time"])
 def test_a_time_that_cannot_be_gives_way_to_that_of_arrival(start: Any) -> None:
     span = {**as_json(chat()), "startTimeUnixNano": str(start)}
@@ -110,13 +115,30 @@ def test_long_names_and_many_attributes_are_cut_and_counted() -> None:
     ("text", "flags"),
     [
         *((text, ["embedded_unreadable"]) for text in ("{", "{'a': __import__('os')}", "[" * 9000, "nothing", '"x"', "[]")),
-        *((text, []) for text in ("{'prompt_tokens': -5}", "{1: {2}}", "nan")),
-        ('{"prompt_tokens": NaN}', ["embedded_unreadable"]),
+        *((text, []) for text in ("{1: {2}}", "nan", '{"prompt_tokens": NaN}', "{'prompt_tokens': -1}")),
+        ("{'prompt_tokens_details': {'cached_tokens': -600}}", ["tokens_invalid"]),
     ],
 )
-def test_embedded_usage_that_is_no_literal_reads_as_nothing_and_is_flagged(text: str, flags: list[str]) -> None:
+def test_embedded_usage_that_is_no_literal_or_no_count_reads_as_nothing_and_is_flagged(text: str, flags: list[str]) -> None:
     (call,) = _with(Span(scope="litellm", attributes={**chat().attributes, "metadata.usage_object": text}))
     assert (call["input_tokens"], call["cache_read_tokens"], call["flags"]) == (1000, None, flags)
+
+
+@pytest.mark.parametrize("value", ["-5", "1e400", "1" + "0" * 23, "{}", "[1]", "true", "1.5", '"many"', '"-5"', "Infinity"])
+def test_an_embedded_count_that_is_none_is_flagged_as_that_of_an_attribute_is(value: str) -> None:
+    (call,) = _with(_embedding(f'{{"input": {value}, "output": 2}}'))
+    assert (call["input_tokens"], call["output_tokens"], call["flags"]) == (None, 2, ["tokens_invalid"])
+
+
+@pytest.mark.parametrize(("value", "read"), [('"300"', 300), ('" 300 "', 300), ("300.0", 300), ("NaN", None), ('"none"', None)])
+def test_an_embedded_count_is_read_as_that_of_an_attribute_is(value: str, read: int | None) -> None:
+    (call,) = _with(_embedding(f'{{"input": {value}, "output": "2"}}'))
+    assert (call["input_tokens"], call["output_tokens"], call["flags"]) == (read, 2, [])
+
+
+def _embedding(usage: str) -> Span:
+    named = {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "claude-sonnet-4-5"}
+    return Span(scope="langfuse-sdk", attributes={**named, "langfuse.observation.usage_details": usage})
 
 
 @given(st.text(max_size=200))
@@ -124,7 +146,7 @@ def test_embedded_usage_that_is_no_literal_reads_as_nothing_and_is_flagged(text:
 def test_reading_an_embedded_object_never_raises(text: str) -> None:
     for form in ("provider", "inclusive", "langfuse", "vercel", "adk"):
         found = usage_in(text, form)
-        assert found is None or all(isinstance(count, int) and count >= 0 for count in found.values())
+        assert found is None or all(isinstance(count, int) and count >= 0 for count in found.counts.values())
 
 
 def test_spans_that_are_their_own_parent_and_cycles_of_parents_end() -> None:

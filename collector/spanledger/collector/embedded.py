@@ -5,18 +5,39 @@ and whatever is neither JSON nor a literal reads as nothing.
 """
 
 import ast
+import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from math import inf, isfinite, isnan
+from typing import Any, NamedTuple
 
 import orjson
 
 from spanledger.collector.dialects.dialect import Embedded
+from spanledger.collector.fields import ABSENT, LARGEST_COUNT
 
 #: Beyond this an attribute holds a conversation, not a usage.
 LARGEST = 32_768
 
-Usage = Mapping[str, int]
+#: What is no count where it is an object: counts of its own stand in it.
+_PARTS = ("cache_creation", "details")
+
+
+class Usage(NamedTuple):
+    """Inclusive counts by field, only those that are given, and whether any was negative, absurd or no number."""
+
+    counts: Mapping[str, int]
+    invalid: bool
+
+
+class _Object(dict[str, Any]):
+    """A usage object or a part of one; all its parts share `wrong`, the names of counts that are none."""
+
+    __slots__ = ("wrong",)
+
+    def __init__(self, found: Mapping[str, Any], wrong: set[str]) -> None:
+        super().__init__(found)
+        self.wrong = wrong
 
 
 def parsed(text: str) -> Any:
@@ -28,19 +49,22 @@ def parsed(text: str) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return ast.literal_eval(text)
+        # Python writes numbers into JSON that are none.
+        return json.loads(text) if "NaN" in text or "Infinity" in text else ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 
 
 @lru_cache(maxsize=4096)
 def usage_in(text: str, form: Embedded) -> Usage | None:
-    """Inclusive counts by field, only those that are given; None if the text is malformed."""
+    """None if the text is malformed."""
     found = parsed(text)
     if not isinstance(found, dict):
         return None
-    counts = _FORMS[form](found)
-    return {field: int(count) for field, count in counts.items() if _is_count(count)}
+    whole = _Object(found, set())
+    counts = {field: count for field, count in _FORMS[form](whole).items() if count is not None}
+    good = {field: count for field, count in counts.items() if count <= LARGEST_COUNT}
+    return Usage(good, bool(whole.wrong) or len(good) < len(counts))
 
 
 @lru_cache(maxsize=4096)
@@ -49,7 +73,11 @@ def cost_in(text: str) -> float | None:
     found = parsed(text)
     if isinstance(found, dict):
         found = found.get("total", found.get("total_cost"))
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    number = None if isinstance(found, str) else _number(found)
+    try:
+        return None if number is None or isnan(number) else float(number)
+    except OverflowError:
+        return inf
 
 
 @lru_cache(maxsize=4096)
@@ -62,19 +90,46 @@ def model_in(text: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e9
+def _count(found: _Object, name: str) -> int | None:
+    """The count of this name, read as an attribute is: numbers as text are numbers; -1, NaN and words for nothing say nothing."""
+    value = found.get(name)
+    if value is None or (isinstance(value, str) and value in ABSENT) or (isinstance(value, dict) and name.endswith(_PARTS)):
+        return None
+    number = _number(value)
+    if number is None or not (isinstance(number, int) or isfinite(number)):
+        silent = number is not None and isnan(number)
+    elif 0 <= number <= LARGEST_COUNT and abs(number - round(number)) < 1e-6:
+        return round(number)
+    else:
+        silent = number == -1
+    if not silent:
+        found.wrong.add(name)
+    return None
 
 
-def _first(found: Mapping[str, Any], *names: str) -> Any:
-    return next((found[name] for name in names if _is_count(found.get(name))), None)
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, str):
+        try:
+            return float(value) if "_" not in value else None
+        except ValueError:
+            return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _inner(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((found[name] for name in names if isinstance(found.get(name), dict)), {})
+def _first(found: _Object, *names: str) -> int | None:
+    return next((count for count in [_count(found, name) for name in names] if count is not None), None)
 
 
-def _provider(found: Mapping[str, Any]) -> dict[str, Any]:
+def _sum(found: _Object, names: list[str]) -> int | None:
+    counts = [count for count in [_count(found, name) for name in names] if count is not None]
+    return sum(counts) if counts else None
+
+
+def _inner(found: _Object, *names: str) -> _Object:
+    return _Object(next((found[name] for name in names if isinstance(found.get(name), dict)), {}), found.wrong)
+
+
+def _provider(found: _Object) -> dict[str, int | None]:
     """A provider's own object: OpenAI's and Gemini's input holds the cache, Anthropic's and Bedrock's leaves it out."""
     if "promptTokenCount" in found or "prompt_token_count" in found or "candidatesTokenCount" in found:
         return _google(found)
@@ -83,12 +138,13 @@ def _provider(found: Mapping[str, Any]) -> dict[str, Any]:
     if "prompt_tokens" in found:
         return counts
     cached = ("cache_read_input_tokens", "cache_creation_input_tokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    if counts.get("input") is not None and any(name in found for name in cached):
-        counts["input"] += (counts.get("cache_read") or 0) + (counts.get("cache_write") or 0)
+    fresh = counts.get("input")
+    if fresh is not None and any(name in found for name in cached):
+        counts["input"] = fresh + (counts.get("cache_read") or 0) + (counts.get("cache_write") or 0)
     return counts
 
 
-def _inclusive(found: Mapping[str, Any]) -> dict[str, Any]:
+def _inclusive(found: _Object) -> dict[str, int | None]:
     """An object whose input is the whole input whoever the provider is."""
     inputs = _inner(found, "prompt_tokens_details", "input_tokens_details", "input_token_details")
     outputs = _inner(found, "completion_tokens_details", "output_tokens_details", "output_token_details")
@@ -110,7 +166,7 @@ def _inclusive(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _google(found: Mapping[str, Any]) -> dict[str, Any]:
+def _google(found: _Object) -> dict[str, int | None]:
     """Gemini's usage metadata: candidates leave thoughts out, tool use is extra input."""
     thoughts = _first(found, "thoughtsTokenCount", "thoughts_token_count")
     candidates = _first(found, "candidatesTokenCount", "candidates_token_count")
@@ -125,29 +181,22 @@ def _google(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _langfuse(found: Mapping[str, Any]) -> dict[str, Any]:
+def _langfuse(found: _Object) -> dict[str, int | None]:
     """OpenAI's own object, or disjoint keys whose sum is the total."""
     if "prompt_tokens" in found or "input_tokens" in found:
         return _provider(found)
-    reading = sum(
-        v
-        for k, v in found.items()
-        if _is_count(v) and k in ("cache_read_input_tokens", "input_cached_tokens", "input_cache_read")
-    )
-    writing = sum(
-        v
-        for k, v in found.items()
-        if _is_count(v) and k in ("cache_creation_input_tokens", "input_cache_creation", "input_cache_write")
-    )
-    reasoning = sum(v for k, v in found.items() if _is_count(v) and k in ("output_reasoning_tokens", "output_reasoning"))
-    inputs = [v for k, v in found.items() if _is_count(v) and k.startswith(("input", "cache_"))]
-    outputs = [v for k, v in found.items() if _is_count(v) and k.startswith("output")]
-    counts: dict[str, Any] = {"input": sum(inputs) if inputs else None, "output": sum(outputs) if outputs else None}
+    names = [name for name in found if isinstance(name, str)]
+    reading = _sum(found, ["cache_read_input_tokens", "input_cached_tokens", "input_cache_read"])
+    writing = _sum(found, ["cache_creation_input_tokens", "input_cache_creation", "input_cache_write"])
+    reasoning = _sum(found, ["output_reasoning_tokens", "output_reasoning"])
+    inputs = _sum(found, [name for name in names if name.startswith(("input", "cache_"))])
+    outputs = _sum(found, [name for name in names if name.startswith("output")])
+    counts = {"input": inputs, "output": outputs}
     # A detail of 0 is not told apart from one that is not given.
     return {**counts, "cache_read": reading or None, "cache_write": writing or None, "reasoning": reasoning or None}
 
 
-def _vercel(found: Mapping[str, Any]) -> dict[str, Any]:
+def _vercel(found: _Object) -> dict[str, int | None]:
     """`providerMetadata`: details only, the numbers beside them are right or put right by their dialect."""
     openai, anthropic, google = _inner(found, "openai", "azure"), _inner(found, "anthropic"), _inner(found, "google", "vertex")
     if anthropic:
@@ -169,11 +218,11 @@ def _vercel(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _adk(found: Mapping[str, Any]) -> dict[str, Any]:
+def _adk(found: _Object) -> dict[str, int | None]:
     return _google(_inner(found, "usage_metadata", "usageMetadata"))
 
 
-_FORMS: Mapping[Embedded, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+_FORMS: Mapping[Embedded, Callable[[_Object], dict[str, int | None]]] = {
     "provider": _provider,
     "inclusive": _inclusive,
     "langfuse": _langfuse,

@@ -45,7 +45,8 @@ _TYPES: dict[str, Any] = {
 _TYPED = {name: pl.col(name).fill_nan(None).cast(kind) for name, kind in _TYPES.items() if kind != pl.String}
 _JSON_VALUES = np.array([dialect.json_values for dialect in DIALECTS])
 #: Values that mean nothing was said.
-_ABSENT = pa.array(["", "none", "None", "null", "NaN", "nan", "-1", "undefined"])
+ABSENT = ("", "none", "None", "null", "NaN", "nan", "-1", "undefined")
+_ABSENT = pa.array(ABSENT)
 _LONGEST_ABSENT = 9
 
 
@@ -186,7 +187,7 @@ def _read_numbers(said: _Said, attributes: Attributes, keys: list[str]) -> tuple
     told = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
     if len(told):
         texts = _unquoted(attributes.texts(said.at[told], keys), said.quoted[told])
-        read = cast(pl.Series, pl.from_arrow(texts)).str.slice(0, 32).cast(pl.Float64, strict=False)
+        read = cast(pl.Series, pl.from_arrow(texts)).str.strip_chars().str.slice(0, 32).cast(pl.Float64, strict=False)
         number[told] = read.fill_null(np.nan).to_numpy()
         silent[told] = pc.or_(texts.is_null(), pc.is_in(texts, value_set=_ABSENT)).to_numpy(zero_copy_only=False)
     return number, silent

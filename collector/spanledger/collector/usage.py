@@ -151,32 +151,38 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     usages = [_embedded(*row) for row in told]
     firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for _, _, dialect in told]
     # The last row is that of all records which embed nothing.
-    counted = pl.DataFrame([*(usage or {} for usage in usages), {}], schema=dict.fromkeys(_EMBEDDED, pl.Int64))
+    counts = [*(usage.counts if usage else {} for usage in usages), {}]
+    counted = pl.DataFrame(counts, schema=dict.fromkeys(_EMBEDDED, pl.Int64))
     found = counted.select(pl.all().name.suffix("_held")).with_columns(
-        pl.Series("first", [*firsts, False]), pl.Series("embedded_unreadable", [*(usage is None for usage in usages), False])
+        pl.Series("first", [*firsts, False]),
+        pl.Series("embedded_unreadable", [*(usage is None for usage in usages), False]),
+        pl.Series("invalid_held", [*(usage is not None and usage.invalid for usage in usages), False]),
     )
     of_row = np.full(frame.height, len(usages), dtype=np.int64)
     of_row[rows.to_numpy()] = index
     joined = frame.with_columns(found[of_row].get_columns())
     first = pl.col("first")
-    counts = [
+    merged = [
         pl.when(first).then(pl.coalesce(f"{name}_held", name)).otherwise(pl.coalesce(name, f"{name}_held")).alias(name)
         for name in _EMBEDDED
     ]
     return joined.with_columns(
-        *counts,
+        *merged,
         ((first | pl.col("input").is_null()) & pl.col("input_held").is_not_null()).alias("whole_input"),
         ((first | pl.col("output").is_null()) & pl.col("output_held").is_not_null()).alias("whole_output"),
-    ).drop("first", *(f"{name}_held" for name in _EMBEDDED))
+        (pl.col("tokens_invalid") | pl.col("invalid_held")).alias("tokens_invalid"),
+    ).drop("first", "invalid_held", *(f"{name}_held" for name in _EMBEDDED))
 
 
 def _embedded(raw: str | None, details: str | None, dialect: int) -> Usage | None:
     """What one record's objects say together; None if one is malformed. Details of the output may stand in one of their own."""
     found: dict[str, int] = {}
+    invalid = False
     for text in (details, raw):
         if text is not None:
             usage = usage_in(text, DIALECTS[dialect].embedded)
             if usage is None:
                 return None
-            found |= usage
-    return found
+            found |= usage.counts
+            invalid |= usage.invalid
+    return Usage(found, invalid)
