@@ -1,6 +1,7 @@
 """The rule by which calls are counted once, sentence by sentence, and what it does across batches, restarts and time."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -116,6 +117,28 @@ def test_equal_calls_for_two_are_two_calls(who: str, inside_one: int) -> None:
     assert two("trace") == inside_one
 
 
+def test_whom_equal_calls_are_for_may_stand_on_their_resource_or_above_them() -> None:
+    mine = chat(trace="a", id="c", parent="r", resource={"tenant.id": "one"})
+    theirs = chat(trace="b", id="c", parent="r", scope="client", start=5, end=95, resource={"tenant.id": "two"})
+    assert len(_counted(mine, theirs)) == 2
+    roots = [
+        Span(trace=trace, id="r", scope="http", start=-5, end=300, attributes={"http.route": "/chat", "user.id": user})
+        for trace, user in (("a", "one"), ("b", "two"))
+    ]
+    calls = _counted(*roots, replace(mine, resource={}), replace(theirs, resource={}))
+    assert sorted(call["user"] for call in calls) == ["one", "two"]
+
+
+def test_a_record_that_comes_after_the_one_that_stands_is_told_of_with_the_entry_that_stands_for_it() -> None:
+    outer = chat(id="o", scope="openinference.instrumentation.openai")
+    inner = chat(id="i", parent="o", start=5, end=95)
+    entries = entries_of([[body_of(outer, sequence=1)], [body_of(inner, sequence=2)]])
+    call, duplicate = entries.sort("kind").to_dicts()
+    assert (call["kind"], duplicate["kind"], duplicate["rule"]) == ("call", "duplicate", "leaf_in_leaf")
+    assert duplicate["stands_for"] == call["entry_id"]
+    assert duplicate["span_id"] not in (None, call["span_id"])
+
+
 def test_noughts_of_a_failed_attempt_do_not_take_the_place_of_what_its_caller_used() -> None:
     failed = chat(0, 0, id="i", parent="o", start=5, end=50, failed=True, scope="client")
     calls = {call["outcome"]: call for call in _counted(chat(id="o"), failed)}
@@ -136,6 +159,19 @@ def test_ids_that_local_servers_hand_out_again_do_not_join_traces() -> None:
     assert len(_counted(*spans)) == 2
     strong = [chat(trace=trace, attributes={"gen_ai.response.id": "chatcmpl-B1a9XyZ77"}) for trace in "ab"]
     assert len(_counted(*strong)) == 1
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [["unknown"] * 2, ["chatcmpl-None"] * 2, ["00000000-0000-0000-0000-000000000000"] * 2, ["x" * 600 + "a", "x" * 600 + "b"]],
+    ids=["word", "none", "noughts", "cut"],
+)
+def test_ids_that_name_nothing_do_not_join_traces(ids: list[str]) -> None:
+    spans = [
+        chat(100 * at, trace=f"t{at}", attributes={"gen_ai.response.id": word}, start=5000 * at, end=5000 * at + 100)
+        for at, word in enumerate(ids, start=1)
+    ]
+    assert len(_counted(*spans)) == 2
 
 
 def test_what_an_agent_knows_goes_to_its_calls_nearest_first() -> None:

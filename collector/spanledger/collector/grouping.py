@@ -9,6 +9,7 @@ import polars as pl
 from spanledger.collector import names
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.evidence import LEAF, Evidence
+from spanledger.collector.fields import LONGEST_TEXT
 from spanledger.collector.keys import among, differing, distinct, grouped, keys_of, mixed, paired
 
 Ints = npt.NDArray[np.int64]
@@ -18,10 +19,11 @@ Flags = npt.NDArray[np.bool_]
 SLACK_MICROS = 100_000
 #: Emitters that add up a stream's counts differ by a token or two.
 OUTPUT_TOLERANCE = 2
-#: Local servers hand out ids such as chatcmpl-123 again and again; those prove nothing across traces.
-_WEAK_ID = r"^(chatcmpl-|cmpl-|msg_|resp_|gen-)?[0-9]{0,4}$|^.{0,5}$"
-#: No longer than this in UTF-8.
-_WEAK_BYTES = 20
+#: Local servers hand out ids such as chatcmpl-123 again and again, and some write a word or noughts for none; those prove
+#: nothing across traces.
+_WEAK_ID = r"(?i)^(chatcmpl-|cmpl-|msg_|resp_|gen-)?([0-9]{0,4}|[0-]+|none|null|nil|unknown|undefined|default)$|^.{0,5}$"
+#: No longer than this in UTF-8: a UUID of noughts behind the longest of these beginnings.
+_WEAK_BYTES = 45
 #: Width of the buckets in which fingerprints are looked up.
 BUCKET_MICROS = 4_000_000
 _MOST_BUCKETS = 64
@@ -91,8 +93,11 @@ def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
         across = np.minimum.reduceat(apart, begins) != np.maximum.reduceat(apart, begins)
         doubtful = np.flatnonzero(np.repeat(across, sizes))
         ids = evidence.take(rows[doubtful], [kind])[kind]
-        short = np.flatnonzero((ids.str.len_bytes() <= _WEAK_BYTES).to_numpy())
+        length = ids.str.len_bytes().to_numpy()
+        short = np.flatnonzero(length <= _WEAK_BYTES)
         weak = doubtful[short[ids[pl.Series(short)].str.contains(_WEAK_ID).to_numpy()]]
+        # What was cut may have gone on differently.
+        weak = np.concatenate([weak, doubtful[length >= LONGEST_TEXT]])
         if len(weak):
             said = said.copy()
             said[rows[weak]] = mixed(said[rows[weak]], apart[weak])
@@ -177,7 +182,7 @@ def buckets(started: Ints, ended: Ints) -> tuple[Ints, Ints]:
     return place, np.where(long[place] & (nth == 1), last[place], first[place] + nth)
 
 
-def by_fingerprint(evidence: Evidence, standing: Flags, groups: Groups) -> None:
+def by_fingerprint(evidence: Evidence, standing: Flags, ancestry: Ancestry, groups: Groups) -> None:
     """Equal usage, compatible model, one interval inside the other, same emitter, another scope or signal, one to one."""
     narrow = evidence.narrow
     rows = np.flatnonzero(
@@ -186,6 +191,8 @@ def by_fingerprint(evidence: Evidence, standing: Flags, groups: Groups) -> None:
     prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
     rows = rows[differing(prints, narrow["voice"][rows], groups.label[rows])]
     left, right = _pairs(evidence, rows)
+    together = ~_for_others(evidence, left, right, ancestry)
+    left, right = left[together], right[together]
     start, end = narrow["started"], narrow["ended"]
     apart = np.abs(start[left] - start[right]) + np.abs(end[left] - end[right])
     order = np.lexsort((right, left, apart))
@@ -229,12 +236,12 @@ def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
 
 
 def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
-    """Which pairs agree in output, with or without the reasoning that one of them loses, in model, and in whom they are for."""
+    """Which pairs agree in output, with or without the reasoning that one of them loses, and in model."""
     if not len(left):
         return np.zeros(0, dtype=bool)
     rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
     one, other = inverse[: len(left)], inverse[len(left) :]
-    said = evidence.take(rows, ["model", "reasoning_tokens", *_WHOM])
+    said = evidence.take(rows, ["model", "reasoning_tokens"])
     output, lost = evidence.narrow["output"][rows], evidence.narrow["lost"][rows]
     bare = np.where(output >= 0, output - said["reasoning_tokens"].fill_null(0).to_numpy(), -1)
     counts = (
@@ -248,13 +255,28 @@ def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
     both, which = np.unique(model[one] * len(texts) + model[other], return_inverse=True)
     named = [(bare_names[pair // len(texts)], bare_names[pair % len(texts)]) for pair in both.tolist()]
     alike: Flags = counts & np.array([names.may_be_one(a, b) for a, b in named])[which]
-    # A trace is one request, in which two may spell its user in two ways; but not its tenant.
-    trace = evidence.narrow["trace"][rows]
-    for name in _WHOM:
-        whom = keys_of(said[name])
-        differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
-        alike &= ~(differ if name == "tenant" else differ & (trace[one] != trace[other]))
     return alike
+
+
+def _for_others(evidence: Evidence, left: Ints, right: Ints, ancestry: Ancestry) -> Flags:
+    """Which pairs are for different ones, as they, what stands above them or their resource says. A trace is one request, in
+    which two may spell its user in two ways; but not its tenant."""
+    apart = np.zeros(len(left), dtype=bool)
+    if not len(left):
+        return apart
+    rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
+    one, other = inverse[: len(left)], inverse[len(left) :]
+    elsewhere = evidence.narrow["trace"][left] != evidence.narrow["trace"][right]
+    for name in _WHOM:
+        whom = keys_of(evidence.take(rows, [f"resource_{name}"]).to_series())
+        if (known := evidence.knows(name)) is not None:
+            source = ancestry.inherited(rows, known)
+            said = np.flatnonzero(source >= 0)
+            whom = whom.copy()
+            whom[said] = keys_of(evidence.take(source[said], [name]).to_series())
+        differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
+        apart |= differ & (elsewhere | (name == "tenant"))
+    return apart
 
 
 def _equal(left: Ints, right: Ints) -> Flags:

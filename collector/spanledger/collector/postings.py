@@ -42,6 +42,7 @@ def postings(
     evidence = verdicts.evidence
     label = verdicts.label
     fresh, undone, stand_for = verdicts.calls, pl.DataFrame(), _Standing(evidence.height)
+    spoken_for = np.zeros(evidence.height, dtype=bool)
     heard = np.flatnonzero(evidence.narrow["role"] == HEARD)
     if len(heard):
         stand_for.put(label[heard], evidence.take(heard, ["entry_id"])["entry_id"])
@@ -52,6 +53,9 @@ def postings(
         new = np.ones(len(row), dtype=bool)
         new[kept[kept >= 0]] = False
         stand_for.put(label[posted["at"].to_numpy()[kept >= 0]], posted["entry_id"].filter(pl.Series(kept >= 0)))
+        # A record that came later and says the same as the one that was posted for its call.
+        spoken_for[row[kept[kept >= 0]]] = True
+        spoken_for[posted["at"].to_numpy()] = False
         fresh, row = gathered(fresh, np.flatnonzero(new), fresh.schema), row[new]
     fresh = _versioned(fresh, version[row])
     # Of the metrics that say the same of one moment, one is told.
@@ -59,7 +63,7 @@ def postings(
     again = metered & (verdicts.by >= 0) & metered[np.maximum(verdicts.by, 0)]
     quiet = (verdicts.rule == RULE["waits"]) | again
     told = _TOLD[evidence.narrow["role"]] & (evidence.narrow["said"] | (evidence.narrow["role"] == LEAF))
-    repeated = np.flatnonzero(~verdicts.stands & ~quiet & (version == 0) & told)
+    repeated = np.flatnonzero((~verdicts.stands | spoken_for) & ~quiet & (version == 0) & told)
     if undone.height or len(repeated):
         stand_for.put(label[row], fresh["entry_id"])
     frames = [

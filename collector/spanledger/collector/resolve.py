@@ -123,7 +123,7 @@ def _decided(evidence: Evidence, settled: Flags, *, fingerprint: bool) -> _Decid
     by_span(evidence, leaves, ancestry, groups)
     nesting = by_nesting(evidence, leaves, barrier, ancestry, groups)
     if fingerprint:
-        by_fingerprint(evidence, leaves & ~nesting.gone, groups)
+        by_fingerprint(evidence, leaves & ~nesting.gone, ancestry, groups)
     label = groups.label
     # A call of which any record was taken apart into inner calls is not a call of its own.
     apart = np.zeros(rows, dtype=bool)
