@@ -1,5 +1,6 @@
 """Spans written in a line, for what no sample shows: built from the emitters' sources and documents (docs/dialects.md)."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -123,6 +124,8 @@ def _value(value: Any) -> dict[str, Any]:
             return {"arrayValue": {"values": [_value(each) for each in value]}}
         case dict():
             return {"kvlistValue": {"values": attributes(value)}}
+        case bytes():
+            return {"bytesValue": b64encode(value).decode()}
         case None:
             return {}
     return {"stringValue": value}

@@ -38,7 +38,7 @@ def _with(bad: Span | dict[str, Any]) -> list[dict[str, Any]]:
     return [call for call in calls if call["span_id"] != as_json(GOOD)["spanId"]]
 
 
-@pytest.mark.parametrize("value", [-5, 10**15, "many", True, [1, 2], float("inf"), 1.5])
+@pytest.mark.parametrize("value", [-5, 10**15, "many", True, [1, 2], {"a": 1}, {}, b"7", float("inf"), 1.5])
 def test_a_count_that_is_none_is_left_out_and_flagged(value: Any) -> None:
     (call,) = _with(chat(attributes={"gen_ai.usage.input_tokens": value}))
     assert (call["input_tokens"], call["output_tokens"]) == (None, 200)
@@ -107,6 +107,8 @@ def test_long_names_and_many_attributes_are_cut_and_counted() -> None:
     (call,) = _with(chat(attributes={"gen_ai.response.model": "m" * 65_536}))
     assert len(call["model"]) == 512
     assert "text_cut" in call["flags"]
+    (call,) = _with(chat(scope="s" * 65_536, version="1" * 600))
+    assert (len(call["scope_name"]), len(call["scope_version"]), "text_cut" in call["flags"]) == (512, 512, True)
     (call,) = _with(chat(attributes={f"key.{n}": n for n in range(100_000)}))
     assert len(json.loads(call["attributes"])) == 64
 

@@ -19,7 +19,7 @@ from spanledger.collector.grouping import RULES
 from spanledger.collector.keys import keys_of
 from spanledger.collector.memory import KEPT, Memory, as_kept
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise import recognise, scopes_of
 from spanledger.collector.resolve import resolve
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import frame_of
@@ -74,10 +74,7 @@ def _with_silent(told: pl.DataFrame, evidence: pl.DataFrame, bodies: Sequence[Re
     if records.is_empty():
         return told
     of_span = identity.of_spans(records["trace_id"].fill_null(""), records["span_id"].fill_null(""))
-    scopes = [
-        pl.Series(name, [scope[part] or None for scope in telemetry.scopes], dtype=pl.String)[records["scope"]]
-        for part, name in enumerate(("scope_name", "scope_version"))
-    ]
+    scopes = scopes_of(telemetry).drop("cut")[records["scope"]].get_columns()
     named = records.select(
         "signal", "trace_id", "span_id", "parent_span_id", *scopes, (pl.col("end") // 1000).cast(pl.Int64).alias("ended"),
         pl.coalesce("digest", of_span).alias("record"), pl.coalesce("name", "text").alias("name"),

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spanledger.collector.attributes import ARRAY, FLAG, MAP, TEXT, Attributes
+from spanledger.collector.attributes import ARRAY, FLAG, MAP, RAW, TEXT, Attributes
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS, dialect_of_scope
@@ -183,13 +183,13 @@ def _read_numbers(said: _Said, attributes: Attributes, keys: list[str]) -> tuple
     """The numbers, NaN for none, and where nothing was said at all."""
     number = attributes.numbers(said.at)
     kind = attributes.kind[said.at]
-    silent = np.isnan(number) & (kind != FLAG)
+    silent = np.isnan(number) & (kind != FLAG) & (kind != RAW)
     told = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
     if len(told):
         texts = _unquoted(attributes.texts(said.at[told], keys), said.quoted[told])
         read = cast(pl.Series, pl.from_arrow(texts)).str.strip_chars().str.slice(0, 32).cast(pl.Float64, strict=False)
         number[told] = read.fill_null(np.nan).to_numpy()
-        silent[told] = pc.or_(texts.is_null(), pc.is_in(texts, value_set=_ABSENT)).to_numpy(zero_copy_only=False)
+        silent[told] = pc.is_in(texts, value_set=_ABSENT).to_numpy(zero_copy_only=False)
     return number, silent
 
 

@@ -182,6 +182,9 @@ def _value(value: dict[str, Any], depth: int) -> AnyValue:
             return AnyValue(double_value=_real(held))
         case ("boolValue", held):
             return AnyValue(bool_value=held in (True, "true"))
+        case ("bytesValue", held):
+            # What they say is never read, only that they are no text and no number.
+            return AnyValue(bytes_value=_text(held).encode())
         case ("arrayValue", held):
             return AnyValue(array_value=ArrayValue(values=[_value(each, depth + 1) for each in _objects(held, "values")]))
         case ("kvlistValue", held):

@@ -19,7 +19,7 @@ from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.emitters import dialects_of
 from spanledger.collector.entry_columns import EVIDENCE, evidence_of
-from spanledger.collector.fields import Fields, read_fields, read_resources, read_scopes
+from spanledger.collector.fields import LONGEST_TEXT, Fields, read_fields, read_resources, read_scopes
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
 from spanledger.collector.nested import opened
 from spanledger.collector.points import metric_records
@@ -42,6 +42,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     shapes = Shapes.of(telemetry.attributes, telemetry.records.height)
     dialect, proved = dialects_of(telemetry, shapes)
     fields = read_fields(telemetry, shapes, dialect, attribution)
+    scopes = scopes_of(telemetry)[telemetry.records["scope"]]
     records = telemetry.records.rechunk().rename({"status": "span_status", "name": "given_name"})
     frame = records.with_columns(
         *fields.columns,
@@ -51,9 +52,9 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         pl.Series("proved", proved),
         pl.Series("tokens_invalid", fields.invalid),
         pl.Series("cost_invalid", fields.cost_invalid),
-        pl.Series("text_cut", fields.cut),
+        pl.Series("text_cut", fields.cut) | scopes["cut"],
         *telemetry.bodies[records["body"]].drop("sequence").get_columns(),
-        *_scoped(telemetry),
+        *scopes.drop("cut").get_columns(),
         *_around(telemetry, attribution),
         *_service(telemetry)[records["resource"]].get_columns(),
     )
@@ -77,12 +78,14 @@ def _around(telemetry: Telemetry, attribution: Attribution) -> list[pl.Series]:
     return of_resource.rename({who: f"resource_{who}" for who in (*WHO, "region")}).get_columns()
 
 
-def _scoped(telemetry: Telemetry) -> list[pl.Series]:
-    scope = telemetry.records["scope"]
-    return [
-        pl.Series(name, [s[part] or None for s in telemetry.scopes], dtype=pl.String)[scope]
+def scopes_of(telemetry: Telemetry) -> pl.DataFrame:
+    """Of each scope `scope_name` and `scope_version`, null for none and no longer than any name, and whether one was `cut`."""
+    told = {
+        name: pl.Series([scope[part][:LONGEST_TEXT] or None for scope in telemetry.scopes], dtype=pl.String)
         for part, name in enumerate(("scope_name", "scope_version"))
-    ]
+    }
+    cut = [max(map(len, scope)) > LONGEST_TEXT for scope in telemetry.scopes]
+    return pl.DataFrame({**told, "cut": pl.Series(cut, dtype=pl.Boolean)})
 
 
 #: Resource attributes with a column of their own.
