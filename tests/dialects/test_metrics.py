@@ -67,6 +67,21 @@ def test_metrics_of_one_moment_are_one_however_their_points_are_cut_and_sent(
     assert _sum([[_sent(*request) for request in batch] for batch in batches]) == due
 
 
+@pytest.mark.parametrize("bad", ["NaN", -5, "Infinity", 1e300])
+def test_a_sum_of_tokens_that_is_none_is_left_out_and_its_calls_are_flagged(bad: Any) -> None:
+    for others in ([], [_tokens("output", 0, 0, 0.0)]):
+        (call,) = entries_of([[_sent(_tokens("input", 0, 1, bad), *others)]]).to_dicts()
+        assert (call["kind"], call["calls"], call["input_tokens"]) == ("call", 1, None)
+        assert "tokens_invalid" in call["flags"]
+
+
+def test_a_series_that_says_nothing_new_leaves_nothing() -> None:
+    points = [_sent(_tokens("input", at, 2, 100)) for at in (0, 60, 120)]
+    for batches in ([points], [[each] for each in points]):
+        assert entries_of(batches).select("kind", "calls", "input_tokens").rows() == [("call", 2, 100)]
+    assert entries_of([[_sent(_tokens("output", 0, 0, 0.0))]]).is_empty()
+
+
 def test_points_that_differ_in_what_no_series_is_told_by_are_added() -> None:
     usage = "gen_ai.client.inference.usage.input_tokens"
     by_modality = [_metric(usage, 0, 1, total, _DELTA, **{"gen_ai.token.modality": kind}) for kind, total in

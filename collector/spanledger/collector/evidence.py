@@ -168,10 +168,10 @@ class Evidence:
         return Evidence(both, self._schema, {name: np.concatenate([array, more[name]]) for name, array in self.narrow.items()})
 
     def changed(self, told: Mapping[str, tuple[Rows, pl.Series]]) -> "Evidence":
-        """The same records, of which those at these places say this instead: a role, flags, measures."""
+        """The same records, of which those at these places say this instead: a role, `said`, flags, measures."""
         other = Evidence(gathered(self._frame, self._rows(), self._frame.schema), self._schema, self.narrow)
         other._frame = other._frame.with_columns(_instead(self[name], at, said) for name, (at, said) in told.items())
-        for name, narrow in (("role", "role"), ("input_tokens", "input"), ("output_tokens", "output")):
+        for name, narrow in (("role", "role"), ("said", "said"), ("input_tokens", "input"), ("output_tokens", "output")):
             if name in told:
                 at, said = told[name]
                 other.narrow[narrow] = self.narrow[narrow].copy()

@@ -18,6 +18,8 @@ _SERIES = (
 )  # fmt: skip
 _CUMULATIVE = 2
 _COUNTED = ("input", "output", "cache_read", "cache_write", "reasoning", "tool_prompt")
+#: More is no number of tokens even of all calls together; floats count no further by ones.
+_POSSIBLE = pl.col("value").is_between(0, 2**53)
 
 
 def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
@@ -34,8 +36,8 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     meant = pl.struct("given_name", "type").map_batches(_meanings, return_dtype=pl.String)
     points = points.with_columns(meant.alias("counted")).filter(
         pl.col("counted").is_not_null()
-        & pl.col("value").is_finite()
-        & (pl.col("value") >= 0)
+        # What is no number of tokens still counts the calls that it is the sum of.
+        & (_POSSIBLE | pl.col("counted").is_in(_COUNTED)).fill_null(False)
         & (
             pl.col("operation").is_null()
             | pl.col("operation").is_in([name for name, role in OPERATIONS.items() if role == "leaf"])
@@ -44,14 +46,16 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     if points.is_empty():
         return points
     by = [*_SERIES, "given_name", "end"]
-    points = _once(points, by)
+    points = _once(points, by).with_columns(
+        pl.col("tokens_invalid") | ~_POSSIBLE, pl.when(_POSSIBLE).then("value").alias("value")
+    )
     calls = pl.col("points").fill_null(0) * (
         pl.col("counted").is_in(["input", "seconds"]) & pl.col("given_name").is_in(_COUNTING)
     )
     summed = points.group_by(by, maintain_order=True).agg(
-        pl.all().exclude([*_COUNTED, "cost", *by]).first(),
+        pl.all().exclude([*_COUNTED, "cost", "tokens_invalid", *by]).first(),
         *(
-            pl.when((pl.col("counted") == name).any())
+            pl.when(((pl.col("counted") == name) & pl.col("value").is_not_null()).any())
             .then(pl.col("value").filter(pl.col("counted") == name).sum())
             .cast(pl.Int64, strict=False)
             .alias(name)
@@ -64,6 +68,7 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
             .sum()
         )
         .alias("cost"),
+        pl.col("tokens_invalid").any(),
         pl.col("counted").unique().sort().str.join(" ").alias("told"),
         calls.filter(pl.col("counted") == "input").sum().alias("by_tokens"),
         calls.filter(pl.col("counted") == "seconds").sum().alias("by_time"),

@@ -64,7 +64,9 @@ def told_apart(evidence: Evidence) -> Evidence:
         if len(less):
             told[name] = summed[less], pl.Series(total.now[less].tolist(), dtype=total.kind)
     if still.any():
-        told["role"] = summed[still], pl.Series(["span"]).new_from_index(0, int(still.sum()))
+        nothing = int(still.sum())
+        told["role"] = summed[still], pl.Series(["span"]).new_from_index(0, nothing)
+        told["said"] = summed[still], pl.Series([False]).new_from_index(0, nothing)
     loops = summed[follows & (role[summed] == LEAF)]
     if len(loops):
         raised = evidence.take(loops, ["flags"]).select(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"])))
