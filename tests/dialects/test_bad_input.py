@@ -153,11 +153,14 @@ def test_reading_an_embedded_object_never_raises(text: str) -> None:
 
 def test_spans_that_are_their_own_parent_and_cycles_of_parents_end() -> None:
     (call,) = _with(chat(parent="span"))
-    assert call["calls"] == 1
+    assert (call["calls"], call["flags"]) == (1, ["parents_cycle"])
     # A ring of calls within calls ends nowhere; what comes of it is one of them, whatever comes first.
     ring = [chat(100 + n, 1, id=str(n), parent=str((n + 1) % 3), start=n) for n in range(3)]
     found = [entries_of([[body_of(span)] for span in order]) for order in permutations(ring)]
     assert {(entries["calls"].sum(), entries["input_tokens"].sum()) for entries in found} == {(1, 100)}
+    together = entries_of([[body_of(*ring, chat(id="below", parent="1", start=9))]])
+    flagged = together.filter(pl.col("flags").list.contains("parents_cycle"))["span_id"].to_list()
+    assert sorted(flagged) == sorted(as_json(span)["spanId"] for span in ring)
     chain = [chat(5, 1, id=str(n), parent=str(n + 1), attributes={"gen_ai.operation.name": "plan"}) for n in range(300)]
     assert entries_of([[body_of(chat(id="leaf", parent="0"), *chain)]]).filter(pl.col("kind") == "call")["calls"].sum() == 1
 

@@ -13,6 +13,8 @@ Keys = npt.NDArray[np.uint64]
 
 #: No honest trace is deeper between a call and its root; a cycle of parents ends here.
 DEEPEST = 64
+#: The flag of a record that stands above itself.
+PARENTS_CYCLE = "parents_cycle"
 
 
 @dataclass(slots=True)
@@ -92,6 +94,16 @@ class Ancestry:
                 break
             end[live] = above
         return self.dangling[end]
+
+    def looped(self) -> Ints:
+        """The rows that stand above themselves."""
+        above = self.parent
+        # Twice as far each time; after as many steps as there are rows whoever still stands above anybody is in a cycle.
+        for _ in range(len(above).bit_length()):
+            if not (above >= 0).any():
+                break
+            above = np.where(above >= 0, above[above], -1)
+        return distinct(above[above >= 0])
 
     def depth(self, start: Ints) -> Ints:
         """How many rows stand above each."""

@@ -167,6 +167,15 @@ class Evidence:
         both = pl.concat([self.take(np.arange(self.height)), frame], rechunk=True)
         return Evidence(both, self._schema, {name: np.concatenate([array, more[name]]) for name, array in self.narrow.items()})
 
+    def raised(self, at: Rows, flag: str) -> pl.Series:
+        """The flags of these records with one more."""
+        flags = self.take(at, ["flags"])
+        return flags.select(pl.col("flags").fill_null([]).list.concat(pl.lit([flag]))).to_series()
+
+    def flagged(self, at: Rows, flag: str) -> "Evidence":
+        """The same records, these with one more flag."""
+        return self.changed({"flags": (at, self.raised(at, flag))})
+
     def changed(self, told: Mapping[str, tuple[Rows, pl.Series]]) -> "Evidence":
         """The same records, of which those at these places say this instead: a role, `said`, flags, measures."""
         other = Evidence(gathered(self._frame, self._rows(), self._frame.schema), self._schema, self.narrow)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from spanledger.collector import identity
+from spanledger.collector.ancestry import PARENTS_CYCLE
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.decided import PROOFS, decided
@@ -268,6 +269,7 @@ def _ids() -> list[pl.Expr]:
         pl.when(known).then(span).alias("span_id"),
         pl.when((parent.str.len_bytes() == 16) & (parent != span)).then(parent).alias("parent_span_id"),
         (~(traced & known).fill_null(False) & (pl.col("signal") == "traces")).alias("ids_invalid"),
+        (known & (parent == span)).fill_null(False).alias(PARENTS_CYCLE),
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector.ancestry import Ancestry
+from spanledger.collector.ancestry import PARENTS_CYCLE, Ancestry
 from spanledger.collector.attempts import with_attempts
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.evidence import (
@@ -75,7 +75,11 @@ def resolve(evidence: Evidence, *, settled: Flags, fingerprint: bool = True) -> 
         by[place] = np.where(part.by >= 0, place[part.by], -1)
         outer[place] = np.where(part.outer >= 0, place[part.outer], -1)
         ancestry = part.ancestry.spread(place, rows)
+    looped = ancestry.looped()
+    if len(looped):
+        evidence = evidence.flagged(looped, PARENTS_CYCLE)
     calls, plain = merged(evidence, leaves, stands, call, ancestry)
+    plain[looped] = False
     calls = with_attempts(calls, evidence, outer, began)
     plain[calls["row"].filter(calls["first_attempt"].is_not_null()).to_numpy()] = False
     return Verdicts(label, stands, rule, by, plain, calls, evidence)

@@ -69,8 +69,7 @@ def told_apart(evidence: Evidence) -> Evidence:
         told["said"] = summed[still], pl.Series([False]).new_from_index(0, nothing)
     loops = summed[follows & (role[summed] == LEAF)]
     if len(loops):
-        raised = evidence.take(loops, ["flags"]).select(pl.col("flags").fill_null([]).list.concat(pl.lit(["cumulative"])))
-        told["flags"] = loops, raised["flags"]
+        told["flags"] = loops, evidence.raised(loops, "cumulative")
     return evidence.changed(told) if told else evidence
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from spanledger.collector.ancestry import PARENTS_CYCLE
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.dialects import DIALECTS, Dialect
 from spanledger.collector.dialects.dialect import Cache, Reasoning
@@ -33,6 +34,7 @@ FLAGS = (
     "calls_unknown",  # a metric that sums tokens and does not count calls: one call is assumed for each of its points
     "cost_invalid",  # what it says the call cost was negative, absurd or no number, and is left out
     "ids_invalid",  # trace or span id are not of the length they must have
+    PARENTS_CYCLE,  # it is its own parent, or its parents lead back to it
 )
 
 #: Operations whose answer is made of tokens.
