@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
@@ -69,6 +71,11 @@ BOTOCORE: dict[str, Callable[[InMemorySpanExporter], Any]] = {
 
 
 def _classes(package: str) -> list[type]:
+    # Those that the client would import only when they are used: else what is left behind in them would be taken for theirs.
+    if installed(f"{package}.resources"):
+        resources = import_module(f"{package}.resources")
+        for module in walk_packages(resources.__path__, f"{resources.__name__}."):
+            import_module(module.name)
     modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
     return list({value for module in modules for value in list(vars(module).values()) if isinstance(value, type)})
 
