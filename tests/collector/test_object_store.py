@@ -43,7 +43,7 @@ def test_a_bucket_that_is_not_there_is_named_in_one_line(bucket: str) -> None:
         Ledger.open("s3://elsewhere/entries")
     said = str(raised.value)
     assert said.startswith("the ledger s3://elsewhere/entries cannot be read: ")
-    assert "The specified bucket does not exist" in said  # older stand-ins wrap it
+    assert said.endswith("The specified bucket does not exist")
 
 
 def _send(collector: Running, count: int) -> list[str]:
