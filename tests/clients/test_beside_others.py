@@ -155,4 +155,6 @@ def test_litellms_own_spans_count_once_too(
             (call,) = counted(spans.all())
             assert (call["input_tokens"], call["output_tokens"], call["cache_read_tokens"]) == (100, 40, 60)
     finally:
-        litellm.callbacks = []
+        # Its first call copies what stands in `callbacks` into lists of their own, which would speak in every test after this.
+        litellm.logging_callback_manager._reset_all_callbacks()
+        litellm.service_callback = []
