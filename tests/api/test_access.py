@@ -284,7 +284,7 @@ def test_the_end_of_the_last_key_opens_nothing(end: str, tmp_path: Path) -> None
 
 def test_public_endpoints_need_no_key(collector: Running, secrets_of: dict[str, str]) -> None:
     assert "admin" in secrets_of
-    with httpx.Client(base_url=collector.url) as nobody:
+    with httpx.Client(base_url=collector.url, timeout=60) as nobody:
         assert nobody.get("/healthz").status_code == 200
         assert nobody.get("/readyz").status_code == 200
         assert nobody.get("/api/nothing").status_code == 404

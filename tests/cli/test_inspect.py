@@ -124,7 +124,7 @@ def test_a_table_is_shown_to_people() -> None:
 def test_a_trace_of_a_running_collector_is_told_span_by_span(tmp_path: Path) -> None:
     with running(tmp_path) as up:
         host, port = up.collector.addresses["http"].rsplit(":", 1)
-        httpx.post(f"http://{host}:{port}/v1/traces", content=_WRAPPED, headers={"content-type": "application/json"})
+        httpx.post(f"http://{host}:{port}/v1/traces", content=_WRAPPED, headers={"content-type": "application/json"}, timeout=60)
         eventually(lambda: up.collector.loop.progress.entries, "the trace in the ledger")
         found = _inspect(hexed("trace", 16), "--data", str(tmp_path))
     told = {record["name"]: record["verdict"] for record in found["records"] if record["name"]}
@@ -142,7 +142,9 @@ def test_a_trace_is_shown_without_those_that_are_only_like_it(tmp_path: Path) ->
     with running(tmp_path) as up:
         host, port = up.collector.addresses["http"].rsplit(":", 1)
         for body in bodies:
-            httpx.post(f"http://{host}:{port}/v1/traces", content=body.body, headers={"content-type": "application/json"})
+            httpx.post(
+                f"http://{host}:{port}/v1/traces", content=body.body, headers={"content-type": "application/json"}, timeout=60
+            )
         eventually(lambda: sum(up.collector.loop.progress.entries.values()) >= 5, "the traces in the ledger")
         asked, other = hexed("mine", 16), hexed("joined", 16)
         found, shown = _inspect(asked, "--data", str(tmp_path)), here("inspect", asked, "--data", str(tmp_path)).out

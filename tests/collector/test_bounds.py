@@ -57,7 +57,7 @@ def test_connections_that_send_one_byte_are_cut_and_others_are_served() -> None:
         for _, writer in slow:
             writer.write(b"P")
             await writer.drain()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             answer = await client.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=calls()[0], headers=PROTOBUF)
             assert answer.status_code == 200
         for reader, writer in slow:
@@ -102,7 +102,7 @@ def test_bytes_held_for_all_senders_have_one_bound() -> None:
         writer.write(head + bytes(50_000))
         await writer.drain()
         await asyncio.sleep(0.1)
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             url = f"http://127.0.0.1:{receiver.port}/v1/traces"
             assert (await client.post(url, content=bytes(60_000), headers=PROTOBUF)).status_code == 503
             writer.close()
@@ -117,7 +117,7 @@ def test_a_full_journal_is_503_with_retry_after_and_resource_exhausted_with_retr
         raise Busy("the journal is full", retry_after_seconds=7)
 
     async def test(receiver: HttpReceiver, kept: Kept) -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             answer = await client.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=calls()[0], headers=PROTOBUF)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
         over_grpc = GrpcReceiver(receiver._shared.accept, host="127.0.0.1", port=0)
@@ -139,7 +139,7 @@ def test_what_is_under_way_is_answered_when_the_listener_stops() -> None:
         await asyncio.sleep(0.3)
 
     async def test(receiver: HttpReceiver, kept: Kept) -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             url = f"http://127.0.0.1:{receiver.port}/v1/traces"
             sending = asyncio.create_task(client.post(url, content=calls()[0], headers=PROTOBUF))
             await asyncio.sleep(0.15)
@@ -181,10 +181,10 @@ def test_over_tls_only_senders_with_a_certificate_of_the_ca_are_served(
         url = f"https://127.0.0.1:{over_http.port}/v1/traces"
         known = ssl.create_default_context(cafile=str(ca))
         known.load_cert_chain(client_pem)
-        async with httpx.AsyncClient(verify=known) as client:
+        async with httpx.AsyncClient(verify=known, timeout=60) as client:
             assert (await client.post(url, content=calls()[0], headers=PROTOBUF)).status_code == 200
         with pytest.raises(httpx.TransportError):
-            async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(ca))) as client:
+            async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(ca)), timeout=60) as client:
                 await client.post(url, content=calls()[0], headers=PROTOBUF)
         pem = client_pem.read_bytes()
         credentials = grpc.ssl_channel_credentials(ca.read_bytes(), pem, pem)  # type: ignore[no-untyped-call]

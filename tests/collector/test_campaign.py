@@ -116,7 +116,10 @@ def test_on_a_full_disk_senders_are_told_to_wait_and_intake_goes_on_when_there_i
     if mounted.returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        with running(disk / "data") as collector, httpx.Client(headers={"Content-Type": "application/x-protobuf"}) as client:
+        with (
+            running(disk / "data") as collector,
+            httpx.Client(headers={"Content-Type": "application/x-protobuf"}, timeout=60) as client,
+        ):
             url = f"{collector.http}/v1/traces"
             (disk / "filler").write_bytes(b"")
             acknowledged: list[str] = []

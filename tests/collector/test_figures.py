@@ -24,7 +24,7 @@ def test_the_figures_count_what_came_what_was_refused_and_what_was_posted(tmp_pa
         await collector.start()
         assert collector.ready() is None
         headers = {"Content-Type": "application/x-protobuf"}
-        async with httpx.AsyncClient(base_url=f"http://{collector.addresses['http']}", headers=headers) as client:
+        async with httpx.AsyncClient(base_url=f"http://{collector.addresses['http']}", headers=headers, timeout=60) as client:
             assert (await client.post("/v1/traces", content=calls(3)[0])).status_code == 200
             assert (await client.post("/v1/traces", content=b"\xff")).status_code == 400
         while not collector.loop.progress.entries:

@@ -32,7 +32,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
                 "AWS_ACCESS_KEY_ID": "made", "AWS_SECRET_ACCESS_KEY": "up",
             }.items():  # fmt: skip
                 monkeypatch.setenv(name, value)
-            assert httpx.put(f"{url}/kept").status_code == 200
+            assert httpx.put(f"{url}/kept", timeout=60).status_code == 200
             yield "s3://kept"
         finally:
             server.kill()
@@ -48,7 +48,7 @@ def test_a_bucket_that_is_not_there_is_named_in_one_line(bucket: str) -> None:
 
 def _send(collector: Running, count: int) -> list[str]:
     body, ids = calls(count)
-    assert httpx.post(f"{collector.http}/v1/traces", content=body, headers=_HEADERS).status_code == 200
+    assert httpx.post(f"{collector.http}/v1/traces", content=body, headers=_HEADERS, timeout=60).status_code == 200
     return ids
 
 

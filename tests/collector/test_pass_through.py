@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,7 @@ from spanledger.collector.config import load
 from spanledger.collector.service import Collector
 from tests.collector.made import calls, stored
 from tests.collector.test_journal import body
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+from tests.ports import free_port
 
 
 def in_front(folder: Path, endpoint: str, protocol: str) -> Collector:

@@ -63,7 +63,7 @@ def test_opentelemetrys_own_exporters_deliver(collector: Running, transport: str
 
 def post(collector: Running, body: bytes, path: str = "/v1/traces", **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(f"{collector.http}{path}", content=body, headers={**PROTOBUF, **named})
+    return httpx.post(f"{collector.http}{path}", content=body, headers={**PROTOBUF, **named}, timeout=60)
 
 
 def test_json_delivers_and_is_answered_in_json(collector: Running) -> None:
@@ -103,6 +103,7 @@ def test_a_body_in_chunks_and_a_gzip_of_two_members_are_taken(collector: Running
         f"{collector.http}/v1/traces",
         content=iter([compressed[:100], compressed[100:]]),
         headers={**PROTOBUF, "Content-Encoding": "gzip"},
+        timeout=60,
     )
     assert answer.status_code == 200
     assert sorted(eventually_stored(collector.data, ids)) == sorted(ids)
@@ -212,7 +213,7 @@ def test_a_body_of_too_many_bytes_is_refused_before_it_is_sent(collector: Runnin
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/traces", 405), ("POST", "/v1/nothing", 404)])
 def test_what_is_not_an_export_is_told_so(collector: Running, method: str, path: str, status: int) -> None:
-    assert httpx.request(method, f"{collector.http}{path}").status_code == status
+    assert httpx.request(method, f"{collector.http}{path}", timeout=60).status_code == status
 
 
 def test_what_is_not_http_is_refused_and_cut_off(collector: Running) -> None:

@@ -26,7 +26,7 @@ class Load:
             thread.start()
 
     def _send(self) -> None:
-        with httpx.Client() as client:
+        with httpx.Client(timeout=60) as client:
             while not self._stopped.is_set():
                 body, ids = calls(20)
                 self.sent += ids

@@ -37,7 +37,7 @@ def test_with_keys_only_a_key_that_may_ingest_sends_and_its_tenant_wins(tmp_path
         collector = Collector(load(None, {}, data=tmp_path, grpc_port=0, http_port=0, api_port=0))
         await collector.start()
         url = f"http://{collector.addresses['http']}/v1/traces"
-        async with httpx.AsyncClient(headers=PROTOBUF) as client:
+        async with httpx.AsyncClient(headers=PROTOBUF, timeout=60) as client:
             for headers in (
                 {},
                 {"Authorization": "Bearer slk_nothing"},

@@ -50,7 +50,7 @@ def _waiting(data: Path) -> int:
 
 def test_without_any_grace_it_ends_with_0_and_the_next_start_posts_what_is_left(tmp_path: Path) -> None:
     data, acknowledged = tmp_path / "data", []
-    with _served(data, "service: {shutdown_grace: 1ms}") as (process, said), httpx.Client(headers=_HEADERS) as client:
+    with _served(data, "service: {shutdown_grace: 1ms}") as (process, said), httpx.Client(headers=_HEADERS, timeout=60) as client:
         for _ in range(10):
             request, ids = calls(100)
             assert client.post(f"http://{said['http']}/v1/traces", content=request, timeout=60).status_code == 200
@@ -98,7 +98,9 @@ def test_told_to_stop_before_it_is_ready_it_ends_with_0_and_keeps_the_journal(tm
     with _served(data, "{}") as (process, said):
         request, ids = calls(20)
         for _ in range(3):
-            assert httpx.post(f"http://{said['http']}/v1/traces", content=request, headers=_HEADERS).status_code == 200
+            assert (
+                httpx.post(f"http://{said['http']}/v1/traces", content=request, headers=_HEADERS, timeout=60).status_code == 200
+            )
     with _served(data, "{}", wait=False) as (process, _):
         deadline = time.monotonic() + 60
         while not _caught(process.pid, signal.SIGTERM) and time.monotonic() < deadline:
@@ -125,7 +127,9 @@ def test_it_stops_in_time_while_what_it_hands_on_to_and_tells_of_itself_does_not
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{told.getsockname()[1]}")
         with _served(tmp_path / "data", config) as (process, said):
             request, ids = calls(1)
-            assert httpx.post(f"http://{said['http']}/v1/traces", content=request, headers=_HEADERS).status_code == 200
+            assert (
+                httpx.post(f"http://{said['http']}/v1/traces", content=request, headers=_HEADERS, timeout=60).status_code == 200
+            )
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         for tried in (silent, told):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ from spanledger.control.keys import Keys
 from spanledger.limits import Check, Limits
 from tests.control.test_control import row
 from tests.limits.made import FlatPrice
+from tests.ports import free_port
 
 
 def _programs() -> Path | None:
@@ -37,9 +37,8 @@ def url() -> Generator[str]:
         pytest.skip("PostgreSQL is not installed: `apt-get install postgresql`")
     # PostgreSQL does not run as root.
     other: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    with TemporaryDirectory(prefix="pg") as folder, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
+    port = free_port()
+    with TemporaryDirectory(prefix="pg") as folder:
         if other:
             shutil.chown(folder, **other)
         settings = ["-D", f"{folder}/db"]

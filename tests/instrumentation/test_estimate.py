@@ -44,9 +44,9 @@ def test_any_body_has_a_size(value: object) -> None:
 def test_long_texts_are_measured_on_pieces_and_come_out_alike() -> None:
     text = "The ledger counts every call once, whoever describes it. " * 2_000
     assert abs(tokens(text) / (tokens(text[:LONGEST]) * len(text) / LONGEST) - 1) < 0.05
-    began = time.process_time()
+    began = time.thread_time()
     tokens(text * 100)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_an_iterator_of_messages_is_not_looked_into() -> None:

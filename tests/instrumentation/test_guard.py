@@ -2,7 +2,6 @@
 
 import asyncio
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from spanledger.instrumentation import LimitExceeded, attribute, instrument, uni
 from tests.instrumentation.asking import MESSAGES, said
 from tests.instrumentation.check_api import REFUSAL, CheckApi
 from tests.instrumentation.conftest import Spans
+from tests.ports import nobody_listens
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": MESSAGES}
 
@@ -33,16 +33,10 @@ def _guard(environ: pytest.MonkeyPatch, url: str, **settings: str) -> None:
     """On, with a time-out that a slow machine keeps."""
     environ.setenv("SPANLEDGER_GUARD", "1")
     environ.setenv("SPANLEDGER_API", url)
-    environ.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+    environ.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "30000")
     for name, value in settings.items():
         environ.setenv(name, value)
     instrument()
-
-
-def _nowhere() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 def test_a_check_says_who_asks_for_what(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
@@ -143,9 +137,10 @@ def test_the_connection_to_the_check_api_is_kept(client: Any, spans: Spans, clea
 
 
 def test_calls_go_on_while_the_check_api_is_away(client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch) -> None:
-    _guard(clean_environ, _nowhere())
-    for _ in range(5):
-        client.chat.completions.create(**ASK)
+    with nobody_listens() as api:
+        _guard(clean_environ, api)
+        for _ in range(5):
+            client.chat.completions.create(**ASK)
     assert len(spans.calls()) == 5
     assert "spanledger.hold.id" not in said(spans.calls()[0])
 
@@ -153,11 +148,12 @@ def test_calls_go_on_while_the_check_api_is_away(client: Any, spans: Spans, clea
 def test_a_closed_guard_refuses_while_the_check_api_is_away(
     client: Any, spans: Spans, provider: StandIn, clean_environ: pytest.MonkeyPatch
 ) -> None:
-    _guard(clean_environ, _nowhere(), SPANLEDGER_GUARD_FAIL="closed")
-    for _ in range(5):
-        with pytest.raises(LimitExceeded, match="SPANLEDGER_GUARD_FAIL=closed") as caught:
-            client.chat.completions.create(**ASK)
-        assert caught.value.limit is None
+    with nobody_listens() as api:
+        _guard(clean_environ, api, SPANLEDGER_GUARD_FAIL="closed")
+        for _ in range(5):
+            with pytest.raises(LimitExceeded, match="SPANLEDGER_GUARD_FAIL=closed") as caught:
+                client.chat.completions.create(**ASK)
+            assert caught.value.limit is None
     assert spans.calls() == []
 
 

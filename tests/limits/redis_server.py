@@ -2,13 +2,14 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import redis
+
+from tests.ports import free_port
 
 MISSING = "redis-server is not installed: `apt-get install redis-server` (Debian, Ubuntu) or `brew install redis`"
 
@@ -19,9 +20,7 @@ class RedisServer:
             pytest.skip(MISSING)
         self._folder, self._keeps, self._cluster = folder, keeps, cluster
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
-            self.port: int = free.getsockname()[1]
-            self.bus: int = other.getsockname()[1]
+        self.port, self.bus = free_port(), free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 

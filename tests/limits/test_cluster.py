@@ -29,7 +29,9 @@ class Cluster:
             self.nodes.append(RedisServer(folder / str(number), keeps=False, cluster=True))
         self.clients = [redis.Redis(port=node.port, decode_responses=True) for node in self.nodes]
         bounds = [0, SLOTS // 3, 2 * SLOTS // 3, SLOTS]
-        for client, (first, after) in zip(self.clients, pairwise(bounds), strict=True):
+        for epoch, (client, (first, after)) in enumerate(zip(self.clients, pairwise(bounds), strict=True), 1):
+            # Nodes of one epoch settle by and by which of them is newer, and a slot that moves meanwhile may go back.
+            said(client, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
             said(client, "CLUSTER", "ADDSLOTSRANGE", first, after - 1)
         for client, node in product(self.clients, self.nodes):
             said(client, "CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
