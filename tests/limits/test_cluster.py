@@ -1,7 +1,8 @@
 """A Redis cluster: all counters lie on the one node that has their slot, whichever node the URL names and wherever they move."""
 
 import asyncio
-from collections.abc import Generator
+import contextlib
+from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, datetime
 from itertools import pairwise, product
 from pathlib import Path
@@ -13,6 +14,7 @@ import redis
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from spanledger.limits import Check, Limits
+from spanledger.limits.redis_script import RedisScript
 from tests.limits.made import Clock, FlatPrice, add, ask, control, stands, until
 from tests.limits.redis_server import RedisServer
 
@@ -110,3 +112,37 @@ def test_a_limit_holds_over_a_cluster_whichever_node_is_asked_and_wherever_its_c
     assert two.check(Check()).counters_away
     for of in (one, two, three):
         of.close()
+
+
+@contextlib.asynccontextmanager
+async def _answering(*answers: bytes) -> AsyncGenerator[int]:
+    """The port of a node that gives each command its next answer, a moment after the one before."""
+    gone = asyncio.Event()
+
+    async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readuntil(b"word\r\n")
+            await asyncio.sleep(0.05)
+            writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.transport.abort()
+        gone.set()
+
+    async with await asyncio.start_server(node, "127.0.0.1", 0) as server:
+        yield int(server.sockets[0].getsockname()[1])
+        await asyncio.wait_for(gone.wait(), 30)
+
+
+def test_what_is_asked_of_a_node_that_has_lost_the_counters_is_asked_of_the_other_however_late_it_says_so() -> None:
+    async def run() -> list[str]:
+        async with _answering(b"+one\r\n", b"+two\r\n") as there:
+            moved = b"-MOVED 7 127.0.0.1:%d\r\n" % there
+            async with _answering(moved, moved) as here:
+                script = RedisScript(f"redis://127.0.0.1:{here}/0", "state")
+                found = await asyncio.gather(*(script.fetch(name, "word") for name in ("first", "second")))
+            await script.leave()
+            script.close()
+        return found
+
+    assert asyncio.run(run()) == ["one", "two"]

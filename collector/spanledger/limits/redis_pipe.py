@@ -31,6 +31,7 @@ class RedisPipe:
         self.loop = asyncio.get_running_loop()
         self._line: _Line | None = None
         self._connecting: asyncio.Task[_Line] | None = None
+        self._left = False
 
     async def ask(self, *words: Word) -> Any:
         """The answer to one command."""
@@ -39,7 +40,16 @@ class RedisPipe:
             if self._connecting is None or self._connecting.done():
                 self._connecting = self.loop.create_task(self._connect())
             line = self._line = await asyncio.shield(self._connecting)
-        return await line.sent(words)
+        answered = line.sent(words)
+        if self._left:
+            line.leave()
+        return await answered
+
+    def leave(self) -> None:
+        """Close once everything that was asked is answered."""
+        self._left = True
+        if self._line is not None:
+            self._line.leave()
 
     def close(self) -> None:
         """Give up what is open; whoever still waits is told so."""
@@ -77,6 +87,7 @@ class _Line(asyncio.Protocol):
         self._asked: deque[asyncio.Future[Any]] = deque()
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
+        self._left = False
         self.over = False
 
     def sent(self, words: Sequence[Word]) -> asyncio.Future[Any]:
@@ -91,6 +102,12 @@ class _Line(asyncio.Protocol):
             self._heard_at = self._loop.time()
             self._watch = self._loop.call_later(self._answer_seconds, self._look)
         return answered
+
+    def leave(self) -> None:
+        """Nothing more will be asked: it is over when all is answered."""
+        self._left = True
+        if not self._asked:
+            self.end(ConnectionError("the connection to Redis was left"))
 
     def end(self, error: Exception) -> None:
         """It is over: close, and tell all that wait why."""
@@ -122,6 +139,8 @@ class _Line(asyncio.Protocol):
                 asked.set_exception(answer)
             else:
                 asked.set_result(answer)
+        if self._left and not self._asked:
+            self.leave()
 
     def _look(self) -> None:
         """Every `answer_seconds` while something is asked: whether anything was heard meanwhile."""

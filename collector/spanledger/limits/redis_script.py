@@ -58,15 +58,17 @@ class RedisScript:
     async def fetch(self, *words: Word) -> Any:
         """A plain command from an event loop. Raises `CountersAway`."""
         self._raise_while_away()
+        moves = 0
         try:
-            for _ in range(MOST_MOVES):
+            while moves < MOST_MOVES:
                 try:
                     return await self._connected().ask(*words)
                 except hiredis.ReplyError as error:
                     said = str(error)
-                    if said.startswith("NOSCRIPT"):
+                    if said.startswith("NOSCRIPT") and words[0] == "EVALSHA":
                         words = ("EVAL", SCRIPT, *words[2:])
                     elif said.startswith("MOVED "):
+                        moves += 1
                         self._move(MovedError(said.removeprefix("MOVED ")))
                     else:
                         raise
@@ -101,7 +103,7 @@ class RedisScript:
         pipe, loop = self._pipe, asyncio.get_running_loop()
         if pipe is None or pipe.loop is not loop or pipe.at != self._at:
             if pipe is not None and pipe.loop is loop:
-                pipe.close()
+                pipe.leave()  # others of this loop may still wait for its answers, which name the other node as well
             pipe = RedisPipe(self._url, self._at, connect_seconds=CONNECT_SECONDS, answer_seconds=ANSWER_SECONDS)
             self._pipe = pipe
         return pipe
