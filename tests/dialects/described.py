@@ -211,6 +211,19 @@ CASES: dict[str, tuple[Span, tuple[int | None, ...]]] = {
             "ai.usage.inputTokens": 300, "ai.usage.outputTokens": 200, "ai.usage.cachedInputTokens": 150}),
         (450, 150, None, 200, None),
     ),
+    "vercel 5, Bedrock with its own details": (
+        Span(scope="ai", attributes={
+            "ai.operationId": "ai.generateText.doGenerate", "ai.model.provider": "amazon-bedrock", "ai.model.id": CLAUDE,
+            "ai.usage.promptTokens": 300, "ai.usage.completionTokens": 200, "ai.response.providerMetadata": json.dumps(
+                {"bedrock": {"usage": {"cacheReadInputTokens": 600, "cacheWriteInputTokens": 100}}})}),
+        (1000, 600, 100, 200, None),
+    ),
+    "vercel 6, Anthropic, of the details only the cache": (
+        Span(scope="ai", attributes={
+            "ai.operationId": "ai.generateText.doGenerate", "ai.model.provider": "anthropic.messages", "ai.model.id": CLAUDE,
+            "ai.usage.inputTokens": 1000, "ai.usage.outputTokens": 200, "ai.usage.inputTokenDetails.cacheReadTokens": 600}),
+        (1000, 600, None, 200, None),
+    ),
     "litellm, what the provider answered": (
         Span(scope="litellm", name="raw_gen_ai_request", attributes={
             "llm.anthropic.model": CLAUDE, "llm.anthropic.id": "msg_01ABCDEFGHIJ", "llm.anthropic.usage": str(
@@ -255,6 +268,11 @@ CASES: dict[str, tuple[Span, tuple[int | None, ...]]] = {
         Span(attributes=of("anthropic", CLAUDE, usage(900, 200, **{
             "gen_ai.usage.cache_read.input_tokens": 100, "gen_ai.usage.total_tokens": 1200}))),
         (1000, 100, None, 200, None),
+    ),
+    "a total of Google's that only adds up with the reasoning beside the output": (
+        Span(attributes=of("gemini", "gemini-2.5-flash", usage(1000, 150, **{
+            "gen_ai.usage.reasoning.output_tokens": 50, "gen_ai.usage.total_tokens": 1200}))),
+        (1000, None, None, 200, 50),
     ),
     "more reasoning than output": (
         Span(attributes=of("openai", "gpt-5-mini", usage(1000, 72, **{"gen_ai.usage.reasoning.output_tokens": 128}))),

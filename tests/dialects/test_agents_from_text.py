@@ -218,3 +218,35 @@ def test_cursors_events_are_known_by_their_id_however_they_are_delivered_again()
 
     entries = entries_of([[logs_of(failed("e1", 100), failed("e2", 5000))], [logs_of(failed("e1", 90_000))]])
     assert entries.select("kind", "outcome", "model").rows() == [("call", "error", "claude-4.5-sonnet")] * 2
+
+
+@pytest.mark.parametrize("event", ["", "cursor.api."])
+def test_cursors_records_are_known_by_their_body_and_by_the_name_of_their_event(event: str) -> None:
+    def said(kind: str, name: str, usage_event: str, at: float, **told: Any) -> Log:
+        own = {"cursor.event.id": kind + usage_event, "cursor.usage_event.id": f"usage-event-{usage_event}",
+               "cursor.model.name": "claude-4.5-sonnet", **told}  # fmt: skip
+        return Log(scope="cursor.telemetry", text=kind, event=event and event + name, at=at, attributes=own)
+
+    counts = {f"cursor.api.request.{name}_tokens": n for name, n in
+              (("input", 300), ("output", 200), ("cache_read", 600), ("cache_creation", 100))}  # fmt: skip
+    calls = _calls(
+        said("api_request", "request", "1", 100, **counts),
+        said("api_error", "error", "2", 200),
+        said("api_request", "request", "3", 300, **counts),
+        said("api_correction_not_billed_errored", "correction", "3", 400, **{"cursor.api.correction.kind": "not_billed_errored"}),
+    )
+    assert [(call["outcome"], call["input_tokens"]) for call in calls] == [("ok", 1000), ("error", None), ("error", 0)]
+
+
+def test_an_event_that_tells_of_an_agent_is_no_call() -> None:
+    calls = [chat(id=name, parent="agent", attributes={"gen_ai.operation.name": "chat"}) for name in ("one", "two")]
+    agent = chat(2000, 400, id="agent", end=200, attributes={"gen_ai.operation.name": "invoke_agent"})
+    event = Log(event=_DETAILS, trace="trace", inside="agent", attributes=agent.attributes, at=200)
+    found = standing(entries_of([[body_of(*calls, agent), logs_of(event)]]))
+    assert [call["input_tokens"] for call in found] == [1000, 1000]
+
+
+def test_an_answer_of_vercel_7_without_usage_is_a_call() -> None:
+    told = of("openai", "gpt-4o-mini", {"gen_ai.operation.name": "chat", "gen_ai.response.id": "chatcmpl-AbCdEf123"})
+    (call,) = standing(entries_of([[body_of(Span(scope="gen_ai", attributes=told))]]))
+    assert call["flags"] == ["usage_unknown"]

@@ -211,6 +211,13 @@ def _vercel(found: _Object) -> dict[str, int | None]:
         }
     if google:
         return _google(_inner(google, "usageMetadata"))
+    if bedrock := _inner(found, "bedrock"):
+        # Beside the input, which is that of the attributes.
+        usage = _inner(bedrock, "usage")
+        return {
+            "cache_read": _first(usage, "cacheReadInputTokens"),
+            "cache_write": _first(usage, "cacheWriteInputTokens", "cacheCreationInputTokens"),
+        }
     return {
         "cache_read": _first(openai, "cachedPromptTokens"),
         "cache_write": _first(_inner(openai, "usage"), "cacheWriteTokens"),

@@ -58,7 +58,9 @@ _CALLED: Mapping[str, str] = {
 }
 
 #: Events that are failures by their name.
-FAILURES = frozenset(("api_error", "claude_code.api_error", "gemini_cli.api_error", "codex.sse_event/response.failed"))
+FAILURES = frozenset(
+    ("api_error", "claude_code.api_error", "gemini_cli.api_error", "cursor.api.error", "codex.sse_event/response.failed")
+)
 
 _KNOWN_NAMES = [*(frozenset(EVENTS) | {name for dialect in DIALECTS for name in dialect.names})]
 _PLAIN = pl.when(pl.col("name").is_in(_KNOWN_NAMES)).then("name")
@@ -77,7 +79,9 @@ def role_of(
     """Role, or None where neither name, class nor operation says anything; and the operation in the conventions' spelling."""
     role: Role | None = None
     if name is not None:
-        role = row.names.get(name) or (EVENTS.get(name) if signal == "logs" else None)
+        # The event of an agent says the sum of what its calls say.
+        of_call = OPERATIONS.get(operation or "chat", "leaf") == "leaf"
+        role = row.names.get(name) or (EVENTS.get(name) if signal == "logs" and of_call else None)
     if role is None and operation is not None and operation in OPERATIONS and not (row.classes and kind in row.classes):
         role = OPERATIONS[operation]
     if role is None and (kind is not None or subkind is not None):

@@ -99,7 +99,9 @@ def _with_reasoning() -> list[pl.Expr]:
     google = pl.col("family") == "google"
     beyond = pl.col("total") - pl.col("input") - output - tools
     by_total = ~pl.col("whole_output") & google & reasoning.is_null() & (beyond > 0)
-    apart = ~pl.col("whole_output") & reasoning.is_not_null() & ((thinking == "apart") | (reasoning > output))
+    # A total that only adds up with the reasoning beside the output; with none there is nothing to add.
+    beside = (google & (reasoning > 0) & (beyond >= reasoning)).fill_null(False)
+    apart = ~pl.col("whole_output") & reasoning.is_not_null() & ((thinking == "apart") | (reasoning > output) | beside)
     return [
         pl.when(by_total).then(beyond).otherwise(reasoning).alias("reasoning"),
         pl.when(by_total)

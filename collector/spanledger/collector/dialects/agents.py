@@ -181,6 +181,7 @@ CURSOR = Dialect(
     names={
         "api_request": "leaf", "api_error": "leaf", "api_correction_not_billed_errored": "correction",
         "api_correction_not_billed_aborted_before_timeout": "correction",
+        "cursor.api.request": "leaf", "cursor.api.error": "leaf", "cursor.api.correction": "correction",
     },
     # Inferred from its Admin API, whose cache counts exceed the input beside them.
     cache={"*": "apart?"},

@@ -99,7 +99,13 @@ VERCEL_6 = replace(
     VERCEL,
     name="vercel-ai-6",
     scopes=(),
-    markers=("ai.usage.inputTokenDetails.noCacheTokens", "ai.usage.outputTokenDetails.textTokens"),
+    markers=(
+        "ai.usage.inputTokenDetails.noCacheTokens",
+        "ai.usage.inputTokenDetails.cacheReadTokens",
+        "ai.usage.inputTokenDetails.cacheWriteTokens",
+        "ai.usage.outputTokenDetails.textTokens",
+        "ai.usage.outputTokenDetails.reasoningTokens",
+    ),
     cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "in?", "*": "in"},
     reasoning={"*": "in"},
     sums="all",
@@ -112,7 +118,6 @@ VERCEL_OTEL = Dialect(
     cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "in?", "*": "in"},
     reasoning={"*": "in"},
     loses=("reasoning",),
-    answers=(),
 )
 
 PYDANTIC_AI = Dialect(
