@@ -56,6 +56,20 @@ def test_an_outer_call_with_other_numbers_than_its_inner_one_is_the_same_call() 
     assert (call["input_tokens"], call["cache_read_tokens"], call["session"]) == (1000, 600, "s1")
 
 
+def test_an_embedding_inside_a_chat_is_another_call() -> None:
+    """A cache of answers asks for one before the chat; both may be wrapped once more."""
+
+    def embedding(name: str, parent: str) -> Span:
+        told = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "text-embedding-3-small"}
+        return chat(12, None, id=name, parent=parent, scope=name, end=20, attributes=told)
+
+    outer, inner = chat(id="outer", scope="gateway"), chat(id="inner", scope="client", parent="outer", start=30)
+    embeddings = [embedding("wrapped", "outer"), embedding("native", "wrapped")]
+    for spans in ([outer, *embeddings], [outer, *embeddings, inner], [inner, *reversed(embeddings), outer]):
+        calls = standing(entries_of([[body_of(each)] for each in spans]))
+        assert sorted(call["input_tokens"] for call in calls) == [12, 1000]
+
+
 def test_a_call_that_a_tool_makes_inside_a_call_is_a_call_of_its_own() -> None:
     outer = chat(id="o", attributes={"gen_ai.response.id": "resp-outer-0001"})
     tool = Span(id="t", parent="o", start=10, end=90, attributes={"gen_ai.operation.name": "execute_tool"})

@@ -27,6 +27,8 @@ _WEAK_BYTES = 45
 #: Width of the buckets in which fingerprints are looked up.
 BUCKET_MICROS = 4_000_000
 _MOST_BUCKETS = 64
+#: Operations that answer with no text: none is a part of one that does.
+_NO_TEXT = ["embeddings", "rerank", "moderation"]
 #: Two calls for different ones of these are two, however alike.
 _WHOM = ("tenant", "user", "session")
 
@@ -132,6 +134,9 @@ def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ance
     nesting = Nesting(outer, np.zeros(rows, dtype=bool), np.full(rows, -1, dtype=np.int64))
     inner = np.flatnonzero(outer >= 0)
     inner = inner[groups.label[inner] != groups.label[outer[inner]]]
+    aside = _aside(evidence, inner, outer[inner])
+    outer[inner[aside]] = -1
+    inner = inner[~aside]
     if not len(inner):
         return nesting
     narrow = evidence.narrow
@@ -168,6 +173,20 @@ def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ance
     nesting.by[outer[several]] = several
     groups.join(outer[silent], silent, "leaf_in_leaf")
     return nesting
+
+
+def _aside(evidence: Evidence, inner: Ints, outer: Ints) -> Flags:
+    """Which inner calls do something else than those around them, as an embedding that a cache of answers asks for inside a chat.
+
+    Who writes no operation is taken to chat, so it takes usage of its own as well to tell them apart.
+    """
+    narrow = evidence.narrow
+    aside: Flags = narrow["said"][inner] & narrow["said"][outer] & (narrow["input"][inner] != narrow["input"][outer])
+    at = np.flatnonzero(aside)
+    if len(at):
+        does, around = (evidence.take(rows[at], ["operation"])["operation"] for rows in (inner, outer))
+        aside[at] = ((does != around) & (does.is_in(_NO_TEXT) | around.is_in(_NO_TEXT))).fill_null(False).to_numpy()
+    return aside
 
 
 def buckets(started: Ints, ended: Ints) -> tuple[Ints, Ints]:
