@@ -1,17 +1,24 @@
 """What a new state of a book takes away, brings or moves: all of it is shown, and what looks like a mistake waits."""
 
 import json
+import threading
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from spanledger.collector.pricing.books import NotAccepted
 from spanledger.collector.pricing.shown import shown_difference
+from spanledger.prices import Prices
 from spanledger.prices.book_file import book_of
 from spanledger.prices.difference import difference
+from spanledger.prices.found import Found
+from spanledger.prices.layers import Layers, Name
+from spanledger.prices.rule_form import rule_of
+from spanledger.prices.snapshot import Snapshot
 from tests.prices.desks import desk_at
 
 AT = datetime(2026, 11, 18, 14, 30, tzinfo=UTC)
@@ -69,3 +76,81 @@ def test_a_model_that_vanishes_keeps_its_price_until_somebody_accepts_the_book(t
         assert at.desk.prices.cost_of("openai", "b", AT, 1_000_000, 0).cost_usd == Decimal(3)
         at.desk.load_book(models(a=A), "two", accept=True, who="me")
         assert at.desk.prices.cost_of("openai", "b", AT, 1_000_000, 0).cost_usd is None
+
+
+def test_a_changed_book_looks_anew_only_at_the_names_of_which_it_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenth = [rule_of({"scope": f"tenant:t{n}", "multiplier": "0.1"}, f"r{n}") for n in range(50)]
+    rules = [*tenth, rule_of({"model": "deployed", "same_as": "openai/b"}, "same")]
+    old, new = (book_of(models(a=A, b=prices)) for prices in (B, {"input_mtok": 4}))
+    before = Layers([old], rules)
+    names = [Name(provider="openai", model=model, belongs=(("tenant", f"t{n}"),)) for n in range(50) for model in ("a", "b")]
+    names += [Name(provider="vllm", model="deployed"), Name(provider="vllm", model="nobody-knows")]
+    said = [before.priced(name) for name in names]
+    after = Layers([new], rules, before)
+    looked_up, asked = Layers._priced, list[str | None]()
+
+    def noted(self: Layers, provider: str, model: str, name: Name) -> object:
+        asked.append(name.model)
+        return looked_up(self, provider, model, name)
+
+    monkeypatch.setattr(Layers, "_priced", noted)
+    again = [after.priced(name) for name in names]
+    assert asked == ["b"] * 50 + ["deployed"]
+    assert all(now is was for name, was, now in zip(names, said, again, strict=True) if name.model in ("a", "nobody-knows"))
+    assert again == [Layers([new], rules).priced(name) for name in names]
+
+
+class Held(Snapshot):
+    """A book that says nothing until it may."""
+
+    asked, may = threading.Event(), threading.Event()
+
+    def find(self, provider: str, model: str) -> Found | None:
+        self.asked.set()
+        assert self.may.wait(60)
+        return super().find(provider, model)
+
+
+def test_batches_go_on_at_the_old_prices_while_a_book_is_compiled() -> None:
+    prices = Prices(
+        [book_of(models(a=A))], [rule_of({"scope": f"tenant:t{n}", "multiplier": "0.1"}, f"r{n}") for n in range(200)]
+    )
+    batch = pl.DataFrame({"provider": "openai", "model": "a", "occurred_at": [AT], "input_tokens": 1_000_000})
+    before = prices.price(batch)
+    held = Held(Snapshot(book_of(models(a=B)).providers).providers, "next")
+    worker = threading.Thread(target=prices.use, kwargs={"books": [held]})
+    worker.start()
+    try:
+        assert held.asked.wait(60)
+        assert all(prices.price(batch).equals(before) for _ in range(3))
+        strange = batch.with_columns(model=pl.lit("strange"), tenant=pl.lit("t7"))
+        assert prices.price(strange)["unpriced_reason"].to_list() == ["unknown model"]
+    finally:
+        held.may.set()
+        worker.join(60)
+    assert prices.price(batch)["cost_usd"].to_list() == [Decimal(3)]
+
+
+def test_of_two_changes_at_once_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with desk_at(tmp_path) as at:
+        read, second_is_made = at.desk.rules.rules, threading.Event()
+
+        def slowly() -> object:
+            found = read()
+            if threading.current_thread() is first:
+                second_is_made.wait(1)  # which it is only if the two do not wait for each other
+            return found
+
+        def make(model: str) -> None:
+            at.desk.make([{"model": model, "rates": {"input_mtok": "7"}}], who="me")
+
+        monkeypatch.setattr(at.desk.rules, "rules", slowly)
+        first = threading.Thread(target=make, args=["one"])
+        first.start()
+        while not at.desk.rules.in_force():
+            first.join(0.01)
+        make("two")
+        second_is_made.set()
+        first.join(60)
+        costs = [at.desk.prices.cost_of("x", model, AT, 1_000_000, 0).cost_usd for model in ("one", "two")]
+        assert costs == [Decimal(7)] * 2

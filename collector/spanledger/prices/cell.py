@@ -128,6 +128,15 @@ class Cell:
         return replace(self, rates=full, inherited=frozenset(inherited), unpriced=None)
 
 
+def times(rates: Mapping[str, Fraction], factor: Fraction) -> dict[str, Fraction]:
+    """Rates multiplied. Where several counters have the very same rate, as parts have that of their whole, so they do after."""
+    products: dict[int, Fraction] = {}
+    for rate in rates.values():
+        if id(rate) not in products:
+            products[id(rate)] = rate * factor
+    return {counter: products[id(rate)] for counter, rate in rates.items()}
+
+
 def unpriced_everywhere(reason: str, *flags: str) -> tuple[Cell, ...]:
     return (Cell(unpriced=reason, flags=flags),)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from spanledger.prices.book import Book
-from spanledger.prices.cell import Cell, overlay, unpriced_everywhere
+from spanledger.prices.cell import Cell, overlay, times, unpriced_everywhere
 from spanledger.prices.flat import OF_NO_SIZE, Flat
 from spanledger.prices.found import Found
 from spanledger.prices.names import ABROAD, GOV, GOVCLOUD, in_govcloud, of_size, provider_id, spellings
@@ -59,6 +59,9 @@ class _Listed:
     names: tuple[str, ...]
 
 
+#: Provider by the book's id, model, tier and variant.
+_Asked = tuple[str, str, str, str]
+
 #: Names of which is remembered what the books say; strangers' names push each other out.
 MOST_LISTED = 30_000
 
@@ -67,9 +70,9 @@ class Layers:
     """Books and rules, immutable: a change of either makes another one."""
 
     def __init__(self, books: Sequence[Book], rules: Sequence[Rule] = (), before: "Layers | None" = None) -> None:
-        """`before` are the layers that these take the place of: what its books said is known already."""
+        """`before` are the layers that these take the place of: what is as it was there is taken from there."""
         self.books = tuple(books)
-        self._listed: dict[tuple[str, str, str, str], _Listed] = before._listed if before and before.books == self.books else {}
+        self._listed: dict[_Asked, _Listed] = before._listed if before and before.books == self.books else {}
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.rank, rule.rule_id)))
         #: What a row must show of itself for the rules to find it.
         self.regions = frozenset(rule.region for rule in self.rules) - {ANY} | GOVCLOUD | ABROAD
@@ -79,10 +82,13 @@ class Layers:
         self.sizes = bool(self._sized) or any(isinstance(book, Flat) and book.sizes for book in self.books)
         self.belongings = frozenset((rule.scope, rule.belongs_to) for rule in self.rules if rule.scope != "all")
         self._about = RulesAbout(self.rules)
-        #: What has been asked; what the layers before said of names; and the rules that only one of the two has.
+        #: What has been asked; what the layers before and their books said of names; and the rules that only one of the two has.
         self._known: dict[Name, Priced] = {}
-        self._before = before._known if before and before.books == self.books else {}
+        self._before = before._known if before else {}
+        self._listed_before = before._listed if before else {}
         self._changed = RulesAbout(_only_in_one(self.rules, before.rules) if before else ())
+        #: Rules that make a price hang on what books say of another model.
+        self._borrowing = frozenset(rule.rule_id for rule in self.rules if rule.same_as)
 
     def priced(self, name: Name) -> Priced:
         """The cells that price calls of a name."""
@@ -105,12 +111,17 @@ class Layers:
         return self._in_books(provider_id(provider), model, STANDARD, "").found is not None
 
     def _as_before(self, provider: str, model: str, name: Name) -> Priced | None:
-        """What the layers before these said of a name, where no rule that is new or gone is about it."""
+        """What the layers before these said of a name, where the books say the same of it and no rule that is new or gone is
+        about it."""
         known = self._before.get(name)
         if known is None:
             return None
-        names = self._in_books(provider, model, name.tier, name.variant).names
-        return None if self._changed.places(provider, names, name.belongs) else known
+        listed = self._in_books(provider, model, name.tier, name.variant)
+        if self._listed is not self._listed_before:
+            same = listed is self._listed_before.get((provider, model, name.tier, name.variant))
+            if not same or not self._borrowing.isdisjoint(known.rules):
+                return None
+        return None if self._changed.places(provider, listed.names, name.belongs) else known
 
     def _priced(self, provider: str, model: str, name: Name) -> Priced:
         listed = self._in_books(provider, model, name.tier, name.variant)
@@ -156,8 +167,9 @@ class Layers:
             covering.sort(key=lambda rule: (rule.rank, next(-at for at, one in enumerate(names) if rule.calls_it(one))))
         return covering
 
-    def _in_books(self, provider: str, model: str, tier: str, variant: str) -> "_Listed":
-        known = self._listed.get((provider, model, tier, variant))
+    def _in_books(self, provider: str, model: str, tier: str, variant: str) -> _Listed:
+        asked = (provider, model, tier, variant)
+        known = self._listed.get(asked)
         if known is None:
             if len(self._listed) >= MOST_LISTED:
                 self._listed.clear()
@@ -165,7 +177,8 @@ class Layers:
             names = [spelled.lower() for spelled, _ in spellings(provider, model, variant)]
             names += [found.model.lower()] if found else []
             known = _Listed(found=found, cells=cells, names=tuple(dict.fromkeys(names)))
-            self._listed[provider, model, tier, variant] = known
+            before = self._listed_before.get(asked)
+            self._listed[asked] = known = before if before == known else known
         return known
 
     def _looked_up(self, provider: str, model: str, tier: str, variant: str) -> tuple[Found | None, tuple[Cell, ...]]:
@@ -249,9 +262,7 @@ def _of_tier(book: Book, found: Found, tier: str, provider: str) -> tuple[Cell, 
     halved = [
         replace(
             cell,
-            rates={
-                counter: rate * Fraction(1, 2) if counter.endswith("_tokens") else rate for counter, rate in cell.rates.items()
-            },
+            rates=cell.rates | times({c: rate for c, rate in cell.rates.items() if c.endswith("_tokens")}, Fraction(1, 2)),
             estimated=True,
             flags=(*cell.flags, "batch_half_assumed"),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
-from spanledger.prices.cell import EVERYWHERE, Box, Cell
+from spanledger.prices.cell import EVERYWHERE, Box, Cell, times
 from spanledger.prices.names import provider_id
 from spanledger.prices.tiers import STANDARD
 
@@ -124,8 +124,7 @@ class Rule:
             return replace(noted, flags=flags).at_rates(rates)
         if self.multiplier is None or cell.unpriced is not None:
             return cell
-        rates = {counter: rate * self.multiplier for counter, rate in cell.rates.items()}
-        return replace(noted, rates=rates, free=cell.free or not self.multiplier)
+        return replace(noted, rates=times(cell.rates, self.multiplier), free=cell.free or not self.multiplier)
 
 
 def apply(rule: Rule, cells: Iterable[Cell], same_as: Iterable[Cell] = ()) -> tuple[Cell, ...]:

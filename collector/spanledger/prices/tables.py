@@ -114,8 +114,10 @@ class Tables:
 
 
 def grains(meter: Meter, rate: Fraction) -> int:
-    """A rate in USD for one, in grains; for one microsecond where the meter counts seconds."""
-    return round(rate * GRAIN / (1_000_000 if meter.seconds else 1))
+    """A rate in USD for one, in grains, rounded half to even; for one microsecond where the meter counts seconds."""
+    numerator, denominator = rate.numerator * GRAIN, rate.denominator * (1_000_000 if meter.seconds else 1)
+    whole, rest = divmod(numerator, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
 
 
 def _compiled(cell: Cell) -> _Compiled:

@@ -50,6 +50,7 @@ class PriceDesk:
         self.read = read
         self._post = post
         self._clock = clock
+        self._using = threading.Lock()
 
     def make(
         self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "", again: bool = False
@@ -137,7 +138,9 @@ class PriceDesk:
             return entries.height
 
     def _use(self, *, reread: bool = False) -> None:
-        self.prices.use(books=self.books.in_use() if reread else None, rules=self.rules.rules())
+        # Of two changes at once the one that read first must not be the last to use what it read: it lacks the other.
+        with self._using:
+            self.prices.use(books=self.books.in_use() if reread else None, rules=self.rules.rules())
 
 
 _ONE_AT_A_TIME = threading.Lock()
