@@ -117,7 +117,9 @@ def test_batches_go_on_at_the_old_prices_while_a_book_is_compiled() -> None:
     )
     batch = pl.DataFrame({"provider": "openai", "model": "a", "occurred_at": [AT], "input_tokens": 1_000_000})
     before = prices.price(batch)
-    held = Held(Snapshot(book_of(models(a=B)).providers).providers, "next")
+    after = book_of(models(a=B))
+    assert isinstance(after, Snapshot)
+    held = Held(after.providers, "next")
     worker = threading.Thread(target=prices.use, kwargs={"books": [held]})
     worker.start()
     try:

@@ -262,7 +262,7 @@ def _of_tier(book: Book, found: Found, tier: str, provider: str) -> tuple[Cell, 
     halved = [
         replace(
             cell,
-            rates=cell.rates | times({c: rate for c, rate in cell.rates.items() if c.endswith("_tokens")}, Fraction(1, 2)),
+            rates={**cell.rates, **times({c: r for c, r in cell.rates.items() if c.endswith("_tokens")}, Fraction(1, 2))},
             estimated=True,
             flags=(*cell.flags, "batch_half_assumed"),
         )
