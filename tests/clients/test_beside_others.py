@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -40,19 +41,18 @@ def failing(client: Any) -> None:
         client.chat.completions.create(model="fail-429", messages=MESSAGES)
 
 
+@contextmanager
 def _both(
     put_in: Callable[[InMemorySpanExporter], Any], first: bool, exporter: InMemorySpanExporter, package: str
 ) -> Iterator[None]:
-    with foreign.left_as_found(package):
+    with foreign.left_as_found(package), ExitStack() as ends:
+        ends.callback(uninstrument)  # where theirs cannot be put in
         if not first:
             instrument()
-        take_out = put_in(exporter)
+        ends.callback(put_in(exporter))
+        ends.callback(uninstrument)
         instrument()
-        try:
-            yield
-        finally:
-            uninstrument()
-            take_out()
+        yield
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=[True, False], ids=["theirs first", "ours first"])
 def both(request: pytest.FixtureRequest, name: str, _exporter: InMemorySpanExporter) -> Iterator[Spans]:
-    for _ in _both(foreign.OPENAI[name], request.param, _exporter, "openai"):
+    with _both(foreign.OPENAI[name], request.param, _exporter, "openai"):
         _exporter.clear()
         yield Spans(_exporter)
 
@@ -96,7 +96,7 @@ def test_the_guard_is_asked_whoever_came_first(both: Spans, url: str, monkeypatc
     with CheckApi(allowed=0) as api:
         monkeypatch.setenv("SPANLEDGER_GUARD", "1")
         monkeypatch.setenv("SPANLEDGER_API", api.url)
-        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "30000")
         instrument()
         with openai.OpenAI(base_url=url + "/v1", api_key="any", max_retries=0) as client, pytest.raises(LimitExceeded):
             plain(client)
@@ -107,7 +107,7 @@ def test_the_guard_is_asked_whoever_came_first(both: Spans, url: str, monkeypatc
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 def test_anthropic_counts_once_too(name: str, first: bool, stream: bool, url: str, exporter: InMemorySpanExporter) -> None:
     anthropic = pytest.importorskip("anthropic")
-    for _ in _both(foreign.ANTHROPIC[name], first, exporter, "anthropic"):
+    with _both(foreign.ANTHROPIC[name], first, exporter, "anthropic"):
         exporter.clear()
         with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
             answered = client.messages.create(model="claude-opus-4-6", max_tokens=99, messages=MESSAGES, stream=stream)
@@ -122,7 +122,7 @@ def test_anthropic_counts_once_too(name: str, first: bool, stream: bool, url: st
 def test_bedrock_counts_once_too(first: bool, url: str, exporter: InMemorySpanExporter) -> None:
     boto3 = pytest.importorskip("boto3")
     keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "eu-west-1"}
-    for _ in _both(foreign.BOTOCORE["botocore"], first, exporter, "botocore"):
+    with _both(foreign.BOTOCORE["botocore"], first, exporter, "botocore"):
         exporter.clear()
         client = boto3.Session().client("bedrock-runtime", endpoint_url=url, **keys)
         client.converse(modelId="a-model", messages=[{"role": "user", "content": [{"text": PROMPT}]}])

@@ -111,7 +111,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name_
 def _guard(environ: pytest.MonkeyPatch, api: CheckApi) -> None:
     environ.setenv("SPANLEDGER_GUARD", "1")
     environ.setenv("SPANLEDGER_API", api.url)
-    environ.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+    environ.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "30000")
     instrument()
 
 

@@ -148,7 +148,7 @@ def test_a_refusal_comes_out_as_it_was_raised(
     with CheckApi(allowed=0) as api:
         monkeypatch.setenv("SPANLEDGER_GUARD", "1")
         monkeypatch.setenv("SPANLEDGER_API", api.url)
-        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "30000")
         instrument()
         with pytest.raises(LimitExceeded) as caught:
             way(model)(url)

@@ -2,12 +2,16 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,25 +57,33 @@ def test_every_call_in_a_web_servers_workers_arrives(server: str, provider: Stan
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "SPANLEDGER_", "PYTEST_"))}
     said = tmp_path / "said"
     with OtlpSink() as sink, said.open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *SERVERS[server]],
-            cwd=tmp_path, stdout=log, stderr=log,
-            env={
-                **clean, "STAND_IN": provider.url, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-                # Longer than the server lives: what arrives was sent because it ended.
-                "OTEL_BSP_SCHEDULE_DELAY": "60000",
-            },
-        )  # fmt: skip
-        try:
+        environ = {
+            **clean, "STAND_IN": provider.url, "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+            # Longer than the server lives: what arrives was sent because it ended.
+            "OTEL_BSP_SCHEDULE_DELAY": "60000",
+            "HOME": str(tmp_path),  # gunicorn keeps a socket there, the same for all that run
+        }  # fmt: skip
+        with _started([sys.executable, "-m", *SERVERS[server]], cwd=tmp_path, stdout=log, stderr=log, env=environ) as process:
             port = _port(said, process)
             for _ in range(8):
                 _get(port, process)
-        finally:
-            process.terminate()
-            process.wait(60)
         sink.wait_for(8)
         time.sleep(0.2)
         assert [span.name for span in sink.spans] == ["chat gpt-4o-mini"] * 8, said.read_text()
+
+
+@contextmanager
+def _started(command: list[str], **more: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is told to end afterwards, and killed with its children when it does not."""
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **more)
+    try:
+        yield process
+        process.terminate()
+        process.wait(60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _get(port: int, process: "subprocess.Popen[bytes]") -> None:
@@ -139,18 +151,12 @@ def test_a_celery_task_works_for_whom_it_was_sent_for_and_its_call_outlives_its_
         }  # fmt: skip
         subprocess.run([sys.executable, "application.py"], cwd=tmp_path, check=True, timeout=60, env=environ)
         # A process for each task, which ends with it.
-        worker = subprocess.Popen(
-            [
-                sys.executable, "-m", "celery", "-A", "application", "worker", "--pool", "prefork", "--concurrency", "1",
-                "--max-tasks-per-child", "1", "--without-gossip", "--without-mingle", "--without-heartbeat",
-            ],
-            cwd=tmp_path, stdout=log, stderr=log, env=environ,
-        )  # fmt: skip
-        try:
+        worker = [
+            sys.executable, "-m", "celery", "-A", "application", "worker", "--pool", "prefork", "--concurrency", "1",
+            "--max-tasks-per-child", "1", "--without-gossip", "--without-mingle", "--without-heartbeat",
+        ]  # fmt: skip
+        with _started(worker, cwd=tmp_path, stdout=log, stderr=log, env=environ):
             sink.wait_for(2)
-        finally:
-            worker.terminate()
-            worker.wait(60)
         told = [{one.key: one.value.string_value for one in span.attributes} for span in sink.spans]
     # Whichever process ends first tells first.
     whom = [(one.get("spanledger.tenant"), one.get("user.id")) for one in told]

@@ -177,7 +177,7 @@ def test_the_guard_stands_before_it_and_another_model_may_be_named(
     with CheckApi(refused=(MODEL,)) as api:
         monkeypatch.setenv("SPANLEDGER_GUARD", "1")
         monkeypatch.setenv("SPANLEDGER_API", api.url)
-        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "5000")
+        monkeypatch.setenv("SPANLEDGER_GUARD_TIMEOUT_MS", "30000")
         instrument()
         with pytest.raises(LimitExceeded):
             use(lambda client: call(_chat(client)))(server.address)
