@@ -31,6 +31,21 @@ def _by_attempt(entries: pl.DataFrame) -> list[tuple[Any, ...]]:
     return summed.filter((pl.col("calls") != 0) | (pl.col("input_tokens") != 0)).rows()
 
 
+def test_attempts_under_one_id_of_a_gateway_are_attempts_and_its_callback_registered_twice_is_one_call() -> None:
+    gateway: dict[str, Any] = {"scope": "litellm", "parent": "proxy", "attributes": {"litellm.call_id": "c0ffee-1"}}
+    failed = chat(None, None, id="first", failed=True, **gateway)
+    answered = {"litellm.call_id": "c0ffee-1", "gen_ai.response.id": "chatcmpl-AbCdEf1"}
+    again = {**gateway, "attributes": answered, "start": 200, "end": 300}
+    spans = [failed, chat(id="second", **again), chat(id="second, told again", **again)]
+    for order in (spans, spans[::-1]):
+        calls = sorted(standing(entries_of([[body_of(span)] for span in order])), key=lambda call: call["attempt"])
+        assert [(call["outcome"], call["attempt"], call["input_tokens"]) for call in calls] == [
+            ("error", 1, None),
+            ("ok", 2, 1000),
+        ]
+        assert len({call["first_attempt"] for call in calls}) == 1
+
+
 @pytest.mark.parametrize("order", list(permutations(range(len(_SPANS))))[::17])
 def test_sums_by_attempt_are_the_same_whatever_arrives_first(order: tuple[int, ...]) -> None:
     entries = entries_of([[body_of(_SPANS[at])] for at in order])

@@ -10,7 +10,7 @@ from spanledger.collector import names
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.evidence import LEAF, Evidence
 from spanledger.collector.fields import LONGEST_TEXT
-from spanledger.collector.keys import among, differing, distinct, grouped, keys_of, mixed, paired
+from spanledger.collector.keys import Keys, among, differing, distinct, grouped, keys_of, mixed, paired
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -104,8 +104,24 @@ def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
             said = said.copy()
             said[rows[weak]] = mixed(said[rows[weak]], apart[weak])
             rows, begins, sizes = grouped(said, rows)
+        if kind == "request_id" and len(tried := _tries(evidence, said, rows)):
+            said = said.copy()
+            said[tried] = mixed(
+                said[tried], evidence.narrow["failed"][tried].astype(np.uint64), evidence.narrow["response"][tried]
+            )
+            rows, begins, sizes = grouped(said, rows)
         first = np.repeat(rows[begins], sizes)
         groups.join(first[first != rows], rows[first != rows], rule)
+
+
+def _tries(evidence: Evidence, said: Keys, rows: Ints) -> Ints:
+    """Of these records those of requests that one voice tells two ends of: a gateway's id stands for all that it tried."""
+    narrow = evidence.narrow
+    told = mixed(said[rows], narrow["voice"][rows])
+    answered = np.flatnonzero(narrow["response"][rows])
+    twice = differing(told, narrow["failed"][rows])
+    twice[answered] |= differing(told[answered], narrow["response"][rows[answered]])
+    return rows[among(said[rows], said[rows[twice]])]
 
 
 def by_span(evidence: Evidence, leaves: Flags, ancestry: Ancestry, groups: Groups) -> None:
