@@ -55,6 +55,7 @@ def test_environment_variables_are_put_in_with_their_defaults_and_types(tmp_path
     assert config.settings.extensions.file_storage.journal_limit == 1024**3
 
 
+HANDED_ON = "service: {pipelines: {traces: {exporters: [ledger, otlp]}}}"
 WRONG = {
     "receivers: {otlp: {protocols: {grpc: {endpoint: 17}}}}": "1: receivers.otlp.protocols.grpc.endpoint: .*string.*17",
     "receivers:\n  otlp:\n    protocols:\n      grcp: {}": "4: receivers.otlp.protocols.grcp: there is no such key",
@@ -64,7 +65,16 @@ WRONG = {
     "service:\n  pipelines:\n    trace: {}": "3: service.pipelines.trace: there is no such key",
     "service:\n  pipelines:\n    traces: {exporters: [x]}": "3: service.pipelines.traces.exporters: x is not defined",
     "service:\n  extensions: [apo]": "2: service.extensions: there is no extension apo",
-    "service: {extensions: [api]}\nextensions:\n  limits: []": "3: extensions.limits: .* not listed",
+    "service: {extensions: [api]}": "1: service.extensions: must list file_storage, which always runs",
+    "service: {extensions: [api, file_storage, control, counters]}\nextensions:\n  limits: []": "3: extensions.limits: .*listed",
+    "service: {pipelines: {logs: {exporters: []}}}": "1: service.pipelines.logs.exporters: must name ledger: it always runs",
+    "service: {pipelines: {logs: {processors: [prices]}}}": "1: service.pipelines.logs.processors: must name attribution, recog",
+    "service: {pipelines: {logs: {exporters: [ledger, otlp]}}}": "1: service.pipelines.logs.exporters: .*otlp is not set up",
+    "exporters: {otlp: {endpoint: 'http://x:1'}}": "1: exporters.otlp: set up here, but named in no pipeline",
+    f"exporters: {{otlp: {{endpoint: 'http://x:4317', protocol: grpc}}}}\n{HANDED_ON}": "1: exporters.otlp: .* not host:port",
+    f"exporters: {{otlp: {{endpoint: 'http://x:65536'}}}}\n{HANDED_ON}": "1: exporters.otlp: Port out of range",
+    "receivers: {otlp: {max_body_size: 0}}": "1: receivers.otlp.max_body_size: .*greater than 0",
+    "exporters: {ledger: {retention: 99999999999d}}": "1: exporters.ledger.retention: .*less than",
     "receivers: 3": "1: receivers: expected a block",
     "- 1": "1: expected the blocks",
     "a: [": "1: not YAML",
@@ -81,6 +91,30 @@ def test_a_mistake_is_one_line_with_file_line_and_key(tmp_path: Path, text: str)
     with pytest.raises(ConfigError, match=rf"^{path}:{WRONG[text]}") as error:
         load(path, {})
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_nested_without_end_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("receivers: &r {otlp: *r}")
+    with pytest.raises(ConfigError, match="nested without end"):
+        load(tmp_path / "c.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "itself"),
+    [
+        ("http://localhost:4318", True),
+        ("http://127.0.0.1:4318/v1", True),
+        ("http://0.0.0.0:4318", True),
+        ("http://127.0.0.1:4319", False),
+    ],
+)
+def test_what_came_in_is_never_handed_on_to_oneself(tmp_path: Path, endpoint: str, itself: bool) -> None:
+    (tmp_path / "c.yaml").write_text(f"exporters: {{otlp: {{endpoint: '{endpoint}'}}}}\n{HANDED_ON}")
+    if itself:
+        with pytest.raises(ConfigError, match=r"exporters\.otlp\.endpoint: .* is this collector itself"):
+            load(tmp_path / "c.yaml", {})
+    else:
+        assert load(tmp_path / "c.yaml", {}).settings.handed_on == ("traces",)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from spanledger.collector.settings import Config, Settings
+from spanledger.collector.itself import is_itself
+from spanledger.collector.settings import Config, Pipeline, Settings
 
 __all__ = ["Config", "ConfigError", "load"]
 
@@ -48,7 +49,16 @@ def load(
             "extensions": settings.extensions.model_copy(update={"api": settings.extensions.api.at_port(api_port)}),
         }
     )
-    return Config(settings=settings, data=data or Path(settings.extensions.file_storage.directory))
+    config = Config(settings=settings, data=data or Path(settings.extensions.file_storage.directory))
+    _check_hands_on(config)
+    return config
+
+
+def _check_hands_on(config: Config) -> None:
+    """What is handed on to oneself would go round for ever."""
+    exporter = config.settings.exporters.otlp
+    if exporter is not None and is_itself(*exporter.place, (config.grpc.endpoint, config.http.endpoint)):
+        raise ConfigError(f"exporters.otlp.endpoint: {exporter.endpoint} is this collector itself: name another backend")
 
 
 def _read(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -59,11 +69,13 @@ def _read(path: Path, environ: Mapping[str, str]) -> Settings:
     lines: dict[tuple[str, ...], int] = {}
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = {} if root is None else _built(root, (), lines, path, environ)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    found = {} if root is None else _built(root, (), lines, path, environ)
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested without end") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path}:1: expected the blocks receivers, processors, exporters, extensions and service")
     try:
@@ -134,21 +146,39 @@ def _check_names(settings: Settings, found: dict[str, Any], lines: dict[tuple[st
         line = next((lines[keys[:size]] for size in range(len(keys), -1, -1) if keys[:size] in lines), 1)
         return ConfigError(f"{path}:{line}: {'.'.join(keys)}: {message}")
 
-    known: dict[str, set[str]] = {
-        "receivers": set(type(settings.receivers).model_fields),
-        "processors": set(type(settings.processors).model_fields),
-        "exporters": set(type(settings.exporters).model_fields),
-    }
     for signal, pipeline in settings.service.pipelines.items():
-        for block, names in known.items():
-            for name in getattr(pipeline, block):
-                if name not in names:
-                    raise wrong(("service", "pipelines", signal, block), f"{name} is not defined under {block}")
+        for block, names in _PIPELINE.items():
+            listed = getattr(pipeline, block)
+            here = ("service", "pipelines", signal, block)
+            for name in listed:
+                if name not in (*names, *_ALSO.get(block, ())):
+                    raise wrong(here, f"{name} is not defined under {block}")
+            # Each of them runs in any case, in this order: a list without one would say something that is not so.
+            if tuple(name for name in listed if name in names) != names:
+                why = "it always runs" if len(names) == 1 else "these always run, in this order"
+                raise wrong(here, f"must name {', '.join(names)}: {why}")
+        if "otlp" in pipeline.exporters and settings.exporters.otlp is None:
+            raise wrong(("service", "pipelines", signal, "exporters"), "otlp is named here, but exporters.otlp is not set up")
+    if settings.exporters.otlp is not None and not settings.handed_on:
+        raise wrong(("exporters", "otlp"), "set up here, but named in no pipeline's exporters, so nothing would be handed on")
     extensions = set(type(settings.extensions).model_fields)
     for name in settings.service.extensions:
         if name not in extensions:
             raise wrong(("service", "extensions"), f"there is no extension {name}; there are {', '.join(sorted(extensions))}")
+    for name in _ALWAYS:
+        if name not in settings.service.extensions:
+            raise wrong(("service", "extensions"), f"must list {name}, which always runs")
     if isinstance(found.get("service"), dict) and "extensions" in found["service"]:
         for name in found.get("extensions") or {}:
             if name not in settings.service.extensions:
                 raise wrong(("extensions", name), "set up here, but not listed under service.extensions, so it would not run")
+
+
+#: What a pipeline is made of; what it may name besides is in `_ALSO`.
+_PIPELINE: dict[str, tuple[str, ...]] = {
+    "receivers": ("otlp",),
+    "processors": Pipeline().processors,
+    "exporters": ("ledger",),
+}
+_ALSO = {"exporters": ("otlp",)}
+_ALWAYS = ("api", "file_storage", "control", "counters")

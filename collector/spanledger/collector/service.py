@@ -18,13 +18,14 @@ import pyarrow as pa
 from prometheus_client import CollectorRegistry
 
 from spanledger.collector.config import Config, ConfigError
+from spanledger.collector.exporter_settings import OtlpExporter
 from spanledger.collector.figures import CollectorFigures
 from spanledger.collector.journal import Journal
 from spanledger.collector.journal_file import JournalError
 from spanledger.collector.journal_name import give_name
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
-from spanledger.collector.own_telemetry import OwnTelemetry, wanted
+from spanledger.collector.own_telemetry import OwnTelemetry, destinations
 from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassThrough
 from spanledger.collector.pricing import PriceDesk, PriceTimer, open_prices
 from spanledger.collector.reading import PIECE_BYTES
@@ -34,7 +35,8 @@ from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.tls import TlsFiles
 from spanledger.collector.senders import Senders
-from spanledger.collector.settings import Grpc, Http, OtlpExporter, Tls, is_loopback
+from spanledger.collector.setting_values import is_loopback
+from spanledger.collector.settings import Grpc, Http, Tls
 from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
 from spanledger.control.keys import Keys
@@ -97,8 +99,9 @@ class Collector:
         try:
             await asyncio.to_thread(self._open)
             await self._listen()
-            if wanted(self._environ, self.addresses.values()):
-                self.own_telemetry = OwnTelemetry(self._environ, self.registry)
+            told = await asyncio.to_thread(destinations, self._environ, list(self.addresses.values()))
+            if told:
+                self.own_telemetry = OwnTelemetry(self._environ, self.registry, told)
                 self.loop.tracer = self.own_telemetry.tracer
         except BaseException:
             await self.stop()
@@ -179,7 +182,7 @@ class Collector:
                 self.data / "journal.sqlite",
                 limit_bytes=storage.journal_limit,
                 above=self.ledger.mark(),
-                readers=() if self._hands_on() is None else (_HANDS_ON,),
+                readers=(_HANDS_ON,) if config.settings.handed_on else (),
             )
             self._opened.append("journal")
         except LimitError as error:
@@ -223,8 +226,8 @@ class Collector:
         self._price_timer = PriceTimer(self.price_desk)
         self._price_timer.start()
         self._opened.append("price timer")
-        if (exporter := self._hands_on()) is not None:
-            self.pass_through = PassThrough(self.journal, _HANDS_ON, _way(exporter))
+        if (exporter := config.settings.exporters.otlp) is not None:
+            self.pass_through = PassThrough(self.journal, _HANDS_ON, _way(exporter), signals=config.settings.handed_on)
             self.pass_through.start()
 
     def _post_beside_the_loop(self, entries: pa.Table) -> None:
@@ -233,18 +236,13 @@ class Collector:
             self.ledger.post(entries, None)
             self.rebuild_limits()
 
-    def _hands_on(self) -> OtlpExporter | None:
-        """The exporter to hand on to, when a pipeline names it."""
-        settings = self.config.settings
-        named = any("otlp" in pipeline.exporters for pipeline in settings.service.pipelines.values())
-        return settings.exporters.otlp if named else None
-
     async def _listen(self) -> None:
         settings = self.config.settings
         otlp = settings.receivers.otlp
         self._accept = Accept(
             self.journal,
-            body_limit=otlp.max_body_size,
+            # What the journal could never hold must not be told to come back later.
+            body_limit=min(otlp.max_body_size, settings.extensions.file_storage.journal_limit),
             signals=tuple(settings.service.pipelines),
             in_flight_bytes=otlp.max_bytes_in_flight,
             key_id=self.senders.key_id,
@@ -351,10 +349,13 @@ def _left(deadline: float) -> float:
 
 def _way(exporter: OtlpExporter) -> Deliver:
     headers, timeout, ca = exporter.headers, exporter.timeout, exporter.tls.ca_file
-    if exporter.protocol == "grpc":
-        insecure = exporter.tls.insecure
-        return OverGrpc(exporter.endpoint, headers=headers, timeout_seconds=timeout, insecure=insecure, ca_file=ca)
-    return OverHttp(exporter.endpoint, headers=headers, timeout_seconds=timeout, ca_file=ca)
+    try:
+        if exporter.protocol == "grpc":
+            insecure = exporter.tls.insecure
+            return OverGrpc(exporter.endpoint, headers=headers, timeout_seconds=timeout, insecure=insecure, ca_file=ca)
+        return OverHttp(exporter.endpoint, headers=headers, timeout_seconds=timeout, ca_file=ca)
+    except OSError as error:
+        raise ConfigError(f"exporters.otlp.tls.ca_file: {ca} cannot be used: {error}") from error
 
 
 def _tls(files: Tls | None) -> TlsFiles | None:

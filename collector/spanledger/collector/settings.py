@@ -1,68 +1,19 @@
 """What can be configured: one model per block of `otel-config.yaml`, with the defaults of the file in the repository."""
 
-import re
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting
+from spanledger.collector.exporter_settings import Exporters
 from spanledger.collector.received import Signal
+from spanledger.collector.setting_values import MIB, Address, Block, Bound, Names, Seconds, Timeout
 from spanledger.prices.settings import Precedence, Profile
 from spanledger.prices.settings import Settings as PriceSettings
-
-_MIB = 1024 * 1024
-
-
-class Block(BaseModel):
-    """A block of the file: a key that it does not know is an error, not a typo that goes unnoticed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or not host:
-        raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:4317 or [::1]:4317")
-    return text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZES = {"": 1, "kib": 1024, "mib": _MIB, "gib": 1024 * _MIB}
-
-
-def _seconds(text: Any) -> Any:
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        raise ValueError(f"{text} has no unit: write {text}s, {text}m, {text}h or {text}d")
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text).strip())
-    if not found:
-        raise ValueError(f"{text!r} is not a time such as 500ms, 30s, 5m, 12h or 400d")
-    return float(found[1]) * _UNITS[found[2]]
-
-
-def _bytes(text: Any) -> Any:
-    found = re.fullmatch(r"(\d+)\s*(kib|mib|gib|)", str(text).strip().lower())
-    if not found or isinstance(text, bool):
-        raise ValueError(f"{text!r} is not a size such as 64MiB or 4GiB")
-    return int(found[1]) * _SIZES[found[2]]
-
-
-Address = Annotated[str, AfterValidator(_address)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Bytes = Annotated[int, BeforeValidator(_bytes)]
 
 
 class Listener(Block):
@@ -101,8 +52,8 @@ class Grpc(Listener):
     endpoint: Address = "127.0.0.1:4317"
     tls: Tls | None = None
     max_concurrent_streams: Annotated[int, Field(gt=0)] = 1024
-    handshake_timeout: Seconds = 10.0
-    max_connection_idle: Seconds = 600.0
+    handshake_timeout: Timeout = 10.0
+    max_connection_idle: Timeout = 600.0
 
 
 class Http(Listener):
@@ -111,9 +62,9 @@ class Http(Listener):
     endpoint: Address = "127.0.0.1:4318"
     tls: Tls | None = None
     max_connections: Annotated[int, Field(gt=0)] = 4096
-    read_header_timeout: Seconds = 10.0
-    read_timeout: Seconds = 60.0
-    idle_timeout: Seconds = 75.0
+    read_header_timeout: Timeout = 10.0
+    read_timeout: Timeout = 60.0
+    idle_timeout: Timeout = 75.0
 
 
 class Protocols(Block):
@@ -127,8 +78,8 @@ class Otlp(Block):
     """receivers.otlp"""
 
     protocols: Protocols = Protocols()
-    max_body_size: Bytes = 64 * _MIB
-    max_bytes_in_flight: Bytes = 256 * _MIB
+    max_body_size: Bound = 64 * MIB
+    max_bytes_in_flight: Bound = 256 * MIB
     without_keys: Literal["loopback", "everywhere"] = "loopback"
 
 
@@ -136,9 +87,6 @@ class Receivers(Block):
     """receivers"""
 
     otlp: Otlp = Otlp()
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda found: tuple(found) if isinstance(found, list) else found)]
 
 
 class AttributionProcessor(Block):
@@ -217,14 +165,6 @@ class PricesProcessor(Block):
         return PriceSettings(**self.model_dump())
 
 
-class LedgerExporter(Block):
-    """exporters.ledger"""
-
-    url: str | None = None
-    retention: Seconds | None = None
-    keep_replaced: Seconds = 600.0
-
-
 class Processors(Block):
     """processors"""
 
@@ -232,39 +172,6 @@ class Processors(Block):
     recognise: RecogniseProcessor = RecogniseProcessor()
     count_once: CountOnceProcessor = CountOnceProcessor()
     prices: PricesProcessor = PricesProcessor()
-
-
-class ClientTls(Block):
-    """exporters.otlp.tls"""
-
-    insecure: bool = False
-    ca_file: str | None = None
-
-
-class OtlpExporter(Block):
-    """exporters.otlp: hands everything received on to another backend, unchanged."""
-
-    endpoint: str
-    protocol: Literal["http", "grpc"] = "http"
-    headers: dict[str, str] = {}
-    timeout: Seconds = 10.0
-    tls: ClientTls = ClientTls()
-
-    @model_validator(mode="after")
-    def _fits(self) -> "OtlpExporter":
-        parts = urlsplit(self.endpoint)
-        if self.protocol == "http" and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError(f"endpoint {self.endpoint!r} is not a URL such as http://collector:4318")
-        if self.protocol == "grpc":
-            _address(self.endpoint)
-        return self
-
-
-class Exporters(Block):
-    """exporters"""
-
-    ledger: LedgerExporter = LedgerExporter()
-    otlp: OtlpExporter | None = None
 
 
 class Jwt(Block):
@@ -289,7 +196,7 @@ class FileStorage(Block):
     """extensions.file_storage"""
 
     directory: str = "./spanledger-data"
-    journal_limit: Bytes = 4096 * _MIB
+    journal_limit: Bound = 4096 * MIB
 
 
 class Url(Block):
@@ -343,6 +250,11 @@ class Settings(Block):
     exporters: Exporters = Exporters()
     extensions: Extensions = Extensions()
     service: Service = Service()
+
+    @property
+    def handed_on(self) -> tuple[Signal, ...]:
+        """The signals that go on to another backend as well."""
+        return tuple(signal for signal, pipeline in self.service.pipelines.items() if "otlp" in pipeline.exporters)
 
 
 class Config(BaseModel):

@@ -1,14 +1,18 @@
 """To a backend over OTLP/gRPC: protobuf goes on as it came, gzip as gzip; JSON, which gRPC does not have, as protobuf."""
 
+import ssl
 from base64 import b64encode
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
 import orjson
 from google.protobuf.json_format import ParseDict
 from google.protobuf.json_format import ParseError as NotOtlp
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -51,8 +55,8 @@ class OverGrpc:
         else:
             ca = None
             if ca_file is not None:
-                with open(ca_file, "rb") as file:
-                    ca = file.read()
+                ssl.create_default_context(cafile=ca_file)  # gRPC itself would only fail later, and not clearly
+                ca = Path(ca_file).read_bytes()
             self._channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(ca), options)  # type: ignore[no-untyped-call]
 
     def deliver(self, received: Received) -> None:
@@ -63,12 +67,28 @@ class OverGrpc:
             export(_protobuf(received), timeout=self._timeout, metadata=self._headers, compression=compression)
         except grpc.RpcError as error:
             failed: Any = error
-            message = f"{failed.code().name}: {failed.details()}"
-            raise (Later if failed.code() in _LATER else Never)(message) from error
+            message, code, after = f"{failed.code().name}: {failed.details()}", failed.code(), _retry_seconds(failed)
+            # Without a word on when, as of a body that is larger than the backend takes, it would hold up all others for ever.
+            if code in _LATER and (code is not grpc.StatusCode.RESOURCE_EXHAUSTED or after is not None):
+                raise Later(message, after or 0) from error
+            raise Never(message) from error
 
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
+
+
+def _retry_seconds(failed: Any) -> float | None:
+    """When the backend asks to be tried again; None when it does not say that this helps (OTLP's specification)."""
+    for key, value in failed.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            try:
+                details = Status.FromString(value).details
+                told = next((one for one in details if one.type_url.endswith("/google.rpc.RetryInfo")), None)
+                return None if told is None else RetryInfo.FromString(told.value).retry_delay.ToTimedelta().total_seconds()
+            except DecodeError:
+                return None
+    return None
 
 
 def _protobuf(received: Received) -> bytes:

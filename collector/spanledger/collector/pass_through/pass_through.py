@@ -2,11 +2,12 @@
 
 import logging
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from spanledger.collector.journal import Journal
 from spanledger.collector.pass_through.deliver import Deliver, Later, Never
-from spanledger.collector.received import Received
+from spanledger.collector.received import Received, Signal
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +28,12 @@ class Passing:
 class PassThrough:
     """At least once: after a crash, the bodies handed on since the last mark are handed on again."""
 
-    def __init__(self, journal: Journal, name: str, way: Deliver) -> None:
-        """`name` is the journal's reader; the journal keeps bodies until this one has had them too."""
+    def __init__(self, journal: Journal, name: str, way: Deliver, *, signals: Collection[Signal]) -> None:
+        """`name` is the journal's reader; the journal keeps bodies until this one has had them too. Of other signals than
+        `signals` nothing is handed on."""
         self.progress = Passing()
         self.name = name
-        self._journal, self._way = journal, way
+        self._journal, self._way, self._signals = journal, way, frozenset(signals)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"spanledger-{name}", daemon=True)
 
@@ -50,7 +52,7 @@ class PassThrough:
         while not self._stopping.is_set():
             try:
                 for received in self._journal.peek(self.name, enough_bytes=_AT_ONCE_BYTES, patience_seconds=0.5):
-                    if not self._hand_on(received):
+                    if received.signal in self._signals and not self._hand_on(received):
                         return
                     self._journal.drop(received.sequence, reader=self.name)
             except Exception:
