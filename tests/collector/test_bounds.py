@@ -11,6 +11,12 @@ import grpc
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from grpc import aio
 
 from spanledger.collector.receive.accept import Accept
@@ -18,7 +24,7 @@ from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.refused import Busy
-from spanledger.collector.receive.tls import TlsFiles
+from spanledger.collector.receive.tls import TlsFiles, TlsUnusable
 from spanledger.collector.received import Received
 from tests.collector.made import calls
 from tests.collector.test_receive import EXPORT, PROTOBUF
@@ -204,13 +210,23 @@ def test_over_tls_only_senders_with_a_certificate_of_the_ca_are_served(
     asyncio.run(test())
 
 
-def test_a_certificate_that_is_none_is_refused_at_the_start(tmp_path: Path) -> None:
-    (tmp_path / "x.pem").write_text("nothing")
-    files = TlsFiles(cert=tmp_path / "x.pem", key=tmp_path / "x.pem")
-    with pytest.raises(ssl.SSLError):
-        files.for_grpc()
-    with pytest.raises(FileNotFoundError):
-        TlsFiles(cert=tmp_path / "y.pem", key=tmp_path / "y.pem").for_http()
+def test_a_file_of_tls_that_cannot_be_used_is_named(
+    tmp_path: Path, certificates: tuple[TlsFiles, Path, Path, trustme.CA]
+) -> None:
+    good, *_ = certificates
+    nothing, locked = tmp_path / "x.pem", tmp_path / "locked.pem"
+    nothing.write_text("nothing")
+    key = load_pem_private_key(good.key.read_bytes(), None)
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")))
+    for files, said in (
+        (TlsFiles(cert=nothing, key=nothing), "cert_file: .*x.pem is no certificate"),
+        (TlsFiles(cert=tmp_path / "y.pem", key=nothing), "cert_file: .*y.pem cannot be read: No such file"),
+        (TlsFiles(cert=good.cert, key=tmp_path), "key_file: .* cannot be read: Is a directory"),
+        (TlsFiles(cert=good.cert, key=locked), "key_file: .*locked.pem has a pass phrase"),
+        (TlsFiles(cert=good.cert, key=good.key, client_ca=nothing), "client_ca_file: .*x.pem holds no certificate"),
+    ):
+        with pytest.raises(TlsUnusable, match=f"^{said}"):
+            files.for_grpc()
 
 
 def test_a_port_in_use_is_an_error_for_both_transports() -> None:

@@ -5,7 +5,6 @@ import errno
 import json
 import logging
 import os
-import ssl
 import sys
 import threading
 import time
@@ -33,7 +32,7 @@ from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
-from spanledger.collector.receive.tls import TlsFiles
+from spanledger.collector.receive.tls import TlsFiles, TlsUnusable
 from spanledger.collector.senders import Senders
 from spanledger.collector.setting_values import is_loopback
 from spanledger.collector.settings import Grpc, Http, Tls
@@ -283,11 +282,8 @@ class Collector:
             self._check_open(name, listener)
             try:
                 await receiver.start()
-            except ssl.SSLError as error:
-                key = f"receivers.otlp.protocols.{name}.tls"
-                raise ConfigError(f"{key}: certificate and key cannot be used: {error}") from error
-            except FileNotFoundError as error:
-                raise ConfigError(f"receivers.otlp.protocols.{name}.tls: {error.filename} is not there") from error
+            except TlsUnusable as error:
+                raise ConfigError(f"receivers.otlp.protocols.{name}.tls.{error}") from error
             except OSError as error:
                 key = f"receivers.otlp.protocols.{name}.endpoint"
                 reason = "the port is in use" if error.errno in (errno.EADDRINUSE, None) else str(error)
