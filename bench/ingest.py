@@ -157,7 +157,7 @@ def send(number: int, args: argparse.Namespace, transport: str, target: str, sta
 
 async def serve(data: Path) -> None:
     """The collector alone, as `spanledger serve` runs it, until standard input closes."""
-    from spanledger.cli.libraries import prepare
+    from spanledger.cli.libraries import prepare, started
 
     prepare()
     from spanledger.collector.config import load
@@ -165,8 +165,7 @@ async def serve(data: Path) -> None:
 
     collector = Collector(load(None, {}, data=data, grpc_port=0, http_port=0, api_port=0))
     await collector.start()
-    gc.collect()
-    gc.freeze()
+    started()
     gc.set_threshold(20_000, 20, 50)
     print(json.dumps(collector.addresses), flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -1,12 +1,15 @@
 """Starts the libraries underneath as a command wants them: quickly, and without log lines of their own."""
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+from spanledger.cli import mapped
 
 #: From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -24,6 +27,14 @@ def prepare() -> None:
     os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1")
     _on_one_heap()
     _without_pandas()
+
+
+def started() -> None:
+    """Call it once, when all that a process serves with is loaded and open."""
+    # What is there by now stays: looking through it for garbage again and again would take a third of every check.
+    gc.collect()
+    gc.freeze()
+    mapped.give_back()
 
 
 def _on_one_heap() -> None:

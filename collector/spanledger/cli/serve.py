@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spanledger.cli.addresses import Addresses
-from spanledger.cli.libraries import prepare
+from spanledger.cli.libraries import prepare, started
 from spanledger.cli.options import ApiPort, Config, DataOver, GrpcPort, HttpPort
 from spanledger.cli.say import NO_KEY, fail
 
@@ -91,9 +91,7 @@ async def _serve(config: "Configuration", announce: bool) -> bool:
         grace = config.settings.service.shutdown_grace
         told_to_up = {**asdict(addresses), "shutdown_grace": grace, "open_to_all": api.open_to_all}
         typer.echo(json.dumps(told_to_up) if announce else _lines(addresses, open_to_all=api.open_to_all))
-        # What is there by now stays: looking through it for garbage again and again would take a third of every check.
-        gc.collect()
-        gc.freeze()
+        started()
         await told
         deadline = loop.time() + grace
     finally:
