@@ -24,6 +24,8 @@ from tests.dialects.spans import Log, Span, body_of, chat, logs_of
 _READ = {"gen_ai.usage.cache_read.input_tokens": 600}
 _WHO = {"spanledger.tenant": "acme"}
 _EVENT = "gen_ai.client.inference.operation.details"
+#: Shortly before the first of what comes in turn, and before the last, which is after memory let go of the first.
+_RAN, _LATER = 3_590_000, 3_600_000 + 55 * 60_000
 
 
 def _outer(service: str, **more: str) -> Received:
@@ -120,4 +122,34 @@ def test_what_comes_together_is_a_call_and_a_duplicate_and_nothing_is_reversed(t
     assert entries.filter(pl.col("kind") == "duplicate").select(
         pl.col("calls").sum(), pl.col("input_tokens").sum(), pl.col("claimed_input_tokens").sum()
     ).rows() == [(0, 0, 1000 * len(PAIRS))]  # fmt: skip
+    _explained(entries)
+
+
+@pytest.mark.parametrize("how", ["kept in memory", "forgotten", "forgotten, after a restart"])
+def test_what_its_provider_takes_back_an_hour_later_is_taken_back(how: str, tmp_path: Path) -> None:
+    def told(text: str, event: str, at: float, **more: object) -> Received:
+        ids = {"cursor.event.id": event, "cursor.usage_event.id": "usage-event-1", "cursor.model.name": "gpt-4o-mini"}
+        return logs_of(Log(scope="cursor.telemetry", text=text, service="cursor", at=at, attributes={**ids, **more}))
+
+    counts = {f"cursor.api.request.{name}_tokens": 9 for name in ("input", "output", "cache_read", "cache_creation")}
+    request = told("api_request", "1", _RAN, **counts)
+    kind = {"cursor.api.correction.kind": "not_billed_errored"}
+    correction = told("api_correction_not_billed_errored", "2", _LATER, **kind)
+    orders = ((request, correction), (correction, request)) if how == "forgotten" else ((request, correction),)
+    for number, (first, then) in enumerate(orders):
+        entries = _in_turn(tmp_path / str(number), [first], [then], how.replace("a restart", "restart"))
+        assert entries.select(pl.col("calls", "input_tokens", "output_tokens").sum()).row(0) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["kept in memory", "forgotten"])
+def test_an_answer_that_a_cache_plays_again_an_hour_later_is_no_second_call(how: str, tmp_path: Path) -> None:
+    answers = ("chatcmpl-AbCdEf0123456789", "chatcmpl-123")
+    first, again = (
+        [body_of(*(chat(trace=f"{answer} {start}", id="x", start=start, end=start + 50, service="app",
+                        attributes={"gen_ai.response.id": answer}) for answer in answers))]
+        for start in (_RAN, _LATER)
+    )  # fmt: skip
+    entries = _in_turn(tmp_path, first, again, how)
+    # What a local server hands out again and again proves nothing.
+    assert entries.group_by("response_id").agg(pl.col("calls").sum()).sort("calls").rows() == [(answers[0], 1), (answers[1], 2)]
     _explained(entries)

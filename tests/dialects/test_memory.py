@@ -57,6 +57,9 @@ class _Asked:
         self.about += late.height
         return pl.DataFrame(schema=COLUMNS)
 
+    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        return pl.DataFrame(schema=COLUMNS)
+
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
 

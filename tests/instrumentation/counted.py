@@ -24,6 +24,9 @@ class _Posted:
     def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
 
+    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        return pl.DataFrame(schema=COLUMNS)
+
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         return pl.concat(self.frames).filter(pl.col("entry_id").is_in(entry_ids.implode()))
 

@@ -5,7 +5,7 @@ Each batch is laid beside what memory (and, for late comers, the ledger) holds o
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -17,9 +17,10 @@ from spanledger.collector.chunks import in_columns
 from spanledger.collector.evidence import AGENT, METRIC, SPAN, Evidence, narrowed
 from spanledger.collector.evidence_files import PLAIN, REPEATED, EvidenceFiles
 from spanledger.collector.gone import Narrow
+from spanledger.collector.grouping import weak_ids
 from spanledger.collector.keys import among, keys_of
 from spanledger.collector.memory import FROM_EVIDENCE, KEPT, Memory, moment
-from spanledger.collector.older import recalled
+from spanledger.collector.older import LONGEST_CALL, recalled
 from spanledger.collector.postings import POSTING, postings
 from spanledger.collector.resolve import CONTENT, resolve
 from spanledger.ledger.frame import COLUMNS
@@ -35,6 +36,10 @@ class Older(Protocol):
 
     def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
         """Entries (`COLUMNS`) that occurred since then and share a trace, an id or a fingerprint with these records."""
+        ...
+
+    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        """Entries that occurred since then and bear a provider's id of one of these records."""
         ...
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
@@ -202,16 +207,21 @@ class CountOnce:
     def _recall(self, evidence: pl.DataFrame, narrow: Narrow, now: datetime, *, arriving: bool) -> None:
         """Put back into memory what the ledger knows of records that may have begun before memory does.
 
-        Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran. `arriving`
-        records that are here already say nothing new.
+        Only those can belong to evidence that is no longer here: whatever a record describes ran while it ran, unless an id says
+        otherwise. `arriving` records that are here already say nothing new.
         """
         if self._older is None or self.memory.horizon is None:
             return
         asked = self.memory.unknown_likes(narrow, arriving=arriving)
-        if not len(asked):
-            return
-        late = evidence[pl.Series(asked)]
-        found = self._older.find(late, since=now - self._counting.remember, horizon=self.memory.horizon)
+        named, came = self._named(evidence, narrow) if arriving else (asked[:0], None)
+        since, parts = now - self._counting.remember, []
+        late = evidence[pl.Series(np.concatenate([asked, named]))]
+        if len(asked):
+            parts.append(self._older.find(late[: len(asked)], since=since, horizon=self.memory.horizon))
+        if len(named):
+            ran = since if came is None else max(since, came - LONGEST_CALL)
+            parts.append(self._older.named(late[len(asked) :], since=ran))
+        found = pl.concat(parts).unique("entry_id", keep="first", maintain_order=True) if parts else late[:0]
         if not found.height:
             return
         described, posted, past = recalled(found, late)
@@ -221,3 +231,12 @@ class CountOnce:
             # Records that were here already are known with what was posted for them.
             rows = self.memory.rows_of(entries["base_id"])
             self.memory.remember(entries.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= before)))
+
+    def _named(self, evidence: pl.DataFrame, narrow: Narrow) -> tuple[Rows, datetime | None]:
+        """`Memory.named_likes` whose ids prove something, and since when their like may have come."""
+        named, came = self.memory.named_likes(narrow)
+        if not len(named):
+            return named, None
+        ids = evidence[["response_id", "request_id"]][pl.Series(named)]
+        prove = [ids[name].is_not_null().to_numpy() & ~weak_ids(ids[name]) for name in ids.columns]
+        return named[prove[0] | prove[1]], None if came is None else datetime.fromtimestamp(came / 1e6, UTC)

@@ -16,16 +16,20 @@ SKEW_MICROS = 5_000_000
 #: Records whose keys are kept, about 35 bytes each; of those before, nothing is known but until when they came.
 _MOST_RECORDS = 1_000_000
 _PART_RECORDS = 125_000
+#: Ids of providers are looked up by so many of their bits first: 16 MB, of which an eighth is taken at most.
+_TABLE_BITS = 24
 
 Narrow = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(slots=True)
 class _Part:
-    """Sorted keys of so many records, the last of which came then."""
+    """Sorted keys of so many records, those of their providers' ids, and when the first and the last of them came."""
 
     keys: Keys
+    names: Keys
     records: int
+    first: int
     last: int
 
 
@@ -35,6 +39,8 @@ class Gone:
 
     since: int | None = None
     _parts: list[_Part] = field(default_factory=list)
+    #: which of the places that the last bits of a key name are taken by an id
+    _table: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def forgot(self, before: int) -> None:
         """What came up to this moment (microseconds since 1970) may be gone without being known here."""
@@ -42,15 +48,41 @@ class Gone:
 
     def add(self, narrow: Narrow) -> None:
         """Note the keys of records that are let go now."""
-        records, last = len(narrow["arrived"]), int(narrow["arrived"].max())
+        records, first, last = len(narrow["arrived"]), int(narrow["arrived"].min()), int(narrow["arrived"].max())
         keys = distinct(np.concatenate([ours for _, ours in _keys(narrow, narrow["role"] == LEAF)]))
+        names = distinct(np.concatenate([ours for _, ours in _names(narrow)]))
+        self._take(names)
         if self._parts and self._parts[-1].records + records <= _PART_RECORDS:
             before = self._parts.pop()
             keys = distinct(np.concatenate([before.keys, keys]), in_runs=True)
-            records, last = records + before.records, max(last, before.last)
-        self._parts.append(_Part(keys, records, last))
-        while sum(part.records for part in self._parts) > _MOST_RECORDS and len(self._parts) > 1:
+            names = distinct(np.concatenate([before.names, names]), in_runs=True)
+            records, first, last = records + before.records, min(first, before.first), max(last, before.last)
+        self._parts.append(_Part(keys, names, records, first, last))
+        if sum(part.records for part in self._parts) > _MOST_RECORDS and len(self._parts) > 1:
             self.forgot(self._parts.pop(0).last)
+            self._table[:] = False
+            for part in self._parts:
+                self._take(part.names)
+
+    def _take(self, names: Keys) -> None:
+        if len(names) and not len(self._table):
+            self._table = np.zeros(1 << _TABLE_BITS, dtype=bool)
+        if len(names):
+            self._table[names & np.uint64((1 << _TABLE_BITS) - 1)] = True
+
+    def named(self, narrow: Narrow) -> tuple[npt.NDArray[np.int64], int]:
+        """Which of these records bear an id that a record among what is gone bears, and since when (microseconds) such came."""
+        found, since = np.zeros(len(narrow["arrived"]), dtype=bool), int(narrow["arrived"].max(initial=0))
+        for rows, names in _names(narrow) if len(self._table) else ():
+            maybe = np.flatnonzero(self._table[names & np.uint64((1 << _TABLE_BITS) - 1)])
+            maybe = maybe[np.argsort(names[maybe])]
+            asked = names[maybe]
+            for part in self._parts if len(maybe) else ():
+                if len(part.names):
+                    hit = part.names[np.minimum(np.searchsorted(part.names, asked), len(part.names) - 1)] == asked
+                    found[rows[maybe[hit]]] = True
+                    since = min(since, part.first) if hit.any() else since
+        return np.flatnonzero(found), since
 
     def may_hold(self, narrow: Narrow, talking: Flags) -> Flags:
         """Which of these records may have their like among what is gone; `talking` are calls of emitters with several voices,
@@ -78,7 +110,12 @@ class Gone:
     @property
     def size(self) -> int:
         """Bytes."""
-        return sum(part.keys.nbytes for part in self._parts)
+        return self._table.nbytes + sum(part.keys.nbytes + part.names.nbytes for part in self._parts)
+
+
+def _names(narrow: Narrow) -> list[tuple[npt.NDArray[np.int64], Keys]]:
+    """(rows, keys) of what providers call their answers."""
+    return [(rows, narrow[name][rows]) for name in ("response", "request") for rows in [np.flatnonzero(narrow[name])]]
 
 
 def _keys(narrow: Narrow, calls: Flags) -> list[tuple[npt.NDArray[np.int64], Keys]]:

@@ -94,12 +94,7 @@ def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
         apart = np.where(trace[rows] != 0, trace[rows], mixed(rows.view(np.uint64) + np.uint64(1)))
         across = np.minimum.reduceat(apart, begins) != np.maximum.reduceat(apart, begins)
         doubtful = np.flatnonzero(np.repeat(across, sizes))
-        ids = evidence.take(rows[doubtful], [kind])[kind]
-        length = ids.str.len_bytes().to_numpy()
-        short = np.flatnonzero(length <= _WEAK_BYTES)
-        weak = doubtful[short[ids[pl.Series(short)].str.contains(_WEAK_ID).to_numpy()]]
-        # What was cut may have gone on differently.
-        weak = np.concatenate([weak, doubtful[length >= LONGEST_TEXT]])
+        weak = doubtful[weak_ids(evidence.take(rows[doubtful], [kind])[kind])]
         if len(weak):
             said = said.copy()
             said[rows[weak]] = mixed(said[rows[weak]], apart[weak])
@@ -112,6 +107,16 @@ def by_ids(evidence: Evidence, leaves: Flags, groups: Groups) -> None:
             rows, begins, sizes = grouped(said, rows)
         first = np.repeat(rows[begins], sizes)
         groups.join(first[first != rows], rows[first != rows], rule)
+
+
+def weak_ids(ids: pl.Series) -> Flags:
+    """Which of these ids prove nothing outside their trace."""
+    length = ids.str.len_bytes().fill_null(0).to_numpy()
+    # What was cut may have gone on differently.
+    weak: Flags = length >= LONGEST_TEXT
+    short = np.flatnonzero((length > 0) & (length <= _WEAK_BYTES))
+    weak[short] = ids[pl.Series(short)].str.contains(_WEAK_ID).to_numpy()
+    return weak
 
 
 def _tries(evidence: Evidence, said: Keys, rows: Ints) -> Ints:

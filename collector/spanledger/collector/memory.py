@@ -15,6 +15,7 @@ import polars as pl
 from spanledger.collector.arrays import Arrays
 from spanledger.collector.chunks import Chunks, Flags, Rows
 from spanledger.collector.evidence import (
+    CORRECTION,
     LEAF,
     LINK,
     METRIC,
@@ -25,7 +26,7 @@ from spanledger.collector.evidence import (
 from spanledger.collector.gone import SKEW_MICROS, Gone, Narrow
 from spanledger.collector.grouping import SLACK_MICROS, buckets
 from spanledger.collector.heard import Heard
-from spanledger.collector.keys import Keys, among, entry_keys, mixed, repeated
+from spanledger.collector.keys import Keys, among, distinct, entry_keys, mixed, repeated
 from spanledger.collector.recognise import EVIDENCE
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import GROUPS
@@ -159,6 +160,18 @@ class Memory:
         talking = self.heard.talking(asked)
         return rows[self.gone.may_hold(asked, np.zeros(len(rows), dtype=bool) if talking is None else talking)]
 
+    def named_likes(self, narrow: Narrow) -> tuple[Rows, int | None]:
+        """Which of these arriving records name an answer of which something is no longer here, whenever they themselves ran, as
+        a cached answer that is played again; and since when (microseconds) that may have come, None for ever. A provider takes
+        back what it billed any time later."""
+        if self.horizon is None:
+            return np.zeros(0, dtype=np.int64), None
+        rows, since = self.gone.named(narrow)
+        taken_back = np.flatnonzero((narrow["role"] == CORRECTION) & (narrow["response"] != 0))
+        both = distinct(np.concatenate([rows, taken_back]))
+        here = self.arrays["entry"][self._having("entry", narrow["entry"][both])] if len(both) else both
+        return both[~among(narrow["entry"][both], here.view(np.uint64))], None if len(taken_back) else since
+
     def _same_print(self, wanted: Rows, within: Flags) -> Rows:
         """Calls, within some, of the same emitter and input and at about the same time as one of these."""
         arrays = self.arrays
@@ -226,6 +239,8 @@ class Memory:
         kept = arrived >= old
         kept[: max(over, 0)] = False
         kept[self._last_points()] = True
+        # What a provider took back may be told of before its call is, and no entry tells of it.
+        kept[np.flatnonzero((arrived >= old) & (self.arrays["role"] == CORRECTION))[-(self.rows // _MARGIN) :]] = True
         if kept.all():
             return
         self.horizon = max(int(arrived[~kept].max()), self.horizon or 0)

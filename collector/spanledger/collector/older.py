@@ -71,6 +71,18 @@ class LedgerEvidence:
             ).to_arrow_table()
         return frame_of(found)
 
+    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        """Entries that occurred since then and bear a provider's id of one of these records."""
+        statement = """
+            select * from entries
+            where day >= $day and occurred_at >= $since
+              and (response_id in (select response_id from named) or request_id in (select request_id from named))
+        """
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
+            connection.register("named", records.select("response_id", "request_id").to_arrow())
+            found = connection.sql(statement, params={"day": since.date(), "since": since}).to_arrow_table()
+        return frame_of(found)
+
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         """The entries of these ids."""
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
