@@ -1,11 +1,9 @@
 """/api/prices over a running collector, and `spanledger prices` with and without one."""
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from typer.testing import CliRunner
 from spanledger.cli.prices import app
 from spanledger.ledger.frame import conform
 from tests.api.running import Running, running
+from tests.serving import answering
 
 BOOKS = Path(__file__).parent / "books"
 NOW = datetime.now(UTC)
@@ -208,26 +207,13 @@ def test_the_newest_data_is_fetched_when_asked_for_and_never_else(tmp_path: Path
     model = {"id": "gpt-4o", "match": {"equals": "gpt-4o"}, "prices": {"input_mtok": 2.4, "output_mtok": 10}}
     provider = {"id": "openai", "name": "OpenAI", "api_pattern": "https://api.openai.com", "models": [model]}
     content = json.dumps([provider]).encode()
-
-    class Mirror(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/data.json" else 404)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as mirror:
-        threading.Thread(target=mirror.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        url = f"http://127.0.0.1:{mirror.server_address[1]}"
+    with answering(content, path="/data.json") as url:
         update = ["update", "--url", f"{url}/data.json", "--data", str(tmp_path)]
         assert "say so with --accept" in CliRunner().invoke(app, update).output
         done = CliRunner().invoke(app, [*update, "--accept"])
         assert done.exit_code == 0, done.output
         assert "fewer" in done.output
         failed = CliRunner().invoke(app, ["update", "--url", f"{url}/nothing", "--data", str(tmp_path)])
-        mirror.shutdown()
     assert failed.exit_code == 1
     assert "cannot be fetched" in failed.output
     shown = CliRunner().invoke(app, ["show", "openai/gpt-4o", "--data", str(tmp_path), "--json"])

@@ -204,10 +204,14 @@ def test_prices_may_change_while_batches_are_priced() -> None:
     worker = threading.Thread(target=price)
     worker.start()
     half = rule_of({"model": "gpt-4o", "multiplier": "0.5"}, "half")
-    for number in range(20):
-        found.use(rules=[half] if number % 2 else [])
-    stop.set()
-    worker.join(60)
+    try:
+        for number in range(20):
+            found.use(rules=[half] if number % 2 else [])
+        while worker.is_alive() and not seen:
+            worker.join(0.01)
+    finally:
+        stop.set()
+        worker.join(60)
     assert seen
     # A batch is priced by one state or the other, never by a bit of both.
     assert all(batch in ({Decimal("2.5")}, {Decimal("1.25")}) for batch in seen)

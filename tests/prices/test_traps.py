@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from spanledger.prices import Call, Prices
+from spanledger.prices import Call, Prices, at_azure
 from spanledger.prices.book_file import book_of
 from spanledger.prices.rule_form import rule_of
 from spanledger.prices.snapshot import installed
@@ -134,8 +134,9 @@ def test_a_trap_is_stepped_around(
 #: provider, model, region, flag: what it costs is known of another provider, or of another region.
 GUESSES = [
     ("azure_ai", "gpt-oss-120b", None, "fallback_provider"),  # 0.039 at another host, 0.15 at Azure
-    ("azure", "gpt-4o", None, "fallback_provider"),
-    ("azure", "claude-sonnet-4-5", None, "fallback_provider"),
+    ("azure", "gpt-4-turbo", None, "fallback_provider"),  # 10 at OpenAI, 11 at Azure
+    ("azure", "gpt-audio", None, "fallback_provider"),  # text costs the same; of audio nobody knows
+    ("gcp.vertex_ai", "claude-sonnet-5", None, "fallback_provider"),
     ("aws.bedrock", "amazon.nova-pro-v1:0", "eu-west-1", "region_assumed"),
     ("aws.bedrock", "us-gov.meta.llama3-1-70b-instruct-v1:0", None, "region_assumed"),
     ("aws.bedrock", "meta.llama3-1-70b-instruct-v1:0", "us-gov-west-1", "region_assumed"),
@@ -148,6 +149,50 @@ def test_a_price_of_another_provider_or_region_is_an_estimate(
 ) -> None:
     quote = prices.quote(provider, model, Call(at=AT, counters={"input_tokens": 1_000_000}, region=region))
     assert (quote.cost_state, quote.flags) == ("estimated", (flag,))
+
+
+#: model at Azure, input tokens, cost: what OpenAI and Anthropic charge is known to be what Azure does.
+SAME_AT_AZURE = [
+    ("gpt-4o", 1_000_000, "2.5"),
+    ("gpt-4o-2024-11-20", 1_000_000, "2.5"),
+    ("gpt-4o-2024-05-13", 1_000_000, "5"),
+    ("azure/global/gpt-5.5", 200_000, "1"),
+    ("gpt-5.5", 300_000, "3"),
+    ("gpt-6-sol", 1_000, "0.002"),
+    ("azure_ai/claude-sonnet-4-5", 1_000_000, "6"),
+]
+
+
+@pytest.mark.parametrize(("model", "tokens", "cost"), SAME_AT_AZURE)
+def test_what_is_known_to_cost_the_same_at_azure_is_a_price(prices: Prices, model: str, tokens: int, cost: str) -> None:
+    quote = prices.cost_of("azure.ai.openai", model, AT, tokens, 0)
+    assert (quote.cost_usd, quote.cost_state, quote.flags) == (Decimal(cost), "priced", ("fallback_provider",))
+    assert quote.price_match == "fallback"
+
+
+def test_a_search_at_azure_is_not_charged_at_openais_price(prices: Prices) -> None:
+    quote = prices.cost_of("azure", "gpt-4o", AT, 1_000_000, 0, searches=3)
+    assert (quote.cost_usd, quote.unpriced_reason) == (Decimal("2.5"), "no rate for searches")
+    assert "part_unpriced" in quote.flags
+
+
+def test_a_price_that_moves_at_openai_alone_is_an_estimate_at_azure() -> None:
+    book = b"""[{"id": "azure", "name": "Azure", "api_pattern": "a", "fallback_model_providers": ["openai"], "models": []},
+               {"id": "openai", "name": "OpenAI", "api_pattern": "o", "models": [{"id": "gpt-4o", "match": {"equals": "gpt-4o"},
+                "prices": [{"prices": {"input_mtok": "2.5", "cache_read_mtok": "1.25", "output_mtok": "10"}},
+                {"constraint": {"start_date": "2026-12-01"}, "prices": {"input_mtok": "2", "output_mtok": "10"}}]}]}]"""
+    found = Prices([book_of(book)])
+    states = [found.cost_of("azure", "gpt-4o", AT + timedelta(days=days), 1_000_000, 0).cost_state for days in (0, 30)]
+    assert states == ["priced", "estimated"]
+
+
+def test_every_price_that_is_known_of_azure_is_that_of_the_installed_book(prices: Prices) -> None:
+    for name, sizes in at_azure._charges().items():
+        provider, _, model = name.partition("/")
+        own = [
+            {c: r for c, r in cell.own_rates().items() if c.endswith("_tokens")} for cell in prices.cells(provider, model).cells
+        ]
+        assert all(rates in own for rates in sizes), name
 
 
 def test_what_the_provider_itself_charges_goes_over_what_another_does() -> None:
@@ -177,7 +222,7 @@ import socket, sys, threading
 def refuse(*_, **__): raise SystemExit("something went to the network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from datetime import UTC, datetime
-from spanledger.prices import Call, Prices
+from spanledger.prices import Call, Prices, at_azure
 assert Prices().cost_of("openai", "gpt-4o", datetime(2026, 11, 20, tzinfo=UTC), 1000, 0).cost_usd
 assert threading.active_count() == 1, threading.enumerate()
 print(*sorted({"litellm", "httpx2", "genai_prices.update_prices"} & set(sys.modules)))

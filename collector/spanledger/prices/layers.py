@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from spanledger.prices.at_azure import at_azure
 from spanledger.prices.book import Book
 from spanledger.prices.cell import Cell, overlay, times, unpriced_everywhere
 from spanledger.prices.flat import OF_NO_SIZE, Flat
@@ -188,7 +189,11 @@ class Layers:
         cells: tuple[Cell, ...] = unpriced_everywhere("unknown model")
         for book, found, judged in self._knowing(provider, model, variant):
             theirs = _of_tier(book, found, tier, provider)
-            if "prefix_match" in judged.flags or found.match == "fallback":
+            if found.match == "fallback" and provider == "azure":
+                theirs = tuple(at_azure(found, cell) for cell in theirs)
+            elif found.match == "fallback":
+                theirs = tuple(replace(cell, estimated=True) for cell in theirs)
+            if "prefix_match" in judged.flags:
                 theirs = tuple(replace(cell, estimated=True) for cell in theirs)
             cells = theirs if first is None else overlay(theirs, cells)
             first = first or judged
