@@ -1,8 +1,6 @@
 """Who may do what: every endpoint's role, keys that open only what they should, tokens of an issuer, one tenant's view."""
 
-import http.server
 import json
-import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +22,7 @@ from spanledger.control.keys import ROLES, Keys
 from spanledger.ledger.frame import conform
 from tests.api.running import Running, running
 from tests.limits.made import Clock, control, entries, entry
+from tests.serving import answering
 
 
 @pytest.fixture(scope="module")
@@ -176,27 +175,12 @@ def test_the_loopback_is_told_from_the_rest() -> None:
 
 
 class Tokens:
-    """An OpenID Connect issuer on the loopback: its key set, and tokens signed with it."""
+    """Of an OpenID Connect issuer: its key set, and tokens signed with it."""
 
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        body = json.dumps({"keys": [{**public, "kid": "k", "use": "sig", "alg": "RS256"}]}).encode()
-
-        class Serve(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Serve)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.issuer = Issuer(
-            issuer="https://id.example", audience="spanledger", jwks_url=f"http://127.0.0.1:{self.server.server_port}/"
-        )
+        self.key_set = json.dumps({"keys": [{**public, "kid": "k", "use": "sig", "alg": "RS256"}]}).encode()
 
     def token(self, key: Any = None, **claims: Any) -> dict[str, str]:
         given = {"iss": "https://id.example", "aud": "spanledger", "sub": "ann", "exp": datetime.now(UTC) + timedelta(minutes=5)}
@@ -205,7 +189,12 @@ class Tokens:
 
 def test_tokens_of_the_issuer_say_who_and_what_and_others_are_not_taken(tmp_path: Path) -> None:
     tokens = Tokens()
-    access = Access(Keys(control(tmp_path)), issuer=tokens.issuer)
+    with answering(tokens.key_set) as url:
+        issuer = Issuer(issuer="https://id.example", audience="spanledger", jwks_url=url)
+        _check_tokens(tokens, Access(Keys(control(tmp_path)), issuer=issuer))
+
+
+def _check_tokens(tokens: Tokens, access: Access) -> None:
     read = ("GET", "/api/limits")
     assert permit(access, read, tokens.token(roles=["read", "emperor"])).name == "token ann"
     assert access.caller(tokens.token(roles="check read")).roles == {"check", "read"}
@@ -228,8 +217,6 @@ def test_tokens_of_the_issuer_say_who_and_what_and_others_are_not_taken(tmp_path
     with pytest.raises(Problem) as caught:
         permit(access, read, tokens.token(roles=["check"]))
     assert caught.value.status == 403
-    tokens.server.shutdown()
-    tokens.server.server_close()
 
 
 def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

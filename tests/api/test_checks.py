@@ -2,6 +2,7 @@
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -132,10 +133,10 @@ def test_a_warning_passes_with_a_header_and_in_the_body(collector: Running, tena
 def test_a_check_may_wait_for_holds_to_settle(collector: Running, tenant: str) -> None:
     limit(collector, tenant)
     hold = check(collector, tenant=tenant).json()["hold_id"]
-    import threading
-
-    threading.Timer(0.2, lambda: collector.client.delete(f"/api/holds/{hold}")).start()
+    settling = threading.Timer(0.2, lambda: collector.client.delete(f"/api/holds/{hold}"))
+    settling.start()
     assert check(collector, tenant=tenant, wait_ms=10_000).status_code == 200
+    settling.join()
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,12 @@ class Running:
         self._errors = (data.parent / f"{data.name}-{time.time_ns()}.log").open("w+")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, text=True)
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self._ended()
-            raise AssertionError(self.log())
+        try:
+            line = self.process.stdout.readline()
+            assert line, self.log()
+        except BaseException:
+            self.kill()
+            raise
         self.addresses: dict[str, str] = json.loads(line)
 
     @property

@@ -1,11 +1,7 @@
 """What the running collector says about its limits, and what is said when it is away."""
 
 import json
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,7 @@ import pytest
 
 from spanledger.dashboard.limit_api import CollectorAway, api_of, read_limits
 from spanledger.dashboard.pages.limits import limits_card
+from tests.serving import answering
 
 
 def limit(name: str = "acme monthly", **columns: Any) -> dict[str, Any]:
@@ -31,29 +28,6 @@ def limit(name: str = "acme monthly", **columns: Any) -> dict[str, Any]:
         "window_end": "2026-12-01T00:00:00+00:00",
         "buckets": [],
     } | columns
-
-
-@contextmanager
-def answering(body: bytes, key: str = "") -> Generator[str]:
-    """A server that gives this body for everything, to whoever has the key."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if not key or self.headers["authorization"] == f"Bearer {key}" else 401)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def limits(*rows: dict[str, Any]) -> bytes:

@@ -4,7 +4,10 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -14,21 +17,34 @@ from tests.ledger import posting
 from tests.ledger.sums import assert_equal
 
 
+@contextmanager
+def _posting(folder: Path, *digits: str) -> Generator[list[IO[str]]]:
+    """What processes say that post under these digits, once they are on; killed at the end of the block, whatever ends it."""
+    with ExitStack() as killed:
+        said = []
+        for digit in digits:
+            child = subprocess.Popen([sys.executable, posting.__file__, str(folder), digit], stdout=subprocess.PIPE, text=True)
+            killed.callback(child.communicate)
+            killed.callback(child.kill)
+            assert child.stdout is not None
+            said.append(child.stdout)
+        for one in said:
+            assert one.readline() == "on\n"
+        yield said
+
+
 def _rounds(folder: Path, kills: int, most_rounds: int) -> int:
     """Kill a process so many times, reading all the while; the mark that it got to."""
     chance, mark = random.Random(kills), 0
     for _ in range(kills):
-        with subprocess.Popen([sys.executable, posting.__file__, str(folder)], stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "on\n"
+        with _posting(folder, "") as [said]:
             for _ in range(chance.randint(1, most_rounds)):
-                child.stdout.readline()
+                said.readline()
                 with connect(folder) as reader:
                     count, last = reader.execute("select count(*), max(entry_id) from entries").fetchone()  # type: ignore[misc]
                     assert_equal(reader)
                 assert count <= int(last or "0", 16)
             time.sleep(chance.uniform(0, 0.2))
-            child.kill()
         reached = Ledger.open(folder).mark()
         assert reached >= mark
         mark = reached
@@ -60,18 +76,10 @@ def _shared(folder: Path, kills: int) -> dict[str, int]:
     """Two processes with a journal each post into one ledger and keep it, and are killed so many times; the marks they got to."""
     chance, marks = random.Random(kills), {"1": 0, "2": 0}
     for _ in range(kills):
-        children = {
-            digit: subprocess.Popen([sys.executable, posting.__file__, str(folder), digit], stdout=subprocess.PIPE, text=True)
-            for digit in marks
-        }
-        for child in children.values():
-            assert child.stdout is not None
-            assert child.stdout.readline() == "on\n"
-            assert int(child.stdout.readline()) < int(child.stdout.readline())
-        time.sleep(chance.uniform(0, 0.3))
-        for child in children.values():
-            child.kill()
-            child.communicate()
+        with _posting(folder, *marks) as both:
+            for said in both:
+                assert int(said.readline()) < int(said.readline())
+            time.sleep(chance.uniform(0, 0.3))
         for digit in marks:
             reached = Ledger.open(folder, journal=digit).mark()
             assert reached > marks[digit]
