@@ -15,10 +15,12 @@ from tests.dialects.spans import attributes
 _CUMULATIVE, _DELTA = 2, 1
 
 
-def _metric(name: str, at: int, count: int, total: float, temporality: int, **told: str) -> dict[str, Any]:
+def _metric(
+    name: str, at: float, count: int, total: float, temporality: int, *, since: float | None = None, **told: str
+) -> dict[str, Any]:
     said = {"gen_ai.request.model": "gpt-4o", "gen_ai.system": "openai", "gen_ai.operation.name": "chat", **told}
-    point = {"startTimeUnixNano": "1", "timeUnixNano": str((1_795_000_000 + at) * 10**9), "count": str(count), "sum": total,
-             "attributes": attributes(said)}  # fmt: skip
+    began, ended = ("1" if moment is None else str(1_795_000_000 * 10**9 + round(moment * 10**9)) for moment in (since, at))
+    point = {"startTimeUnixNano": began, "timeUnixNano": ended, "count": str(count), "sum": total, "attributes": attributes(said)}
     return {"name": name, "histogram": {"aggregationTemporality": temporality, "dataPoints": [point]}}
 
 
@@ -49,6 +51,40 @@ def test_a_total_that_grows_is_counted_by_its_growth_and_a_reset_begins_anew() -
     points = [_sent(_tokens("input", *point)) for point in ((0, 2, 100), (60, 2, 100), (120, 5, 400), (180, 1, 30))]
     for order in (points, [points[2], points[0], points[3], points[1]]):
         assert _sum([[each] for each in order]) == (6, 430, 0)
+
+
+def test_totals_of_processes_that_share_a_name_are_told_apart_by_when_they_began() -> None:
+    """One that began anew counts more than before at once; two replicas speak in turn."""
+
+    def at(moment: float, since: float, calls: int) -> Received:
+        # What is written is seen first a little later than what is read.
+        return _sent(*(_metric("gen_ai.client.token.usage", moment, calls, 100 * calls, _CUMULATIVE, since=since + later,
+                               **{"gen_ai.token.type": kind}) for kind, later in (("input", 0), ("output", 0.2))))  # fmt: skip
+
+    anew = [at(60, 1, 1), at(200, 100, 2)]
+    replicas = [at(60, 1, 3), at(67, 2, 1), at(120, 1, 4), at(127, 2, 2), at(180, 1, 4), at(187, 2, 2)]
+    for points, calls in ((anew, 3), (replicas, 6)):
+        for order in (points, points[::-1]):
+            assert _sum([[each] for each in order]) == (calls, 100 * calls, 100 * calls)
+
+
+@pytest.mark.parametrize("temporality", [_CUMULATIVE, _DELTA])
+def test_metrics_of_one_collection_are_one_though_each_has_looked_at_the_clock(temporality: int) -> None:
+    """As those of the SDKs for Go and .NET have."""
+    usage, duration = "gen_ai.client.token.usage", "gen_ai.client.operation.duration"
+    points = [
+        metric
+        for at, calls in ((0, 1), (0.04, 2), (60, 3))
+        for metric in (
+            _metric(usage, at, calls, 100 * calls, temporality, **{"gen_ai.token.type": "input"}),
+            _metric(duration, at + 3e-6, calls, 1.5 * calls, temporality),
+        )
+    ]
+    calls = 3 if temporality == _CUMULATIVE else 6
+    for order in (points, points[::-1]):
+        entries = entries_of([[_sent(each)] for each in order])
+        assert entries.select(pl.col("calls", "input_tokens").sum()).row(0) == (calls, 100 * calls)
+        assert not entries["flags"].list.contains("usage_unknown").any()
 
 
 @pytest.mark.parametrize(("temporality", "due"), [(_CUMULATIVE, (7, 150, 15)), (_DELTA, (12, 250, 25))])

@@ -29,6 +29,7 @@ EXTRA: dict[str, Any] = {
     "cumulative": pl.Boolean,
     "synthetic": pl.Boolean,
     "series": pl.String,
+    "since": pl.Int64,
     **{f"resource_{who}": pl.String for who in WHO},
 }
 

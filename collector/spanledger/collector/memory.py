@@ -262,8 +262,8 @@ class Memory:
         points = np.flatnonzero(self.arrays["role"] == METRIC)
         if not len(points):
             return points
-        series = self.evidence.take(points, ["series", "name", "ended"])
-        last = (pl.col("ended") == pl.col("ended").max().over("series", "name")).fill_null(False)
+        series = self.evidence.take(points, ["series", "name", "since", "ended"])
+        last = (pl.col("ended") == pl.col("ended").max().over("series", "name", "since")).fill_null(False)
         found: Rows = points[series.select(last).to_series().to_numpy()]
         return found
 

@@ -10,7 +10,6 @@ from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects.fields import WHO
 from spanledger.collector.evidence import CORRECTION, Evidence, lacking, nearness
 from spanledger.collector.keys import among, firsts
-from spanledger.collector.sums import of_one_moment
 from spanledger.collector.told import Told
 
 Ints = npt.NDArray[np.int64]
@@ -78,7 +77,7 @@ def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancest
         members = np.flatnonzero(several & spoken[label])
         _share(told, grouped, members, label, ancestry)
     learned = _inherit(told, members, label, ancestry)
-    calls = of_one_moment(_corrected(told.frame(), evidence), evidence)
+    calls = _corrected(told.frame(), evidence)
     plain[rows[learned]] = False
     plain &= ~among(evidence.narrow["response"], _taken_back(evidence))
     return as_told(calls), plain

@@ -53,7 +53,8 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
         pl.col("counted").is_in(["input", "seconds"]) & pl.col("given_name").is_in(_COUNTING)
     )
     summed = points.group_by(by, maintain_order=True).agg(
-        pl.all().exclude([*_COUNTED, "cost", "tokens_invalid", *by]).first(),
+        pl.all().exclude([*_COUNTED, "cost", "tokens_invalid", "start", *by]).first(),
+        pl.col("start").min(),
         *(
             pl.when(((pl.col("counted") == name) & pl.col("value").is_not_null()).any())
             .then(pl.col("value").filter(pl.col("counted") == name).sum())
@@ -81,6 +82,8 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
         said.alias("said"),
         pl.lit("metric").alias("role"),
         (pl.col("temporality") == _CUMULATIVE).fill_null(False).alias("cumulative"),
+        # Totals of one process begin at several moments, each when its attributes were seen first; those of another begin later.
+        pl.when(pl.col("temporality") == _CUMULATIVE).then((pl.col("start") // 1000).cast(pl.Int64)).alias("since"),
         pl.when(said).then(False).otherwise(pl.col("error_type").is_null()).alias("usage_unknown"),
         *(pl.lit(None, dtype=pl.Int64).alias(name) for name in COUNTS if name not in (*_COUNTED, "status")),
         *(pl.lit(None, dtype=pl.Float64).alias(name) for name in AMOUNTS if name != "cost"),

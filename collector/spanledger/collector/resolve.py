@@ -27,7 +27,7 @@ from spanledger.collector.evidence import (
 from spanledger.collector.grouping import RULE, Groups, by_fingerprint, by_ids, by_nesting, by_span
 from spanledger.collector.keys import among, differing, firsts, mixed, paired, repeated
 from spanledger.collector.merging import merged
-from spanledger.collector.sums import aggregates, metrics, told_apart
+from spanledger.collector.sums import aggregates, metrics, of_one_moment, told_apart
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -59,7 +59,7 @@ class Verdicts:
 
 def resolve(evidence: Evidence, *, settled: Flags, fingerprint: bool = True) -> Verdicts:
     """`settled` says of each row whether it has waited long enough to be taken as all there is about its call."""
-    evidence = told_apart(evidence)
+    evidence = of_one_moment(told_apart(evidence))
     rows = evidence.height
     leaves = evidence.narrow["role"] == LEAF
     # A call with which nothing shares a trace, an id or a voice stands for itself; the rules are for the rest.

@@ -10,7 +10,7 @@ import polars as pl
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence
-from spanledger.collector.grouping import RULE
+from spanledger.collector.grouping import RULE, SLACK_MICROS
 from spanledger.collector.keys import Keys, among, firsts, keys_of, mixed
 
 Ints = npt.NDArray[np.int64]
@@ -76,11 +76,12 @@ def told_apart(evidence: Evidence) -> Evidence:
 def _runs(evidence: Evidence, rows: Ints) -> Keys:
     """Which of these belong to one series, or to one loop of calls; 0 for those that belong to none."""
     narrow = evidence.narrow
-    said = evidence.take(rows, ["series", "name", "parent_span_id", "dialect", "model"])
+    said = evidence.take(rows, ["series", "name", "since", "parent_span_id", "dialect", "model"])
     series, name, parent, model = (keys_of(said[each]) for each in ("series", "name", "parent_span_id", "model"))
     trace = narrow["trace"][rows]
     below = np.where(among(keys_of(said["dialect"]), _OVER_TRACES), np.uint64(0), parent)
-    metered = np.where(series != 0, mixed(series, name), np.uint64(0))
+    since = said["since"].fill_null(0).cast(pl.UInt64).to_numpy()
+    metered = np.where(series != 0, mixed(series, name, since), np.uint64(0))
     looped = np.where((trace != 0) & (parent != 0), mixed(trace, below, model), np.uint64(0))
     return np.where(narrow["role"][rows] == METRIC, metered, looped)
 
@@ -190,24 +191,36 @@ def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by
     better = emitter[(leaves | (role == HEARD)) & (emitter != 0)]
     told = among(emitter[points], better)
     counted = _latest(evidence, leaves, points, stands, by)
-    # What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it.
-    moments = (
-        evidence.take(points, ["series", "ended", "said", "calls", "entry_id"])
-        .with_columns(pl.Series("row", points), pl.col("said").fill_null(False), pl.col("calls").fill_null(0))
-        .with_columns(
-            pl.col("row")
-            .sort_by(["said", "calls", "entry_id"], descending=[True, True, False])
-            .first()
-            .over("series", "ended")
-            .alias("speaker"),
-            (pl.col("said") | (pl.col("calls") > 0)).any().over("series", "ended").alias("counts"),
-        )
-    )
+    moments = _moments(evidence, points)
     speaker = moments["speaker"].to_numpy()
     speaks = (speaker == points) & moments["counts"].to_numpy()
     stands[points] = speaks & ~told & settled[points]
     by[points] = np.where(speaks, np.where(told, counted, by[points]), speaker)
     rule[points] = np.where(told | ~speaks, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
+
+
+def _moments(evidence: Evidence, points: Ints) -> pl.DataFrame:
+    """Of these points `row`, `moment`, the `speaker` of all that is said of that moment, and whether that `counts` a call.
+
+    What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it. An exporter
+    asks one metric after another, and some SDKs look at the clock for each; what one metric says twice is of two moments.
+    """
+    said = evidence.take(points, ["series", "name", "ended", "said", "calls", "entry_id"])
+    said = said.with_columns(pl.Series("row", points), pl.col("said").fill_null(False), pl.col("calls").fill_null(0))
+    ordered = said.sort("series", "ended", "row")
+    begins = (pl.col("series") != pl.col("series").shift()) | (pl.col("ended") - pl.col("ended").shift() > SLACK_MICROS)
+    speaks = pl.col("row").sort_by(["said", "calls", "entry_id"], descending=[True, True, False]).first()
+    return (
+        ordered.with_columns(begins.fill_null(True).cum_sum().alias("near"))
+        .with_columns(pl.col("ended").rank("dense").over("near", "name").alias("nth"))
+        .with_columns(pl.struct("near", "nth").rank("dense").alias("moment"))
+        .with_columns(
+            speaks.over("moment").alias("speaker"),
+            (pl.col("said") | (pl.col("calls") > 0)).any().over("moment").alias("counts"),
+        )
+        .select("row", "moment", "speaker", "counts")
+        .sort("row")
+    )
 
 
 def _latest(evidence: Evidence, leaves: Flags, points: Ints, stands: Flags, by: Ints) -> Ints:
@@ -225,15 +238,19 @@ def _latest(evidence: Evidence, leaves: Flags, points: Ints, stands: Flags, by: 
     return np.where((leaf < 0) | ~leaves[leaf] | stands[leaf], leaf, by[leaf])
 
 
-def of_one_moment(calls: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
-    """Standing points with what the other metrics of their series say of the same moment."""
-    if not (calls["role"] == "metric").any():
-        return calls
-    said = [name for name in calls.columns if name.endswith("_tokens") and not name.startswith("claimed")]
-    said += ["calls", "reported_cost_usd"]
-    points = evidence.take(np.flatnonzero(evidence.narrow["role"] == METRIC), ["series", "ended", *said])
-    known = points.group_by("series", "ended").agg(pl.col(name).max() for name in said)
-    joined = calls.join(known, on=["series", "ended"], how="left", suffix="_all", maintain_order="left")
-    return joined.with_columns(
-        pl.when(pl.col("role") == "metric").then(pl.coalesce(f"{name}_all", name)).otherwise(name).alias(name) for name in said
-    ).select(calls.columns)
+def of_one_moment(evidence: Evidence) -> Evidence:
+    """The records, of which the points that speak for a moment say what the other points of it say besides."""
+    points = np.flatnonzero(evidence.narrow["role"] == METRIC)
+    if len(points) < 2:
+        return evidence
+    moments = _moments(evidence, points).with_columns(evidence.take(points, _TOTALS).get_columns())
+    moments = moments.filter(pl.len().over("moment") > 1)
+    if moments.is_empty():
+        return evidence
+    whole = moments.group_by("speaker").agg(pl.col(name).max() for name in _TOTALS)
+    told = {}
+    for name in _TOTALS:
+        known = whole.filter(pl.col(name).is_not_null())
+        if known.height:
+            told[name] = known["speaker"].to_numpy(), known[name]
+    return evidence.changed(told) if told else evidence
