@@ -153,6 +153,30 @@ def test_calls_of_crewai_in_old_aws_distributions_are_taken_out_of_their_running
     assert [call["input_tokens"] for call in _crew("0.21.0")] == [1000, 2300, 2400]
 
 
+@pytest.mark.parametrize(
+    ("provider", "calls", "read"),
+    [
+        ("openai", [(1000, "TOOL_CALLS", 0), (2300, "STOP", 200), (3000, "STOP", 400)], [1000, 1300, 3000]),
+        # One call of the model after another, in no loop; one beside the other.
+        ("openai", [(100, "STOP", 0), (5000, "STOP", 200)], [100, 5000]),
+        ("openai", [(100, "TOOL_CALLS", 0), (5000, "STOP", 50)], [100, 5000]),
+        ("anthropic", [(300, "tool_use", 0), (350, "end_turn", 200)], [300, 50]),
+        # Gemini and Ollama end in the same words, also where they ask for a tool.
+        ("vertex_ai", [(1000, "STOP", 0), (2300, "STOP", 200), (2400, "STOP", 400)], [1000, 1300, 2400]),
+    ],
+)
+def test_calls_of_spring_1_are_taken_out_of_the_sum_of_their_loop_alone(
+    provider: str, calls: list[tuple[int, str, int]], read: list[int]
+) -> None:
+    spans = [
+        Span(scope="org.springframework.boot", version="3.5.0", id=str(at), parent="request", start=at, end=at + 100,
+             attributes=of(provider, "some-model", usage(str(tokens), "9", **{"gen_ai.response.finish_reasons": f'["{end}"]'})))
+        for tokens, end, at in calls
+    ]  # fmt: skip
+    found = standing(entries_of([[body_of(span)] for span in reversed(spans)]))
+    assert [call["input_tokens"] for call in sorted(found, key=lambda call: call["occurred_at"])] == read
+
+
 def test_a_strands_agents_sum_over_its_whole_life_is_never_a_call() -> None:
     agent = Span(scope="strands.telemetry.tracer", attributes={"gen_ai.operation.name": "invoke_agent",
         "gen_ai.request.model": "gpt-4o-mini", "gen_ai.usage.input_tokens": 2300, "gen_ai.usage.output_tokens": 290})  # fmt: skip

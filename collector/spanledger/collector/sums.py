@@ -32,6 +32,9 @@ _TOTALS = (
 #: Dialects that sum over all calls of a trace, others over those below one span.
 _OVER_TRACES = keys_of(pl.Series([dialect.name for dialect in DIALECTS if dialect.cumulative == "trace"], dtype=pl.String))
 
+#: Providers whose answers end in the same words whether they ask for tools or not.
+_ASK_SILENTLY = r"^gcp\.|^ollama$"
+
 
 def told_apart(evidence: Evidence) -> Evidence:
     """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
@@ -54,6 +57,8 @@ def told_apart(evidence: Evidence) -> Evidence:
         if name != "reported_cost_usd":
             shrank |= total.known & total.has_before & (total.now < total.before)
     follows &= ~shrank
+    tried = np.flatnonzero(follows & (role[summed] == LEAF))
+    follows[tried] = _goes_on(evidence, summed, tried, totals)
     told: dict[str, tuple[Ints, pl.Series]] = {}
     # A series that stood still made no call.
     still = role[summed] == METRIC
@@ -84,6 +89,25 @@ def _runs(evidence: Evidence, rows: Ints) -> Keys:
     metered = np.where(series != 0, mixed(series, name, since), np.uint64(0))
     looped = np.where((trace != 0) & (parent != 0), mixed(trace, below, model), np.uint64(0))
     return np.where(narrow["role"][rows] == METRIC, metered, looped)
+
+
+def _goes_on(evidence: Evidence, rows: Ints, tried: Ints, totals: "dict[str, _Total]") -> Flags:
+    """Which of the tried calls among these rows go on with the loop of the call before them: below one span there may be others.
+
+    That one has asked for tools and ended before, and whatever it read is read again. Some providers do not say that they ask.
+    """
+    narrow = evidence.narrow
+    said = evidence.take(rows[tried - 1], ["finish_reason", "provider"])
+    asked = said["finish_reason"].str.to_lowercase().str.contains("tool|function").fill_null(False)
+    mute = said["finish_reason"].is_null() | said["provider"].str.contains(_ASK_SILENTLY).fill_null(False)
+    read = totals.get("input_tokens")
+    grown = np.ones(len(tried), dtype=np.int64) if read is None else read.now[tried] - read.before[tried]
+    before = np.zeros(len(tried), dtype=np.int64) if read is None else (read.now - read.before * read.has_before)[tried - 1]
+    again = asked.to_numpy() | (mute.to_numpy() & (grown >= before))
+    goes_on = (grown > 0) & again & (narrow["ended"][rows[tried - 1]] <= narrow["started"][rows[tried]] + 1_000)
+    over_traces = among(keys_of(evidence.take(rows[tried], ["dialect"])["dialect"]), _OVER_TRACES)
+    found: Flags = over_traces | goes_on
+    return found
 
 
 @dataclass(slots=True)
