@@ -80,15 +80,19 @@ def test_a_body_over_which_our_code_fails_is_set_aside_alone_and_tried_again_at_
     assert set_aside(tmp_path) == []
 
 
-def test_a_ledger_that_cannot_be_written_is_tried_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_cannot_be_written_is_tried_until_it_can_and_knew_of_nothing_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request, ids = calls(4)
     failures = [LedgerError("disk full"), OSError("disk full")]
+    failed: list[datetime] = []
 
     def fail_twice(collector: Collector) -> None:
         post = collector.ledger.post
 
         def failing(entries: pa.Table, mark: int | None) -> bool:
             if failures:
+                failed.append(datetime.now(UTC))
                 raise failures.pop()
             return post(entries, mark)
 
@@ -98,6 +102,9 @@ def test_a_ledger_that_cannot_be_written_is_tried_until_it_can(tmp_path: Path, m
     collected(tmp_path, request, before=fail_twice, posted=True)
     assert failures == []
     assert sorted(stored(tmp_path)) == sorted(ids)
+    for moment in failed:
+        with connect(tmp_path, as_known_on=moment) as connection:
+            assert connection.execute("select count(*) from entries").fetchone() == (0,)
 
 
 def test_stopping_while_the_ledger_cannot_be_written_leaves_the_batch_to_the_next_start(tmp_path: Path) -> None:

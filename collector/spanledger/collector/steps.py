@@ -11,6 +11,7 @@ from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.content import LONGEST_UNREAD, read_by
 from spanledger.collector.count_once import Counting, CountOnce
+from spanledger.collector.dated import Dating
 from spanledger.collector.decode import Telemetry, decode
 from spanledger.collector.older import LedgerEvidence
 from spanledger.collector.received import Received
@@ -44,6 +45,7 @@ class RealSteps:
         self._counting, self._evidence, self._senders = counting, evidence, senders
         self._settled = settled
         self._reads = read_by(attribution)
+        self._dating = Dating()
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns, without prompts and answers."""
@@ -66,8 +68,10 @@ class RealSteps:
     def post(self, entries: pa.Table, frame: pl.DataFrame, mark: int | None) -> None:
         """Commit to the ledger, then feed the counters: one step, so that a new limit counts each entry once."""
         with self._limits.in_step():
-            if not self._ledger.post(entries, mark):
+            dated = self._dating.date(entries)
+            if not self._ledger.post(dated.entries, mark):
                 return
+            self._dating.written(dated)
             try:
                 self._limits.post(frame)
             except Exception:

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from spanledger.collector.dated import Dated
 from spanledger.collector.pricing.books import PriceBooks
-from spanledger.collector.pricing.dated import Dated
 from spanledger.collector.pricing.intents import Intents
 from spanledger.collector.pricing.monthly import due
 from spanledger.collector.pricing.rerate import Range, Rerating, rerate
