@@ -1,6 +1,7 @@
 """What a sender may hold, and for how long; and who may send at all."""
 
 import asyncio
+import gzip
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
-from spanledger.collector.receive.refused import Busy
+from spanledger.collector.receive.refused import Busy, Malformed, TooLarge
 from spanledger.collector.receive.tls import TlsFiles, TlsUnusable
 from spanledger.collector.received import Received
 from tests.collector.made import calls
@@ -138,6 +139,53 @@ def test_a_full_journal_is_503_with_retry_after_and_resource_exhausted_with_retr
         assert b"google.rpc.RetryInfo" in details
 
     asyncio.run(listening(test, HttpBounds(), Kept(full)))
+
+
+def nested(*numbers: int, inside: bytes) -> bytes:
+    """Messages around what is inside, the innermost field last, each field given by its first byte."""
+    for number in reversed(numbers):
+        size, length = bytearray(), len(inside)
+        while length > 127:
+            size.append(length & 127 | 128)
+            length >>= 7
+        inside = bytes([number, *size, length]) + inside
+    return inside
+
+
+OFTEN = 600_000
+CROWDED = {
+    "records": nested(0x0A, 0x12, inside=b"\x12\x00" * OFTEN),
+    "scopes": nested(0x0A, inside=b"\x12\x00" * OFTEN),
+    "resources": b"\x0a\x00" * OFTEN,
+    "attributes": nested(0x0A, 0x12, 0x12, inside=b"\x4a\x00" * OFTEN),
+    "attributes of a resource": nested(0x0A, 0x0A, inside=b"\x0a\x00" * OFTEN),
+    "members of gzip": gzip.compress(b"") * 2000,
+}
+
+
+@pytest.mark.parametrize("of", CROWDED)
+def test_a_body_that_is_small_and_would_fill_memory_is_refused(of: str) -> None:
+    async def test() -> None:
+        accept = Accept(kept := Kept())
+        packed = CROWDED[of] if of == "members of gzip" else gzip.compress(CROWDED[of])
+        with pytest.raises((TooLarge, Malformed), match=r"too many traces|members"):
+            await accept.accept("traces", "protobuf", "gzip", packed)
+        accept.stop()
+        assert kept.bodies == []
+
+    asyncio.run(test())
+
+
+def test_a_large_body_of_many_records_is_taken() -> None:
+    async def test() -> None:
+        accept = Accept(kept := Kept())
+        await accept.accept("traces", "protobuf", "identity", calls(4000)[0])
+        with pytest.raises(TooLarge, match="too many logs"):
+            await accept.accept("logs", "json", "gzip", gzip.compress(b'{"resourceLogs":[' + b"{}," * 8_000_000 + b"{}]}", 1))
+        accept.stop()
+        assert len(kept.bodies) == 1
+
+    asyncio.run(test())
 
 
 def test_what_is_under_way_is_answered_when_the_listener_stops() -> None:

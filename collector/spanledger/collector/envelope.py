@@ -7,19 +7,17 @@ and metrics, from protobuf and from JSON.
 import gzip
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as made_by
 
 import numpy as np
 import pyarrow as pa
 
 from spanledger.collector import json_form
 from spanledger.collector.cut import cut
-from spanledger.collector.received import Received
+from spanledger.collector.received import BODY_LIMIT, Received
 from spanledger.collector.walk import PADDING, Bytes, Ints, varint
 from spanledger.collector.wellformed import plainly_written
-
-#: As the receivers' limit: a body that grows beyond this is refused, not unpacked.
-LARGEST_BODY = 64 * 1024 * 1024
 
 #: First byte of a field that holds a message, by its number.
 _FIRST, _SECOND = 0x0A, 0x12
@@ -46,8 +44,8 @@ class Rejected:
 class Around:
     """The distinct resources and scopes of a batch, as sent; records know them by their number."""
 
-    resources: dict[bytes, int] = field(default_factory=dict)
-    scopes: dict[bytes, int] = field(default_factory=dict)
+    resources: dict[bytes, int] = made_by(default_factory=dict)
+    scopes: dict[bytes, int] = made_by(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +82,16 @@ class Envelope:
 
 
 def unpacked(received: Received) -> bytes:
-    """The body without its compression. Raises `ValueError` if it is no gzip or grows beyond `LARGEST_BODY`."""
+    """The body without its compression. Raises `ValueError` if it is no gzip or grows beyond `BODY_LIMIT`."""
     if received.compression == "identity":
         return received.body
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(received.body)) as file:
-            body = file.read(LARGEST_BODY + 1)
+            body = file.read(BODY_LIMIT + 1)
     except (OSError, EOFError) as error:
         raise ValueError(f"the body is not the gzip it says it is: {error}") from error
-    if len(body) > LARGEST_BODY:
-        raise ValueError(f"the body unpacks to more than {LARGEST_BODY} bytes")
+    if len(body) > BODY_LIMIT:
+        raise ValueError(f"the body unpacks to more than {BODY_LIMIT} bytes")
     return body
 
 
@@ -134,7 +132,7 @@ class _Split:
         try:
             at, end = 0, len(body)
             while at < end:
-                tag, begin, at = _field(body, at, end)
+                tag, begin, at = field(body, at, end)
                 if tag == _FIRST:
                     self._of_resource(index, body, begin, at)
         except IndexError:
@@ -165,7 +163,7 @@ class _Split:
     def _of_resource(self, index: int, body: bytes, at: int, end: int) -> None:
         resource, scopes = b"", []
         while at < end:
-            tag, begin, at = _field(body, at, end)
+            tag, begin, at = field(body, at, end)
             if tag == _SECOND:
                 scopes.append((begin, at))
             elif tag == _FIRST:
@@ -196,13 +194,13 @@ class _Split:
                     raise IndexError("a record is longer than what holds it")
                 ends.append(shift + at)
             else:
-                tag, begin, at = _field(body, at, end)
+                tag, begin, at = field(body, at, end)
                 if tag == _FIRST:
                     scope += body[begin:at]
         return scope
 
 
-def _field(body: bytes, at: int, end: int) -> tuple[int, int, int]:
+def field(body: bytes, at: int, end: int) -> tuple[int, int, int]:
     """Tag, begin and end of the field that begins here; raises `IndexError` when there is none."""
     tag = body[at]
     if tag & 0x87 == 2 and tag > 7:  # nearly all are messages, of a length in one or two bytes

@@ -8,6 +8,9 @@ Signal = Literal["traces", "logs", "metrics"]
 Encoding = Literal["protobuf", "json"]
 Compression = Literal["identity", "gzip"]
 
+#: Largest body, as sent and when decompressed: whoever reads one later counts on that.
+BODY_LIMIT = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:

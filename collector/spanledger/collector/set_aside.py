@@ -13,11 +13,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from spanledger.collector.journal_file import COLUMNS, EPOCH, JournalError, received_of
-from spanledger.collector.receive.accept import BODY_LIMIT
+from spanledger.collector.journal_file import COLUMNS, JournalError, received_of
 from spanledger.collector.receive.inflate import inflated
 from spanledger.collector.receive.refused import Refused
-from spanledger.collector.received import Received, Signal
+from spanledger.collector.received import BODY_LIMIT, Received, Signal
+from spanledger.collector.segments import EPOCH
 
 _REQUESTS: dict[Signal, type[Message]] = {
     "traces": ExportTraceServiceRequest,

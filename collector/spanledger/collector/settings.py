@@ -10,7 +10,7 @@ from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting
 from spanledger.collector.exporter_settings import Exporters
-from spanledger.collector.received import Signal
+from spanledger.collector.received import BODY_LIMIT, Signal
 from spanledger.collector.setting_values import MIB, Address, Block, Bound, Names, Seconds, Timeout
 from spanledger.prices.settings import Precedence, Profile
 from spanledger.prices.settings import Settings as PriceSettings
@@ -78,7 +78,7 @@ class Otlp(Block):
     """receivers.otlp"""
 
     protocols: Protocols = Protocols()
-    max_body_size: Bound = 64 * MIB
+    max_body_size: Annotated[Bound, Field(le=BODY_LIMIT)] = BODY_LIMIT
     max_bytes_in_flight: Bound = 256 * MIB
     without_keys: Literal["loopback", "everywhere"] = "loopback"
 

@@ -18,9 +18,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanledger.collector.pass_through.deliver import Later, Never
-from spanledger.collector.receive.accept import BODY_LIMIT
 from spanledger.collector.receive.inflate import inflated
-from spanledger.collector.received import Received, Signal
+from spanledger.collector.received import BODY_LIMIT, Received, Signal
 
 _METHODS: dict[Signal, str] = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",

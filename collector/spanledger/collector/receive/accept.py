@@ -12,13 +12,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPar
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsPartialSuccess, ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess, ExportTraceServiceResponse
 
+from spanledger.collector.crowded import crowded
 from spanledger.collector.receive.inflate import inflated
-from spanledger.collector.receive.refused import Busy, Malformed, NoPipeline, Refused
-from spanledger.collector.received import Compression, Encoding, Received, Signal
+from spanledger.collector.receive.refused import Busy, Malformed, NoPipeline, Refused, TooLarge
+from spanledger.collector.received import BODY_LIMIT, Compression, Encoding, Received, Signal
 from spanledger.collector.wellformed import Checked, MalformedOtlp, check
-
-#: Largest body, as sent and when decompressed.
-BODY_LIMIT = 64 * 1024 * 1024
 
 # Above this a check would hold up the other connections for more than a few milliseconds.
 _INLINE = 256 * 1024
@@ -125,6 +123,8 @@ class Accept:
 
     def _check(self, signal: Signal, encoding: Encoding, compression: Compression, body: bytes) -> Checked:
         plain = inflated(body, self.body_limit) if compression == "gzip" else body
+        if crowded(encoding, plain):
+            raise TooLarge(f"the {len(plain)} bytes hold too many {signal}: send them in smaller requests")
         try:
             return check(signal, encoding, plain)
         except MalformedOtlp as error:
