@@ -397,6 +397,27 @@ def test_the_lease_of_a_call_that_takes_long_is_extended_until_it_ends_or_is_gon
         guard.close()
 
 
+def test_a_closed_guard_leaves_no_thread_once_its_last_call_has_ended(clean_environ: pytest.MonkeyPatch) -> None:
+    from spanledger.instrumentation.answer import Asked, Operation, nothing
+    from spanledger.instrumentation.guard import Guard
+    from spanledger.instrumentation.settings import Settings
+
+    with CheckApi() as api:
+        guard = Guard(Settings(api=api.url, guard_timeout_ms=20_000))
+        hold = guard.check(Asked(operation=Operation(name="chat", read=nothing), provider="openai", model="gpt-4o"), {})
+        assert hold is not None
+        thread = guard._courier._thread
+        guard.close()
+        assert thread is not None
+        assert thread.is_alive()
+        guard.finish(hold, None, failed=True)
+        api.wait_for(("POST", "/api/holds/hold-1/settle", {"input_tokens": 0, "output_tokens": 0, "cost_usd": "0"}))
+        thread.join(60)
+        assert not thread.is_alive()
+        guard.finish(hold, None, failed=True)
+        _until(lambda: len(api.told) == 2 and guard._courier._thread is None)
+
+
 def test_calls_of_different_traces_share_a_lease_unless_some_limit_is_per_trace() -> None:
     from spanledger.instrumentation.lease import Lease
 

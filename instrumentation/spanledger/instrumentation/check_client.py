@@ -83,10 +83,13 @@ class Courier:
     What cannot be delivered is dropped: a hold ends with its lease anyway.
     """
 
-    def __init__(self, client: CheckClient, now_and_then: Callable[[], object] = lambda: None, seconds: float = 60.0) -> None:
-        """`now_and_then` is done every so many seconds, once something was asked of it."""
+    def __init__(
+        self, client: CheckClient, now_and_then: Callable[[], object], needed: Callable[[], bool], seconds: float
+    ) -> None:
+        """`now_and_then` is done every so many seconds, once something was asked of it; closed, while that is `needed`."""
         self._client = client
-        self._now_and_then, self._seconds = now_and_then, seconds
+        self._now_and_then, self._needed, self._seconds = now_and_then, needed, seconds
+        self._closed = False
         self._queue: queue.Queue[Callable[[], object]] = queue.Queue(maxsize=10_000)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -104,15 +107,14 @@ class Courier:
 
     def start(self) -> None:
         """Be there; does nothing when it is."""
-        if self._thread is None or not self._thread.is_alive():
-            with self._lock:
-                if self._thread is None or not self._thread.is_alive():
-                    self._thread = threading.Thread(target=self._run, name="spanledger courier", daemon=True)
-                    self._thread.start()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="spanledger courier", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         due = monotonic() + self._seconds
-        while True:
+        while not (self._closed and self._leaves()):
             errand: Callable[[], object] | None = None
             with contextlib.suppress(queue.Empty):
                 errand = self._queue.get(timeout=max(0.0, due - monotonic()))
@@ -123,12 +125,29 @@ class Courier:
                 _tried(errand)
                 errand = None  # what it speaks of must not live until the next one comes
                 self._queue.task_done()
+        self._client.close()
+
+    def _leaves(self) -> bool:
+        """Whether nothing is left to do; whoever asks for something after that starts another thread."""
+        with self._lock:
+            if not self._queue.empty() or self._needed():
+                return False
+            self._thread = None
+            return True
+
+    def close(self, seconds: float) -> None:
+        """The same as `finish`, and the thread ends once nothing is left to do."""
+        self.finish(seconds)
+        self._closed = True
+        if self._thread is not None:
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(lambda: None)
 
     def finish(self, seconds: float) -> None:
         """Wait until everything is sent, but not longer than this."""
         deadline = monotonic() + seconds
         with self._queue.all_tasks_done:
-            while self._queue.unfinished_tasks and self._thread is not None and self._thread.is_alive():
+            while self._queue.unfinished_tasks and (thread := self._thread) is not None and thread.is_alive():
                 left = deadline - monotonic()
                 if left <= 0:
                     return

@@ -28,8 +28,9 @@ logger = logging.getLogger("spanledger.instrumentation")
 MARGIN = 1.4
 #: How long a call may take before the hold it took from the lease is given up.
 CALL_SECONDS = 600
-#: A hold is extended once so much of its lease is over; looked for every minute.
+#: A hold is extended once so much of its lease is over; looked for so often.
 EXTENDED_AFTER_SECONDS = 240.0
+EXTENDS_EVERY_SECONDS = 60.0
 #: Tokens asked for where a request cannot be looked at.
 UNKNOWN = 4_000
 #: The ledger keeps no more characters of a name, and the check API takes not many more.
@@ -65,9 +66,9 @@ class Guard:
         self._closed = settings.guard_closed
         self._seconds = settings.guard_timeout_ms / 1000
         self._client = CheckClient(settings.api, settings.api_key, self._seconds)
-        self._courier = Courier(self._client, self._extend_leases)
         #: Holds of calls that run. Whatever lets go of a call without ending it lets its lease run out.
         self._running: WeakValueDictionary[str, Hold] = WeakValueDictionary()
+        self._courier = Courier(self._client, self._extend_leases, lambda: len(self._running) > 0, EXTENDS_EVERY_SECONDS)
         self._breaker = Breaker()
         self._pool: ThreadPoolExecutor | None = None
         self._lease = Lease(settings.guard_lease, self._ask, self._courier.do) if settings.guard_lease else None
@@ -132,7 +133,7 @@ class Guard:
         """The same, and give back what was fetched ahead."""
         for hold in self._lease.rest() if self._lease is not None else ():
             self._courier.send("DELETE", f"/api/holds/{hold}")
-        self._courier.finish(seconds)
+        self._courier.close(seconds)
         self._client.close()
         if self._pool is not None:
             self._pool.shutdown(wait=False)
