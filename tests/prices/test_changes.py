@@ -171,6 +171,23 @@ def test_a_change_that_does_not_say_why_is_refused(up: Running, note: dict[str, 
         assert "note: " in run(up, "rerate", "--post", code=2)
 
 
+@pytest.mark.parametrize("same", [{}, {"multiplier": "0.900"}, {"multiplier": 0.9, "provider": "noted"}])
+def test_a_change_of_nothing_is_a_line_in_the_history_and_no_new_rule(up: Running, same: dict[str, Any]) -> None:
+    made = ask(up, "POST", "", 201, json={"provider": "noted", "model": str(same), "multiplier": "0.9", "note": "frame contract"})
+    revision = ask(up, "GET", "")["revision"]
+    answer = ask(up, "PATCH", f"/{made['id']}", json={**same, "note": "signed by finance"})
+    assert answer == {name: said for name, said in made.items() if name != "unpriced"}
+    assert ask(up, "GET", "")["revision"] == revision
+    [one] = ask(up, "GET", f"/{made['id']}/history")["history"]
+    assert [(line["action"], line["why"]) for line in one["audit"]] == [
+        ("insert", "frame contract"),
+        ("note", "signed by finance"),
+    ]
+    assert "signed by finance" in run(up, "history", made["id"])
+    assert ask(up, "PATCH", f"/{made['id']}", json={"multiplier": "0.8", "note": "less"})["supersedes"] == made["id"]
+    assert ask(up, "PATCH", f"/{made['id']}", 409, json={"note": "too late"})["detail"]
+
+
 def test_an_import_of_what_is_there_changes_nothing_and_says_so(up: Running, tmp_path: Path) -> None:
     form = {"provider": "a*", "model": "x*", "rates": {"input_mtok": "2.50"}, "valid_from": "2026-12-01", "hours": "08:00-12:00"}
     ask(up, "POST", "", 201, json={**form, "note": "round trip"})

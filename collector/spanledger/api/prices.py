@@ -107,7 +107,8 @@ def one(rule_id: str, request: Request) -> Json:
 
 @_rules.patch("/{rule_id}", summary="Put a changed rule in the place of one")
 def change(rule_id: str, request: Request, body: Json = Body(examples=[CHANGE])) -> Json:  # noqa: B008
-    """The rule itself stays as it was, superseded; the answer is the one in its place, with the `note` of this change."""
+    """The rule itself stays as it was, superseded; the answer is the one in its place, with the `note` of this change. Where
+    nothing changes, the rule stays in force, and the `note` is one more line in its history."""
     fields: dict[str, Any] = dict(body)
     note = note_in(fields)
     with errors():

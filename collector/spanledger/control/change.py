@@ -35,6 +35,12 @@ class Change:
         self.connection.execute(table.update().where(table.c.id == row_id).values(**values))
         return self._audited("update", table, row_id, was)
 
+    def note(self, table: sa.Table, row_id: str) -> dict[str, Any]:
+        """Say something, in `why`, of a row that stays as it is. Raises `NotFound`."""
+        row = self.get(table, row_id)
+        self._write("note", table, row_id, row, row)
+        return row
+
     def delete(self, table: sa.Table, row_id: str) -> dict[str, Any]:
         """Remove one row and give what it was. Raises `NotFound`."""
         was = self.get(table, row_id)

@@ -19,7 +19,7 @@ audit = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("at", Moment, nullable=False, index=True),
     sa.Column("who", sa.String(200), nullable=False),
-    sa.Column("action", sa.String(20), nullable=False, comment="insert, update or delete"),
+    sa.Column("action", sa.String(20), nullable=False, comment="insert, update, delete or note"),
     sa.Column("table_name", sa.String(63), nullable=False),
     sa.Column("row_id", sa.String(200), nullable=False),
     sa.Column("was", sa.JSON, comment="the row before; null for an insert"),

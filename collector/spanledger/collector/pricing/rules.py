@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from spanledger.collector.pricing.clashing import Places, named
 from spanledger.control import Change, Control, NotFound
 from spanledger.control.tables import audit, price_rules
-from spanledger.prices.names import provider_id
 from spanledger.prices.rule import ANY, Rule
 from spanledger.prices.rule_form import FIELDS, RuleError, moment_of, rule_of
 from spanledger.prices.tiers import known_tier
@@ -113,12 +113,14 @@ class PriceRules:
     def change(self, rule_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Row:
         """A rule with other fields in place of this one, from the beginning: for what was entered wrongly.
 
-        Raises as `make` does.
+        A change that changes nothing but says why is a line in the history of the rule, which stays. Raises as `make` does.
         """
         with self.control.change(who=who, why=why) as change:
             was = self._standing(change, rule_id)
             form = {**form_of(was), **fields}
             row = self._row(form, who, change.now)
+            if _said({**row, **_read(row)}) == _said(was):
+                return change.note(price_rules, rule_id)
             row["supersedes"] = rule_id
             change.update(price_rules, rule_id, {"superseded_at": change.now})
             self._check(change, [row], {row["id"]: "the new rule"})
@@ -171,14 +173,14 @@ class PriceRules:
 
     def _check(self, change: Change, made: Sequence[Row], new: Mapping[str, str]) -> None:
         """Refuse a rule that could cover the same calls as another of the same rank; `new` names those that are made, by id."""
-        standing = _Places(self._standing_rules(change.connection))
+        standing = Places(self._standing_rules(change.connection))
         for mine in made:
             if mine["monthly_usd"] is not None:
                 continue
             rule = rule_of_row({**mine, **_read(mine)})
             if other := standing.clashing(rule):
                 raise Clash(
-                    f"{_named(rule, new)} overlaps {_named(other, new)}, of the same rank: "
+                    f"{named(rule, new)} overlaps {named(other, new)}, of the same rank: "
                     + ("" if other.rule_id in new else f"supersede {other.rule_id}, end it first, or ")
                     + "give one of them a priority"
                 )
@@ -225,8 +227,12 @@ def form_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _said(row: Mapping[str, Any]) -> str:
-    """All that a rule says about prices, in one text."""
-    return json.dumps({name: value for name, value in form_of(row).items() if name != "note"}, sort_keys=True)
+    """All that a rule says about prices, in one text, however its numbers are written."""
+    form = {name: value for name, value in form_of(row).items() if name != "note"}
+    form |= {name: str(Decimal(form[name]).normalize()) for name in ("multiplier", "monthly_usd") if name in form}
+    if rates := form.get("rates"):
+        form["rates"] = {unit: str(Decimal(rate).normalize()) for unit, rate in rates.items()}
+    return json.dumps(form, sort_keys=True)
 
 
 def monthly_of(form: Mapping[str, Any]) -> None:
@@ -244,42 +250,8 @@ def monthly_of(form: Mapping[str, Any]) -> None:
         raise RuleError("monthly_usd" if error.field.startswith("rates") else error.field, error.says) from None
 
 
-class _Places:
-    """Rules by what two that clash have in common, so that a new one is held against few of ten thousand."""
-
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._places: dict[object, dict[str, dict[str, list[Rule]]]] = {}
-        for rule in rules:
-            self.add(rule)
-
-    def add(self, rule: Rule) -> None:
-        kind, whom = _whom(rule)
-        self._places.setdefault(_place(rule), {}).setdefault(kind, {}).setdefault(whom, []).append(rule)
-
-    def clashing(self, rule: Rule) -> Rule | None:
-        """One that a rule clashes with."""
-        mine, whom = _whom(rule)
-        of_place = self._places.get(_place(rule), {})
-        others = [other for kind, found in of_place.items() if kind != mine for rules in found.values() for other in rules]
-        return next((other for other in (*of_place.get(mine, {}).get(whom, ()), *others) if rule.clashes(other)), None)
-
-
-def _place(rule: Rule) -> tuple[object, ...]:
-    return rule.rank, provider_id(rule.provider), rule.model.lower(), rule.region
-
-
-def _whom(rule: Rule) -> tuple[str, str]:
-    """Whom a rule is for, with the name of the tag in front where it is one: a call has one value of each."""
-    return (rule.belongs_to.partition("=")[0] if rule.scope == "tag" else "", rule.belongs_to)
-
-
 def _listed(ids: Sequence[str]) -> str:
     return " or ".join(ids) or "another one: nothing stands in its place"
-
-
-def _named(rule: Rule, new: Mapping[str, str]) -> str:
-    whom = "" if rule.scope == "all" else f" for {rule.scope} {rule.belongs_to}"
-    return f"{new.get(rule.rule_id) or f'rule {rule.rule_id}'} ({rule.layer}, {rule.provider}/{rule.model}{whom})"
 
 
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
