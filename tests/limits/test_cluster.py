@@ -108,6 +108,7 @@ def test_a_limit_holds_over_a_cluster_whichever_node_is_asked_and_wherever_its_c
     assert ask(one) == "allow"
     assert asyncio.run(passed()) == 19
     assert stands(three, limit) == [((), 0, 50)]
+    assert stands(three, add(three, amount=60)) == [((), 0, 50)]
     cluster.nodes[cluster.owner].kill()
     assert two.check(Check()).counters_away
     for of in (one, two, three):

@@ -55,7 +55,7 @@ class Admin:
                     change.insert(TABLES["tiers"], tier_row(tier))
                 else:
                     change.update(TABLES["tiers"], tier.id, tier_row(tier))
-            self._limits.reload(recount=self._of_tier(tier.name))
+            self._limits.reload()
         return tier
 
     def delete_tier(self, tier_id: str, *, who: str, why: str | None = None) -> None:

@@ -1,5 +1,6 @@
 """Answers checks: at once, in a thread, or from an event loop, where a check may wait for holds to settle."""
 
+import asyncio
 from collections.abc import Callable
 
 from spanledger.limits.asking import Asking, Prepared
@@ -27,10 +28,11 @@ class Checking:
 
     def now(self, check: Check) -> tuple[Verdict, bool]:
         """The verdict, and whether waiting for holds to settle may change it."""
-        prepared = self._prepared(check)
+        covering = self._covering()
+        prepared = self._prepared(covering, check)
         if self._carried.wanted:
             self._carried.fetch_now(prepared.now)
-            prepared = self._prepared(check)
+            prepared = self._prepared(covering, check)
         if prepared.pauses:
             return self._asking.paused(prepared), False
         counters = self._counters
@@ -38,7 +40,12 @@ class Checking:
             readings = counters.hold(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
             passed = self._asking.passed(prepared, readings)
             if passed is not None:
-                return passed, False
+                if covering is self._covering() or check.dry_run:
+                    return passed, False
+                # A limit that came to be meanwhile may have seen the hold, or not: it is asked for anew, by all limits.
+                if passed.hold_id is not None:
+                    counters.release(passed.hold_id)
+                return self.now(check)
             slots = {place: counters.slots(place, prepared.now) for place in self._asking.needs(prepared, readings)}
         except CountersAway as away:
             return self._asking.without_counters(prepared, str(away)), False
@@ -57,10 +64,11 @@ class Checking:
         return verdict
 
     async def _soon(self, check: Check) -> tuple[Verdict, bool]:
-        prepared = self._prepared(check)
+        covering = self._covering()
+        prepared = self._prepared(covering, check)
         if self._carried.wanted:
             await self._carried.fetch(prepared.now)
-            prepared = self._prepared(check)
+            prepared = self._prepared(covering, check)
         if prepared.pauses:
             return self._asking.paused(prepared), False
         counters = self._counters
@@ -68,11 +76,15 @@ class Checking:
             readings = await counters.hold_soon(prepared.now, prepared.demands, prepared.hold_id, prepared.expires_at, check)
             passed = self._asking.passed(prepared, readings)
             if passed is not None:
-                return passed, False
+                if covering is self._covering() or check.dry_run:
+                    return passed, False
+                if passed.hold_id is not None:
+                    await asyncio.to_thread(counters.release, passed.hold_id)
+                return await self._soon(check)
             slots = {place: await counters.slots_soon(place, prepared.now) for place in self._asking.needs(prepared, readings)}
         except CountersAway as away:
             return self._asking.without_counters(prepared, str(away)), False
         return self._asking.refused(prepared, readings, slots)
 
-    def _prepared(self, check: Check) -> Prepared:
-        return self._asking.prepare(self._covering(), check, self._micros())
+    def _prepared(self, covering: Covering, check: Check) -> Prepared:
+        return self._asking.prepare(covering, check, self._micros())

@@ -308,6 +308,20 @@ elseif command == 'restore' then
         add_hold(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
     end
 
+elseif command == 'hold_anew' then
+    -- holds, three words each: the id, the parts as they were read, the parts from now on; named again when they differ by now
+    for i = 3, #ARGV, 3 do
+        local key = prefix .. 'h:' .. ARGV[i]
+        local parts = redis.call('HGET', key, 'p')
+        if parts == ARGV[i + 1] then
+            for _, part in ipairs(cjson.decode(parts)) do hold(part, -1) end
+            for _, part in ipairs(cjson.decode(ARGV[i + 2])) do hold(part, 1) end
+            redis.call('HSET', key, 'p', ARGV[i + 2])
+        elseif parts then
+            answer[#answer + 1] = ARGV[i]
+        end
+    end
+
 elseif command == 'forget' then
     for _, start in ipairs(redis.call('SMEMBERS', prefix .. 'w:' .. ARGV[3])) do
         local index = prefix .. 'i:' .. ARGV[3] .. ':' .. start

@@ -3,7 +3,7 @@
 Everything is whole units: 10⁻¹² USD, a token, a request.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -162,6 +162,20 @@ class Counters(Protocol):
 
     def expire(self, now: int) -> None:
         """Release what has outlived its lease."""
+        ...
+
+    def hold_anew(
+        self,
+        limit_ids: Collection[str],
+        parts_of: Callable[[Hold], Sequence[Part]],
+        but: Collection[str] = (),
+        *,
+        own: bool = False,
+    ) -> Collection[str]:
+        """Let these limits hold what the calls in flight hold of them by now, `but` for some; gives the holds looked at.
+
+        `own`: those alone that this process made. `parts_of` gives what a hold sets aside under these limits.
+        """
         ...
 
     def forget(self, limit_id: str) -> None:

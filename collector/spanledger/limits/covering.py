@@ -154,8 +154,13 @@ class Covering:
 
     def dimensions(self, limit: Limit) -> frozenset[str]:
         """The dimensions that decide whether and where something counts under a limit."""
+        tiered = self.tier_dimension(limit)
+        return frozenset((*limit.selectors, *limit.per, *((tiered,) if tiered else ())))
+
+    def tier_dimension(self, limit: Limit) -> str | None:
+        """The dimension whose values a limit's tier has as members; None where it has no tier, or one that is gone."""
         tier = self.terms.tier(limit.tier) if limit.tier else None
-        return frozenset((*limit.selectors, *limit.per, *((tier.dimension,) if tier else ())))
+        return tier.dimension if tier else None
 
     def cover(self, subject: Subject, at: int) -> Cover:
         """The limits and pauses that cover a subject and are in force at a moment."""
@@ -202,6 +207,5 @@ class Covering:
     def _selectors(self, limit: Limit) -> Mapping[str, tuple[str, ...]]:
         if limit.tier is None:
             return limit.selectors
-        tier = self.terms.tier(limit.tier)
         # A limit of a tier that is gone covers nobody.
-        return {**limit.selectors, f"tier.{tier.dimension if tier else 'tenant'}": (limit.tier,)}
+        return {**limit.selectors, f"tier.{self.tier_dimension(limit) or 'tenant'}": (limit.tier,)}

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from spanledger.control import TABLES, Control
 from spanledger.limits.counters import Counters, CountersAway
 from spanledger.limits.memory import MemoryCounters
+from spanledger.limits.rulebook import Rulebook
 
 if TYPE_CHECKING:
     from spanledger.limits.limits import Limits
@@ -26,8 +27,8 @@ FOLLOWED_SECONDS = 3 * KEEP_SECONDS
 class Keeper:
     """Keeps limits in order, in a thread of its own once started."""
 
-    def __init__(self, limits: "Limits", control: Control, counters: Counters, repair: "Repair | None") -> None:
-        self._limits, self._control, self._counters, self._repair = limits, control, counters, repair
+    def __init__(self, limits: "Limits", rules: Rulebook, control: Control, counters: Counters, repair: "Repair | None") -> None:
+        self._limits, self._rules, self._control, self._counters, self._repair = limits, rules, control, counters, repair
         self._followed = self._newest_change()
         self._count_again: dict[str, float] = {}
         self._closing = threading.Event()
@@ -70,13 +71,13 @@ class Keeper:
     def _follow(self) -> None:
         newest = self._newest_change()
         if newest != self._followed:
-            self._limits.reload(counted=True)
+            self._rules.follow()
             self._followed = newest
         due = [limit_id for limit_id, at in self._count_again.items() if at <= time.monotonic()]
         for limit_id in due:
             del self._count_again[limit_id]
         if due:
-            self._limits.reload(recount=due)
+            self._rules.count_again(due)
 
     def _newest_change(self) -> str | None:
         audit = TABLES["audit"]

@@ -86,7 +86,7 @@ class Limits:
         asking = Asking(prices, self._learned, self._carried)
         self._checking = Checking(self._counters, asking, self._carried, self._waiting, lambda: self._rules.covering, self.micros)
         self._rules = Rulebook(control, self._counters, self._step, clock, history, self._changed, asking.parts)
-        self._keeper = Keeper(self, control, self._counters, self._repair)
+        self._keeper = Keeper(self, self._rules, control, self._counters, self._repair)
         self.admin = Admin(control, self)
         self.metrics = Metrics(self, metrics)
 
@@ -252,12 +252,13 @@ class Limits:
         """
         self._rules.configure(limits, tiers, count=count)
 
-    def reload(self, *, recount: Sequence[str] = (), counted: bool = False) -> None:
-        """Take limits and terms from the control database as they are there now, and count some limits anew.
+    def reload(self) -> None:
+        """Take limits and terms from the control database as they are there after a change that was made here."""
+        self._rules.reload()
 
-        What has changed there is counted too, unless another collector has `counted` it.
-        """
-        self._rules.reload(recount=recount, counted=counted)
+    def hold_again(self) -> None:
+        """Let what this process held before shared counters were lost be held as the limits are by now."""
+        self._rules.hold_again()
 
     def buckets(self, limit: Limit, count: int = 1_000) -> tuple[list[Asked], int]:
         """The fullest live buckets of a limit now, and how many there are."""

@@ -15,6 +15,7 @@ from spanledger.limits.buckets import Bucket, Buckets
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
 from spanledger.limits.leases import Leases
+from spanledger.limits.settling import parts_anew
 
 
 class Log(Protocol):
@@ -196,26 +197,25 @@ class MemoryCounters:
             self._log = log
 
     def hold_anew(
-        self, limit_ids: Collection[str], parts_of: Callable[[Hold], Sequence[Part]], but: Collection[str] = ()
+        self,
+        limit_ids: Collection[str],
+        parts_of: Callable[[Hold], Sequence[Part]],
+        but: Collection[str] = (),
+        *,
+        own: bool = False,
     ) -> set[str]:
-        """Let these limits hold what the calls in flight would hold of them by now, `but` for some; gives the holds that it was
-        done for. One that was settled by hand is held at its most where nothing was said, until its entry comes."""
+        """Let these limits hold what the calls in flight hold of them by now, `but` for some; gives the holds looked at."""
         with self._lock:
             holds = [held.hold for hold_id, held in self._holds.items() if hold_id not in but]
         for hold in holds:
-            fresh = parts_of(hold)
+            parts = parts_anew(hold, limit_ids, parts_of(hold))
+            if parts == hold.parts:
+                continue
             with self._lock:
                 held = self._holds.get(hold.id)
-                if held is None or held.hold is not hold:  # it ended meanwhile, or was settled
-                    continue
-                kept = tuple(part for part in hold.parts if part.place.limit_id not in limit_ids)
-                if not fresh and len(kept) == len(hold.parts):
-                    continue
-                if hold.settled:
-                    said = {part.place: part for part in hold.parts}
-                    fresh = [said.get(part.place, part) for part in fresh]
-                self._take(hold.id)
-                self._add(Hold(hold.id, hold.made_at, hold.expires_at, (*kept, *fresh), hold.about, hold.settled))
+                if held is not None and held.hold is hold:  # else it ended meanwhile, or was settled
+                    self._take(hold.id)
+                    self._add(Hold(hold.id, hold.made_at, hold.expires_at, parts, hold.about, hold.settled))
         return {hold.id for hold in holds}
 
     def tidy_log(self) -> None:

@@ -39,7 +39,7 @@ class RedisPipe:
         if line is None or line.over:
             if self._connecting is None or self._connecting.done():
                 self._connecting = self.loop.create_task(self._connect())
-            line = self._line = await asyncio.shield(self._connecting)
+            line = await asyncio.shield(self._connecting)
         answered = line.sent(words)
         if self._left:
             line.leave()
@@ -53,6 +53,8 @@ class RedisPipe:
 
     def close(self) -> None:
         """Give up what is open; whoever still waits is told so."""
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._line is not None:
             self._line.end(ConnectionError("the connection to Redis was closed"))
 
@@ -74,6 +76,8 @@ class RedisPipe:
             except BaseException as error:
                 line.end(ConnectionError(str(error)))
                 raise
+        # Here and not where it is waited for: until that goes on, another would connect once more.
+        self._line = line
         return line
 
 

@@ -3,17 +3,18 @@
 An amount is two numbers, high and low, since Lua's are exact to 2^53 only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Amount, Demand, Key, Part, Place, Posting, Reading
 
 BASE = 10**12
-#: What repairing and settling need to know of a call.
-_ABOUT = ("provider", "model", "operation", "service_tier", "tenant", "project", "user", "agent", "environment", "service")
+#: All that a check says: by it a hold is priced when it is settled, and placed anew when limits change.
+about_text: Callable[[Check], bytes] = msgspec.json.Encoder().encode
 
 
 def json(value: Any) -> str:
@@ -30,6 +31,10 @@ def place_words(place: Place) -> list[Any]:
 
 def part_words(place: Place, size: int, worst: int) -> list[Any]:
     return [*place_words(place), *divmod(size, BASE), *divmod(worst, BASE)]
+
+
+def parts_text(parts: Sequence[Part]) -> str:
+    return json([part_words(*part) for part in parts])
 
 
 def amount_words(place: Place, at: int, counted: int) -> list[Any]:
@@ -75,13 +80,6 @@ def read_noted(text: str) -> Posting:
 
 def read_key(text: str) -> Key:
     return tuple(orjson.loads(text))
-
-
-def about_text(check: Check) -> str:
-    about = {name: value for name in _ABOUT if (value := getattr(check, name)) is not None}
-    if check.tags:
-        about["tags"] = dict(check.tags)
-    return json(about)
 
 
 def read_about(text: str) -> Check:

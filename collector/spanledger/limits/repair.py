@@ -93,6 +93,7 @@ class Repair:
             ).fetchall()
         self._counters.drop(hold_id for (hold_id,) in settled)
         self._counters.restore()
+        self._limits.hold_again()
 
     def _catch_up(self) -> None:
         """Post again what was missed; what the counters know of it already changes nothing."""

@@ -16,8 +16,7 @@ from spanledger.limits.counting import recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import Limit
-from spanledger.limits.memory import MemoryCounters
-from spanledger.limits.terms import Terms, Tier, configured_tiers, tier_row
+from spanledger.limits.terms import Terms, Tier, configured_tiers, moved_between, tier_row
 from spanledger.limits.window import micros
 
 logger = logging.getLogger(__name__)
@@ -78,7 +77,8 @@ class Rulebook:
                 for pause in self.covering.terms.pauses:
                     if pause.limit_id == limit_id:
                         change.delete(TABLES["pauses"], pause.id)
-            self._use([limit for limit in self.covering.limits.values() if limit.id != limit_id], [])
+            limits = [limit for limit in self.covering.limits.values() if limit.id != limit_id]
+            self._use(limits, ())
             try:
                 self._counters.forget(limit_id)
             except CountersAway as away:
@@ -101,15 +101,30 @@ class Rulebook:
                     (rows.update if name in before else rows.insert)(change, limit)
             kept = [limit for limit in self.covering.limits.values() if limit.source != "config"]
             changed = [limit for name, limit in wanted.items() if before.get(name) != limit]
-            self._use([*kept, *wanted.values()], changed if count else ())
+            self._use([*kept, *wanted.values()], changed, count=count)
 
-    def reload(self, *, recount: Sequence[str], counted: bool) -> None:
-        """Take all from the control database as it is there now."""
+    def reload(self) -> None:
+        """Take all from the control database as it is there after a change that was made here."""
         with self._step:
-            found = [rows.limit_of(row) for row in self._control.rows(rows.TABLE)]
-            known = self.covering.limits
-            changed = [limit for limit in found if limit.id in recount or (not counted and known.get(limit.id) != limit)]
-            self._use(found, changed, again=False)
+            found, changed = self._found()
+            self._use(found, changed)
+
+    def follow(self) -> None:
+        """Take all from the control database after a change that another collector made, and has counted."""
+        with self._step:
+            found, changed = self._found()
+            self._use(found, changed, count=False, own=True)
+
+    def count_again(self, limit_ids: Collection[str]) -> None:
+        """Count these limits once more, since others counted and held by the old ones until they followed."""
+        with self._step:
+            found, changed = self._found()
+            self._use(found, [*changed, *(limit for limit in found if limit.id in limit_ids)], again=False)
+
+    def hold_again(self) -> None:
+        """Let what this process held before the counters were lost be held as the limits are by now."""
+        with self._step:
+            self._hold_anew(self.covering, self.covering.limits.keys(), own=True)
 
     def count(self, connection: duckdb.DuckDBPyConnection, limits: Sequence[Limit], covering: Covering | None = None) -> None:
         """Count some limits anew from the ledger, as it was after the counters' `begin_count`."""
@@ -121,30 +136,53 @@ class Rulebook:
                 unseen = [amount for posting in meanwhile if posting.entry_id not in seen for amount in posting.amounts]
                 self._counters.post([Posting(None, None, unseen)], now)
 
-    def _use(self, limits: Sequence[Limit], changed: Sequence[Limit], *, again: bool = True) -> None:
-        """Count what is new or changed, then ask by it: no check sees a limit that has not counted yet."""
-        covering = Covering(limits, Terms.load(self._control))
-        wanted = [limit for limit in changed if limit.enabled]
-        if wanted and self._history is not None:
-            try:
-                self._counters.begin_count([limit.id for limit in wanted], micros(self._clock()))
-                with self._history() as connection:
-                    self.count(connection, wanted, covering)
-            except CountersAway as away:
-                logger.warning("limits are counted once the counters are back: %s", away)
-                again = True
-        held = self._hold_anew(covering, changed)
-        self.covering = covering
-        # What was asked for between the two lines above.
-        self._hold_anew(covering, changed, held)
-        self._changed(wanted if again and self._history is not None else ())
+    def _found(self) -> tuple[list[Limit], list[Limit]]:
+        """All limits as they are in the control database, and those that are otherwise here."""
+        found = [rows.limit_of(row) for row in self._control.rows(rows.TABLE)]
+        return found, [limit for limit in found if self.covering.limits.get(limit.id) != limit]
 
-    def _hold_anew(self, covering: Covering, changed: Sequence[Limit], but: Collection[str] = ()) -> Collection[str]:
-        """A limit that is new or changed covers the calls that are in flight."""
-        ids = frozenset(limit.id for limit in changed)
-        if not ids or not isinstance(self._counters, MemoryCounters):
+    def _use(
+        self, limits: Sequence[Limit], changed: Sequence[Limit], *, count: bool = True, again: bool = True, own: bool = False
+    ) -> None:
+        """Count what is new or changed and let it hold the calls in flight, then ask by it: no check sees a limit before.
+
+        Without `count`, someone else has counted, or will. `again`: it must be counted once more when others have followed.
+        `own`: whoever changed it has seen to the holds of others.
+        """
+        covering = Covering(limits, Terms.load(self._control))
+        moved = moved_between(self.covering.terms, covering.terms)
+        changed = [*changed, *(limit for limit in limits if covering.tier_dimension(limit) in moved)]
+        gone = self.covering.limits.keys() - covering.limits.keys()
+        ids = gone.union(limit.id for limit in changed)
+        wanted = [limit for limit in covering.enabled if limit.id in ids] if count and self._history is not None else []
+        held: Collection[str] = ()
+        try:
+            self._count_now(wanted, covering)
+            held = self._hold_anew(covering, ids, own=own)
+        except CountersAway as away:
+            logger.warning("limits count and hold once the counters are back: %s", away)
+            again = True
+        self.covering = covering
+        try:
+            # What was asked for between the two lines above.
+            self._hold_anew(covering, ids, held, own=own)
+        except CountersAway:
+            again = True
+        self._changed(wanted if again else ())
+
+    def _count_now(self, limits: Sequence[Limit], covering: Covering) -> None:
+        if limits and self._history is not None:
+            self._counters.begin_count([limit.id for limit in limits], micros(self._clock()))
+            with self._history() as connection:
+                self.count(connection, limits, covering)
+
+    def _hold_anew(
+        self, covering: Covering, limit_ids: Collection[str], but: Collection[str] = (), *, own: bool
+    ) -> Collection[str]:
+        """Limits that are new or changed cover the calls that are in flight, `but` for some; gives those looked at."""
+        if not limit_ids:
             return ()
-        return self._counters.hold_anew(ids, lambda hold: self._parts_of(covering, hold, ids), but)
+        return self._counters.hold_anew(limit_ids, lambda hold: self._parts_of(covering, hold, limit_ids), but, own=own)
 
     def _configured(self, limits: Sequence[Mapping[str, Any]], before: Mapping[str, Limit], terms: Terms) -> dict[str, Limit]:
         wanted: dict[str, Limit] = {}

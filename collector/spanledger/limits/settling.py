@@ -1,6 +1,6 @@
-"""What a hold becomes when someone says, before its entry arrives, what its call used."""
+"""What a hold becomes before its entry arrives: when someone says what its call used, or when limits change."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -45,3 +45,13 @@ def settled_parts(
         if part.place.start <= hold.made_at:
             parts.append(part if units is None else Part(part.place, units, units))
     return tuple(parts)
+
+
+def parts_anew(hold: Hold, limit_ids: Collection[str], fresh: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts of a hold where some limits are new, changed or gone, and `fresh` is what it holds of them by now.
+
+    Of one that was settled by hand, what was said stays; where nothing was said it holds the most until its entry comes.
+    """
+    kept = [part for part in hold.parts if part.place.limit_id not in limit_ids]
+    said = {part.place: part for part in hold.parts} if hold.settled else {}
+    return (*kept, *(said.get(part.place, part) for part in fresh))

@@ -1,16 +1,16 @@
 """Counters in Redis, shared by any number of collectors: one Lua script, one atomic step over all limits of a call."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import redis
-from msgspec import Struct
-from msgspec.structs import replace
 
 from spanledger.limits.check import Check
 from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
+from spanledger.limits.own_holds import Own, OwnHolds
+from spanledger.limits.redis_holds import PartsOf, RedisHolds
 from spanledger.limits.redis_script import RedisScript
 from spanledger.limits.redis_together import Together
 from spanledger.limits.redis_words import (
@@ -18,13 +18,11 @@ from spanledger.limits.redis_words import (
     amount_words,
     demands_text,
     json,
-    part_words,
+    parts_text,
     place_words,
-    read_about,
     read_demanded,
     read_key,
     read_noted,
-    read_parts,
     read_readings,
     read_slots,
 )
@@ -36,22 +34,6 @@ CHUNK = 500
 SAMPLED = 2_000
 #: Where a list of what was noted has nothing.
 NOTHING = str(2**31)
-#: How often what this process remembers of holds is looked through for what has outlived its lease.
-SWEPT_SECONDS = 60
-
-
-class Mine(Struct, frozen=True, gc=False):
-    """A hold that this process made, in the words in which Redis has it.
-
-    Nothing of it concerns the garbage collector, which looked through objects for a tenth of a second, in which nothing else
-    went on, each time that fifty thousand calls more were in flight.
-    """
-
-    made_at: int
-    expires_at: int
-    settled: str
-    parts: str | bytes
-    about: str
 
 
 class SharedCounters:
@@ -66,10 +48,10 @@ class SharedCounters:
         self._script = RedisScript(url, f"{self._prefix}state")
         self._released = released
         self._together = Together(self._script)
-        self._mine: dict[str, Mine] = {}
+        self._own = OwnHolds()
+        self._holds = RedisHolds(self._script, self._prefix, self._own)
         self._noted: dict[str, str] = {}
         self._heard = "0"
-        self._swept_at = time.monotonic()
         self.leaked = 0
 
     # — the step —
@@ -92,22 +74,18 @@ class SharedCounters:
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds. False when there is no such hold (any more)."""
-        self._mine.pop(hold_id, None)
+        self._own.end([hold_id])
         return self._freed(self._script.run("release", _now(), hold_id))
 
     def settle(self, hold_id: str, parts: tuple[Part, ...], until: int) -> bool:
         """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
-        told = json([part_words(*part) for part in parts])
-        mine = self._mine.get(hold_id)
-        if mine is not None:
-            self._mine[hold_id] = replace(mine, parts=told, expires_at=until, settled="1")
+        told = parts_text(parts)
+        self._own.change(hold_id, parts=told, expires_at=until, settled="1")
         return self._freed(self._script.run("settle", _now(), hold_id, until, told))
 
     def extend(self, hold_id: str, expires_at: int) -> bool:
         """Lengthen a lease. False when there is no such hold (any more), or it is settled."""
-        mine = self._mine.get(hold_id)
-        if mine is not None:
-            self._mine[hold_id] = replace(mine, expires_at=expires_at)
+        self._own.change(hold_id, expires_at=expires_at)
         return self._script.run("extend", _now(), hold_id, expires_at)[0] == "1"
 
     def post(self, postings: Iterable[Posting], now: int) -> None:
@@ -117,9 +95,7 @@ class SharedCounters:
             chunk = listed[start : start + CHUNK]
             told = [[p.entry_id or "", p.hold_id or "", [amount_words(*a) for a in p.amounts]] for p in chunk]
             self._script.run("post", now, json(told), KNOWN_SECONDS)
-            for posting in chunk:
-                if posting.hold_id is not None:
-                    self._mine.pop(posting.hold_id, None)
+            self._own.end([posting.hold_id for posting in chunk if posting.hold_id is not None])
         if any(posting.hold_id for posting in listed):
             self._released()
 
@@ -161,11 +137,7 @@ class SharedCounters:
 
     def find(self, hold_id: str) -> Hold | None:
         """A live hold."""
-        found: Any = self._script.do(lambda r: r.hmget(f"{self._prefix}h:{hold_id}", "m", "e", "s", "p", "a"))
-        if found[0] is None:
-            return None
-        made_at, expires_at, settled, parts, about = found
-        return Hold(hold_id, int(made_at), int(expires_at), read_parts(parts), read_about(about), settled == "1")
+        return self._holds.find(hold_id)
 
     def count(self) -> tuple[int, int]:
         """(keys in Redis, live holds); also brings `leaked` up to date."""
@@ -184,15 +156,19 @@ class SharedCounters:
         ended: Any = True
         while ended:
             ended = self._script.do(lambda r: r.xrange(f"{self._prefix}ended", min=f"({self._heard}", count=CHUNK * 10))
-            for at, one in ended:
-                self._heard = at
-                self._mine.pop(one["i"], None)
-        if time.monotonic() - self._swept_at > SWEPT_SECONDS:
-            self._swept_at = time.monotonic()
-            for hold_id in list(self._mine):
-                mine = self._mine.get(hold_id)
-                if mine is not None and mine.expires_at < now:
-                    self._mine.pop(hold_id, None)
+            self._own.end([one["i"] for _, one in ended])
+            if ended:
+                self._heard = ended[-1][0]
+        self._own.sweep(now)
+
+    def hold_anew(
+        self, limit_ids: Collection[str], parts_of: PartsOf, but: Collection[str] = (), *, own: bool = False
+    ) -> set[str]:
+        """Let these limits hold what the calls in flight hold of them by now, `but` for some; gives the holds looked at.
+
+        `own`: those alone that this process made.
+        """
+        return self._holds.place_anew(limit_ids, parts_of, but, own=own)
 
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
@@ -252,17 +228,16 @@ class SharedCounters:
 
     def mine(self) -> list[str]:
         """The holds that this process made and has not seen settled."""
-        return list(self._mine)
+        return self._own.ids()
 
     def restore(self) -> None:
         """Hold again what this process held before the counters were lost."""
-        for hold_id, mine in list(self._mine.items()):
-            self._script.run("restore", _now(), hold_id, mine.made_at, mine.expires_at, mine.settled, mine.parts, mine.about)
+        for hold_id, own in self._own.all():
+            self._script.run("restore", _now(), hold_id, own.made_at, own.expires_at, own.settled, own.parts, own.about)
 
     def drop(self, hold_ids: Iterable[str]) -> None:
         """These holds are settled, by whichever collector."""
-        for hold_id in hold_ids:
-            self._mine.pop(hold_id, None)
+        self._own.end(hold_ids)
 
     async def leave(self) -> None:
         """Close the connection of this event loop."""
@@ -278,11 +253,11 @@ class SharedCounters:
         return f"{self._prefix}b:{place.limit_id}:{place.start}:{json(place.key)}"
 
     def _held(
-        self, answer: str, demands: Sequence[Demand], now: int, hold_id: str, expires_at: int, about: str, parts: bytes
+        self, answer: str, demands: Sequence[Demand], now: int, hold_id: str, expires_at: int, about: bytes, parts: bytes
     ) -> list[Reading]:
         found = read_demanded(answer)
         if hold_id and all(r.passes or not d.refuses for r, d in zip(found, demands, strict=True)):
-            self._mine[hold_id] = Mine(now, expires_at, "0", parts, about)
+            self._own.add(hold_id, Own(now, expires_at, "0", parts, about))
         return found
 
     def _freed(self, answer: Sequence[str]) -> bool:

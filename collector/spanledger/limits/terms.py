@@ -131,6 +131,16 @@ class Terms:
         return best
 
 
+def moved_between(before: Terms, after: Terms) -> set[str]:
+    """The dimensions of which some value may be in another tier than before."""
+
+    def membership(terms: Terms) -> set[tuple[str, str, str | None]]:
+        everyone = ((tier, (*tier.members, None) if tier.is_default else tier.members) for tier in terms.tiers)
+        return {(tier.dimension, tier.name, member) for tier, members in everyone for member in members}
+
+    return {dimension for dimension, _, _ in membership(before) ^ membership(after)}
+
+
 def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], source: str = "api") -> Tier:
     """A tier as someone writes it. Raises `LimitError` naming the field."""
     for given in fields:
