@@ -86,6 +86,30 @@ def test_gemini_clis_three_records_of_a_call_are_one_with_thoughts_and_cache() -
     assert (failed["outcome"], failed["error_type"]) == ("error", "RESOURCE_EXHAUSTED")
 
 
+def test_gemini_clis_records_are_one_call_though_only_one_of_them_knows_what_tools_brought() -> None:
+    who = {"scope": "gemini-cli", "service": "gemini-cli"}
+    counts = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 72, "gen_ai.request.model": "gemini-2.5-flash"}
+    answer = Log(event="gemini_cli.api_response", attributes={
+        "event.name": "gemini_cli.api_response", "model": "gemini-2.5-flash", "input_token_count": 1000,
+        "output_token_count": 72, "thoughts_token_count": 128, "tool_token_count": 50, "duration_ms": 100}, **who)  # fmt: skip
+    event = Log(event=_DETAILS, attributes={"event.name": _DETAILS, **counts, "gen_ai.response.id": "kJ8xaNTo1Z"}, **who)
+    span = Span(name="llm_call", attributes={"gen_ai.operation.name": "llm_call", **counts}, **who)
+    for batches in ([[logs_of(answer, event), body_of(span)]], [[body_of(span)], [logs_of(event)], [logs_of(answer)]]):
+        (call,) = standing(entries_of(batches))
+        assert (call["input_tokens"], call["output_tokens"], call["response_id"]) == (1050, 200, "kJ8xaNTo1Z")
+
+
+def test_a_call_that_was_compacted_and_its_wrapper_in_another_trace_are_one() -> None:
+    compacted = {f"anthropic.usage.compaction.{name}_tokens": 90 for name in ("input", "output")}
+    inner = Span(scope="com.anthropic.sdk.python", trace="inner", start=10, end=90,
+                 attributes={**of("anthropic", CLAUDE, usage(1000, 200)), **compacted})  # fmt: skip
+    outer = Span(scope="openinference.instrumentation.langchain", attributes={
+        "openinference.span.kind": "LLM", "llm.model_name": CLAUDE, "llm.token_count.prompt": 1000,
+        "llm.token_count.completion": 200})  # fmt: skip
+    (call,) = standing(entries_of([[body_of(outer)], [body_of(inner)]]))
+    assert (call["input_tokens"], call["output_tokens"]) == (1090, 290)
+
+
 def test_vs_code_copilots_span_and_event_are_one_call_and_its_turns_and_summaries_are_none() -> None:
     tokens = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 200}
     who = {"gen_ai.provider.name": "github", "gen_ai.response.model": "gpt-5-mini", "gen_ai.response.id": "resp_vscode_01"}

@@ -30,6 +30,9 @@ EXTRA: dict[str, Any] = {
     "synthetic": pl.Boolean,
     "series": pl.String,
     "since": pl.Int64,
+    # of its input and output what other records of the same call leave out: of what tools brought, and of compactions
+    "beside_input_tokens": pl.Int64,
+    "beside_output_tokens": pl.Int64,
     **{f"resource_{who}": pl.String for who in WHO},
 }
 
@@ -99,6 +102,10 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
         "response_id": pl.when(~pl.col("synthetic") & ~((pl.col("dialect") == _LITELLM) & pl.col("failed"))).then("response_id"),
         "input_tokens": pl.col("input"),
         "output_tokens": pl.col("output"),
+        "beside_input_tokens": pl.when(pl.col("input").is_not_null() & ~pl.col("whole_input")).then(
+            pl.coalesce(pl.col("extra_input") + pl.col("tool_prompt"), "extra_input", "tool_prompt")
+        ),
+        "beside_output_tokens": pl.when(pl.col("output").is_not_null()).then("extra_output"),
         "cache_read_tokens": pl.col("cache_read"),
         "cache_write_tokens": pl.col("cache_write"),
         "cache_write_5m_tokens": pl.col("cache_write_5m"),
@@ -123,7 +130,9 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
             & (pl.col("streamed").str.to_lowercase() == "true")
         )
         .then(True),
-        "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details),
+        # Who knows of tokens that others leave out knows more than any detail of theirs.
+        "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details)
+        + 16 * pl.any_horizontal(pl.col(name) > 0 for name in ("extra_input", "extra_output")).fill_null(False),
     }
     said |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
     told = {name: said.get(name, pl.col(name) if name in given else pl.lit(None)) for name in EVIDENCE}

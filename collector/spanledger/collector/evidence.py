@@ -62,8 +62,10 @@ def narrowed(frame: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:
         pl.col("cumulative").fill_null(False),
         *(pl.col(name).fill_null(0) for name in ("started", "ended", "arrived", "detail")),
         pl.col("rank").fill_null(9),
-        pl.col("input_tokens").fill_null(-1).alias("input"),
-        pl.col("output_tokens").fill_null(-1).alias("output"),
+        *(
+            (pl.col(f"{name}_tokens") - pl.col(f"beside_{name}_tokens").fill_null(0)).fill_null(-1).alias(name)
+            for name in ("input", "output")
+        ),
     )
     given = {name: said[name].to_numpy() for name in said.columns}
     given |= {name: known(given[name]) for name in texts}
