@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from spanledger.prices import Call, Prices, at_azure
@@ -208,6 +209,48 @@ def test_ones_own_rates_for_a_guess_are_no_guess(prices: Prices) -> None:
     for given, state in ((form, "priced"), (half, "estimated")):
         found = Prices(prices.layers.books, [rule_of(given, "own")]).cost_of("azure", "gpt-oss-120b", AT, 1_000_000, 0)
         assert (found.cost_usd, found.cost_state) == (Decimal("0.15"), state)
+
+
+def test_what_openrouter_charges_for_a_search_that_nobody_counts_is_not_nothing(prices: Prices) -> None:
+    online = "openai/gpt-4o:online"
+    straight = prices.cost_of("openrouter", "openai/gpt-4o", AT, 1_000_000, 0)
+    quote = prices.cost_of("openrouter", online, AT, 1_000_000, 0)
+    assert (quote.cost_usd, quote.cost_state, quote.unpriced_reason) == (straight.cost_usd, "priced", "no rate for searches")
+    assert quote.flags == ("online_search", "part_unpriced")
+    assert (straight.unpriced_reason, straight.flags) == (None, ())
+    models, claims = ["openai/gpt-4o", "openrouter/openai/gpt-4o", online] * 2, [None] * 3 + [Decimal("0.02")] * 3
+    both = {"provider": "openrouter", "model": models, "occurred_at": AT, "input_tokens": 5, "reported_cost_usd": claims}
+    priced = prices.price(pl.DataFrame(both))
+    assert [flags.to_list() for flags in priced["flags"]] == [[], [], list(quote.flags), [], [], ["online_search"]]
+    assert priced["cost_state"].to_list() == ["priced"] * 3 + ["reported"] * 3
+
+
+@pytest.mark.parametrize(
+    ("rates", "searches", "cost", "why"),
+    [
+        ({"input_mtok": "1"}, 0, "1", "no rate for searches"),
+        ({"web_searches_kcount": "20"}, 0, "2.5", None),
+        ({"web_searches_kcount": "20"}, 5, "2.6", None),
+        ({"requests_kcount": "20"}, 0, "2.52", None),
+    ],
+)
+def test_who_gives_a_rate_for_openrouters_searches_has_a_price(
+    prices: Prices, rates: dict[str, str], searches: int, cost: str, why: str | None
+) -> None:
+    rule = rule_of({"provider": "openrouter", "model": "openai/gpt-4o:online", "rates": rates}, "own")
+    quote = Prices(prices.layers.books, [rule]).cost_of("openrouter", "openai/gpt-4o:online", AT, 1_000_000, 0, searches=searches)
+    assert (quote.cost_usd, quote.unpriced_reason) == (Decimal(cost), why)
+
+
+def test_a_search_is_not_free_where_the_model_is(prices: Prices) -> None:
+    free = prices.cost_of("openrouter", "deepseek/deepseek-chat:free", AT, 1_000, 0)
+    online = prices.cost_of("openrouter", "deepseek/deepseek-chat:free:online", AT, 1_000, 0)
+    assert (free.cost_state, online.cost_state, online.unpriced_reason) == ("free", "priced", "no rate for searches")
+
+
+def test_a_host_that_is_chosen_by_speed_is_an_estimate(prices: Prices) -> None:
+    quote = prices.cost_of("openrouter", "openai/gpt-4o:nitro", AT, 1_000_000, 0)
+    assert (quote.cost_usd, quote.cost_state, quote.flags) == (Decimal("2.5"), "estimated", ("route_assumed",))
 
 
 def test_the_hours_of_litellms_file_go_by_the_call_and_not_by_the_clock_on_the_wall() -> None:

@@ -39,6 +39,8 @@ class Amounts:
         has = tables.has[cells]
         #: Sets of meters (sums of `BIT`) that were used and have no rate.
         self.missing: Wholes = used & ~has & ~BIT["requests"]  # a request is charged by few
+        if tables.charged.any():
+            self.missing |= tables.charged[cells] & ~(used & has)
         if self.missing.any():
             self._forgive(used, has)
         self.priced: Flags = used & has != 0

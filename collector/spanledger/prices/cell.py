@@ -97,6 +97,8 @@ class Cell:
     rates: Mapping[str, Fraction] = field(default_factory=dict)
     #: Counters charged at the rate of what they are part of, for want of a rate of their own.
     inherited: frozenset[str] = frozenset()
+    #: Counters that each call here is charged for, whether or not it counts them: without a count, that part has no price.
+    charged: frozenset[str] = frozenset()
     unpriced: str | None = None
     flags: tuple[str, ...] = ()
     estimated: bool = False
@@ -113,6 +115,13 @@ class Cell:
     def own_rates(self) -> dict[str, Fraction]:
         """The rates that were given, without those that parts have from their wholes."""
         return {counter: rate for counter, rate in self.rates.items() if counter not in self.inherited}
+
+    def charging(self, counter: str) -> "Cell":
+        """This cell where each call is charged for something that it may not count, which is never free."""
+        if self.unpriced is not None:
+            return self
+        rates = {other: rate for other, rate in self.rates.items() if other != counter or not self.free}
+        return replace(self, rates=rates, charged=self.charged | {counter}, free=False)
 
     def at_rates(self, rates: Mapping[str, Fraction]) -> "Cell":
         """This cell with other rates, in which a part without a rate of its own has that of its narrowest priced whole."""

@@ -9,7 +9,7 @@ from spanledger.prices.book import Book
 from spanledger.prices.cell import Cell, overlay, times, unpriced_everywhere
 from spanledger.prices.flat import OF_NO_SIZE, Flat
 from spanledger.prices.found import Found
-from spanledger.prices.names import ABROAD, GOV, GOVCLOUD, in_govcloud, of_size, provider_id, spellings
+from spanledger.prices.names import ABROAD, GOV, GOVCLOUD, in_govcloud, of_size, provider_id, routed, spellings
 from spanledger.prices.rule import ANY, Belongs, Rule, apply
 from spanledger.prices.rules_about import RulesAbout
 from spanledger.prices.tiers import BATCH, STANDARD
@@ -62,6 +62,9 @@ class _Listed:
 
 #: Provider by the book's id, model, tier and variant.
 _Asked = tuple[str, str, str, str]
+
+#: Flags of names whose price is that of something like them.
+_GUESSED = frozenset({"prefix_match", "route_assumed"})
 
 #: Names of which is remembered what the books say; strangers' names push each other out.
 MOST_LISTED = 30_000
@@ -193,8 +196,10 @@ class Layers:
                 theirs = tuple(at_azure(found, cell) for cell in theirs)
             elif found.match == "fallback":
                 theirs = tuple(replace(cell, estimated=True) for cell in theirs)
-            if "prefix_match" in judged.flags:
+            if not _GUESSED.isdisjoint(judged.flags):
                 theirs = tuple(replace(cell, estimated=True) for cell in theirs)
+            if "online_search" in judged.flags:
+                theirs = tuple(cell.charging("searches") for cell in theirs)
             cells = theirs if first is None else overlay(theirs, cells)
             first = first or judged
             if first is not None and all(cell.unpriced is None for cell in cells):
@@ -284,5 +289,7 @@ def _judged(found: Found, sent: str, changed: bool) -> Found:
         flags.append("alias_drift")
     if found.rest:
         flags.append("prefix_match")
+    if found.provider == "openrouter":
+        flags += routed(sent)
     match = "alias" if changed and found.match == "exact" else found.match
     return Found(provider=found.provider, model=found.model, match=match, flags=tuple(flags))

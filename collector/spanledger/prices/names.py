@@ -45,7 +45,11 @@ ABROAD = frozenset({
 })  # fmt: skip
 GOV = "us-gov."
 
-_ROUTING = re.compile(r":(?:online|nitro|floor|exacto|extended)$")
+#: What OpenRouter does besides, said at the end of a name: it searches the web, or sends the call to a host that it chooses by
+#: speed, price, quality or length.
+_ROUTES = frozenset({"nitro", "floor", "exacto", "extended"})
+_ONLINE = "online"
+_ROUTING = re.compile(rf"(?::(?:{'|'.join(sorted({_ONLINE, *_ROUTES}))}))+$")
 #: xAI's words for a stage and a way of answering, which its price list leaves out; both ways cost the same.
 _XAI_BETA = re.compile(r"-beta(?=-|$)")
 _XAI_REASONING = re.compile(r"-(?:non-)?reasoning(?:-latest)?$")
@@ -88,6 +92,13 @@ def provider_id(provider: str) -> str:
     """The book's id for a provider as telemetry spells it; the spelling itself, lowered, when there is no entry."""
     spelled = provider.strip().lower()
     return PROVIDERS.get(spelled, spelled)
+
+
+def routed(model: str) -> tuple[str, ...]:
+    """Flags of a name at OpenRouter that says what is done besides: what that costs is in no price list."""
+    words = set(model.strip().lower().split(":")[1:])
+    online, elsewhere = _ONLINE in words, not words.isdisjoint(_ROUTES)
+    return (("online_search",) if online else ()) + (("route_assumed",) if elsewhere else ())
 
 
 def in_govcloud(provider: str, model: str) -> str:
@@ -136,9 +147,9 @@ def _plainer(provider: str, name: str) -> Iterator[str]:
     if provider == "aws" and lowered.startswith(GOV):
         yield lowered.removeprefix(GOV)
     if provider == "openrouter":
-        routed = _ROUTING.sub("", lowered)
-        if routed != lowered:
-            yield routed
+        straight = _ROUTING.sub("", lowered)
+        if straight != lowered:
+            yield straight
     if provider == "x-ai":
         released = _XAI_BETA.sub("", lowered)
         for plain in (released, _XAI_REASONING.sub("", lowered), _XAI_REASONING.sub("", released)):

@@ -120,11 +120,16 @@ class Rule:
             rates = {**below, **self.rates}
             # An estimate stays one as long as any of its tokens have a rate that no rule gives.
             guessed = cell.estimated and any(counter.endswith("_tokens") for counter in below.keys() - self.rates.keys())
-            noted = replace(noted, estimated=self.estimated or guessed, free=not any(rates.values()), without_default=None)
+            # Who gives a rate for it, or for the call as a whole, knows what it comes to.
+            charged = frozenset() if "requests" in self.rates else noted.charged - self.rates.keys()
+            noted = replace(noted, estimated=self.estimated or guessed, charged=charged, without_default=None)
+            noted = replace(noted, free=not charged and not any(rates.values()))
             return replace(noted, flags=flags).at_rates(rates)
         if self.multiplier is None or cell.unpriced is not None:
             return cell
-        return replace(noted, rates=times(cell.rates, self.multiplier), free=cell.free or not self.multiplier)
+        if not self.multiplier:
+            noted = replace(noted, charged=frozenset(), free=True)
+        return replace(noted, rates=times(cell.rates, self.multiplier))
 
 
 def apply(rule: Rule, cells: Iterable[Cell], same_as: Iterable[Cell] = ()) -> tuple[Cell, ...]:

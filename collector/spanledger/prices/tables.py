@@ -90,6 +90,8 @@ class Tables:
         #: Which meters have a rate, and which of those that ought to have one of their own have only their whole's.
         self.has = _wholes(row.has for row in self._rows)
         self.inherits = _wholes(row.inherits for row in self._rows)
+        #: Meters that are charged whether or not a call counts them.
+        self.charged = _wholes(_bits(cell.charged) for cell in cells)
         #: Places in `STATES`.
         self.state = _wholes(row.state for row in self._rows)
         self.reason = pl.Series([cell.unpriced for cell in cells], dtype=pl.String)
