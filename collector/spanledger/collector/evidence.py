@@ -119,7 +119,8 @@ class Evidence:
         self.narrow = dict(narrow)
         self._frame, self._schema, self._at = frame, schema, at
         self._here = frozenset(frame.columns)
-        self._known: pl.DataFrame | None = None
+        #: of each column which rows of the frame know it, once it was asked for; parts share it
+        self._known: dict[str, Flags] = {}
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> "Evidence":
@@ -145,9 +146,10 @@ class Evidence:
         """Which records know this; None if none does."""
         if name not in self._here:
             return None
-        if self._known is None:
-            self._known = gathered(self._frame, self._rows(), self._frame.schema).select(pl.all().is_not_null())
-        known: Flags = self._known.get_column(name).to_numpy()
+        if not self._known:
+            told = self._frame.select(pl.all().is_not_null())
+            self._known.update((column.name, column.to_numpy()) for column in told.get_columns())
+        known = self._known[name] if self._at is None else self._known[name][self._at]
         return known if known.any() else None
 
     def _rows(self) -> Rows:
@@ -161,7 +163,9 @@ class Evidence:
     def part(self, at: Rows) -> "Evidence":
         """The records at these places alone."""
         narrow = {name: array[at] for name, array in self.narrow.items()}
-        return Evidence(self._frame, self._schema, narrow, at if self._at is None else self._at[at])
+        part = Evidence(self._frame, self._schema, narrow, at if self._at is None else self._at[at])
+        part._known = self._known
+        return part
 
     def beside(self, frame: pl.DataFrame) -> "Evidence":
         """These records and some more."""
