@@ -115,11 +115,11 @@ def _fit(larger: int, smaller: int) -> bool:
 
 def gathered(frame: pl.DataFrame, places: Rows, schema: Mapping[str, Any]) -> pl.DataFrame:
     """The rows at these places in these columns; those the frame lacks are null."""
-    here = set(frame.columns)
+    here = frozenset(frame.columns)
     known = [name for name in schema if name in here]
     count = len(places)
-    taken = frame if len(known) == len(here) else pl.DataFrame([frame.get_column(name) for name in known])
-    if count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
+    taken = frame if len(known) == len(here) else frame[known] if known else pl.DataFrame()
+    if known and count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
         taken = taken if count == frame.height else taken.slice(int(places[0]), count)
     elif known:
         taken = taken[pl.Series(places)]
@@ -128,17 +128,31 @@ def gathered(frame: pl.DataFrame, places: Rows, schema: Mapping[str, Any]) -> pl
 
 def in_columns(frame: pl.DataFrame, schema: Mapping[str, Any], height: int | None = None) -> pl.DataFrame:
     """The frame in these columns, of these types already or null; those it lacks are null."""
-    here = {column.name: column for column in frame.get_columns()}
+    here = frame.schema
     count = frame.height if height is None else height
+    odd = [name for name, kind in schema.items() if name in here and here[name].__class__ is not kind and here[name] != kind]
     nothing: dict[Any, pl.Series] = {}
-    columns = []
+    lacking = []
     for name, kind in schema.items():
-        column = here.get(name)
-        if column is None:
+        if name not in here:
             if kind not in nothing:
                 nothing[kind] = pl.Series([None], dtype=kind).new_from_index(0, count)
-            column = nothing[kind].alias(name)
-        elif column.dtype != kind:
-            column = column.cast(kind)
-        columns.append(column)
-    return pl.DataFrame(columns)
+            lacking.append(nothing[kind].alias(name))
+    frame = frame.with_columns(frame.get_column(name).cast(schema[name]) for name in odd) if odd else frame
+    return (frame.hstack(lacking) if here else pl.DataFrame(lacking))[list(schema)]
+
+
+def stacked(frames: Sequence[pl.DataFrame], schema: Mapping[str, Any]) -> pl.DataFrame:
+    """Frames one below another, in one piece, as `in_columns`. What nobody says is not moved: it is most of what is wide."""
+    parts = []
+    for frame in frames:
+        said = {
+            column.name: schema[column.name]
+            for column in frame.get_columns()
+            if column.name in schema and column.null_count() < frame.height
+        }
+        if said:
+            parts.append(in_columns(frame, said))
+        elif frame.height:
+            parts.append(in_columns(frame, dict([next(iter(schema.items()))])))
+    return in_columns(pl.concat(parts, how="diagonal", rechunk=True), schema) if parts else pl.DataFrame(schema=schema)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector import identity
-from spanledger.collector.chunks import gathered, in_columns
+from spanledger.collector.chunks import gathered, in_columns, stacked
 from spanledger.collector.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, ROLES, SPAN, Evidence
 from spanledger.collector.grouping import RULE, RULES
 from spanledger.collector.resolve import CONTENT, Verdicts
@@ -71,10 +71,7 @@ def postings(
         fresh.rename({"row": "at"}).with_columns(pl.lit("call").alias("kind")),
         _duplicates(evidence, repeated, verdicts, stand_for),
     ]
-    shaped = [_shaped(frame, now) for frame in frames if frame.height]
-    if len(shaped) == 1:
-        return shaped[0]
-    return pl.concat(shaped, rechunk=True) if shaped else pl.DataFrame(schema=POSTING)
+    return stacked([_dated(frame, now) for frame in frames if frame.height], POSTING)
 
 
 class _Standing:
@@ -180,10 +177,7 @@ def _duplicates(evidence: Evidence, rows: Rows, verdicts: Verdicts, stand_for: _
     )
 
 
-def _shaped(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return in_columns(
-        frame.with_columns(
-            pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
-        ),
-        POSTING,
+def _dated(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
     )

@@ -15,6 +15,7 @@ from spanledger.collector import identity
 from spanledger.collector.ancestry import PARENTS_CYCLE
 from spanledger.collector.assumptions import CachedInput
 from spanledger.collector.attribution import Attribution
+from spanledger.collector.chunks import stacked
 from spanledger.collector.decided import PROOFS, decided
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.dialects.fields import WHO
@@ -65,8 +66,8 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     measured = metric_records(frame.filter(points), telemetry) if points.any() else frame[:0]
     if not measured.is_empty():
         said = normalise(decided(measured, points=True), settled).with_columns(_TOLD).with_columns(_BEGUN)
-        evidence = pl.concat([evidence, evidence_of(_finished(said, telemetry, fields, attribution))], rechunk=True)
-    return evidence if telemetry.links.is_empty() else pl.concat([evidence, _linked(telemetry.links)], rechunk=True)
+        evidence = stacked([evidence, evidence_of(_finished(said, telemetry, fields, attribution))], EVIDENCE)
+    return evidence if telemetry.links.is_empty() else stacked([evidence, _linked(telemetry.links)], EVIDENCE)
 
 
 def _around(telemetry: Telemetry, attribution: Attribution) -> list[pl.Series]:
@@ -119,17 +120,12 @@ def _count(indexes: pl.Series) -> int:
     return int(indexes.to_numpy().max()) + 1
 
 
-_LINKED = [
-    {
-        "entry_id": pl.col("entry_id"), "role": pl.lit("link"), "signal": pl.lit("traces"), "trace_id": pl.col("trace_id"),
-        "span_id": pl.col("span_id"), "parent_span_id": pl.col("parent_span_id"),
-    }.get(name, pl.lit(None)).cast(kind).alias(name)
-    for name, kind in EVIDENCE.items()
-]  # fmt: skip
-
-
 def _linked(links: pl.DataFrame) -> pl.DataFrame:
-    return links.with_columns(identity.of_spans(links["trace_id"], links["span_id"]).alias("entry_id")).select(_LINKED)
+    return links.with_columns(
+        identity.of_spans(links["trace_id"], links["span_id"]).alias("entry_id"),
+        pl.lit("link").alias("role"),
+        pl.lit("traces").alias("signal"),
+    )
 
 
 def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame:
