@@ -3,6 +3,7 @@
 They are hashes, stable within this process only, of which 0 is none.
 """
 
+import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ def keys_of(texts: pl.Series) -> Keys:
 
 def entry_keys(ids: pl.Series) -> Keys:
     """Keys of entries, in the order of their ids as far as those are hex."""
+    if (both := words(ids, 2)) is not None:
+        return both[:, 0].copy()
     leading = ids.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64, strict=False)
     if not leading.null_count():
         keys: Keys = leading.to_numpy()
@@ -45,11 +48,30 @@ def entry_keys(ids: pl.Series) -> Keys:
     return np.where(leading.is_not_null().to_numpy(), leading.fill_null(0).to_numpy(), keys_of(ids))
 
 
-def mixed(*words: Keys) -> Keys:
+def words(hexed: pl.Series, count: int) -> Keys | None:
+    """Texts of so many times sixteen hex digits as numbers, a row of them for each text; None if any is something else.
+
+    A third of the time of cutting them out as texts and reading those.
+    """
+    texts = hexed.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return None
+    bounds = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    if (np.diff(bounds) != 16 * count).any():
+        return None
+    try:
+        told = binascii.unhexlify(memoryview(data)[bounds[0] : bounds[-1]])
+    except binascii.Error:
+        return None
+    return np.frombuffer(told, dtype=">u8").astype(np.uint64).reshape(-1, count)
+
+
+def mixed(*parts: Keys) -> Keys:
     """One key for several together."""
     with np.errstate(over="ignore"):
-        word = words[0]
-        for other in words[1:]:
+        word = parts[0]
+        for other in parts[1:]:
             word = (word ^ (word >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9) + other * _ODD
         return word ^ (word >> np.uint64(32))
 
