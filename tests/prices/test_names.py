@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from spanledger.prices import Prices, keys, layers
+from spanledger.prices.regions import ABROAD, GOVCLOUD, place_of
+from spanledger.prices.rule_form import rule_of
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -148,3 +150,31 @@ def test_the_model_that_answered_decides_and_the_requested_one_stands_in(prices:
         }
     )  # fmt: skip
     assert prices.price(entries)["priced_as"].to_list() == ["openai/gpt-4o-mini", "openai/gpt-4o"]
+
+
+@pytest.mark.parametrize(
+    ("region", "place"),
+    [
+        ("us-east-1", None), ("us-east-2", None), ("us-west-2", None), ("us-east-1a", None), ("us-west-1", ABROAD),
+        ("eu-west-1", ABROAD), ("ap-southeast-7b", ABROAD), ("xx-outwest-12", ABROAD), ("us-isob-east-1", ABROAD),
+        ("cn-north-1", ABROAD), ("US-GOV-WEST-1", GOVCLOUD), ("us-gov-east-1", GOVCLOUD), ("us-gov-north-3", GOVCLOUD),
+        ("us-central1", None), ("europe-west4", None), ("eastus", None), ("global", None), ("eu", None), ("us", None), ("", None),
+        (None, None), ("-1", None), ("us--1", None), ("us-east-123", None), ("eu-west-1; drop", None),
+    ],
+)  # fmt: skip
+def test_a_region_of_aws_is_told_by_its_form_also_one_that_is_built_next_year(region: str | None, place: str | None) -> None:
+    assert place_of(region) == place
+    assert place is None or place_of(place) == place
+
+
+def test_a_region_in_a_batch_is_what_it_is_in_a_quote(prices: Prices) -> None:
+    regions = ["eu-west-1", "ap-newplace-9", "us-east-1", None, "us-gov-west-1", "us-central1"]
+    rows = {"provider": "aws.bedrock", "model": "amazon.nova-pro-v1:0", "region": regions, "occurred_at": AT, "input_tokens": 10}
+    priced = prices.price(pl.DataFrame(rows))
+    quotes = [prices.cost_of("aws.bedrock", "amazon.nova-pro-v1:0", AT, 10, 0, region=region) for region in regions]
+    assert priced["cost_usd"].to_list() == [quote.cost_usd for quote in quotes]
+    assert priced["cost_state"].to_list() == ["estimated", "estimated", "priced", "priced", "priced", "priced"]
+    own = rule_of({"provider": "aws", "region": "eu-west-1", "rates": {"input_mtok": "1", "output_mtok": "1"}}, "r")
+    assert Prices(prices.layers.books, [own]).price(pl.DataFrame(rows))["cost_usd"].to_list()[:2] == [
+        Decimal("0.00001"), quotes[1].cost_usd
+    ]  # fmt: skip

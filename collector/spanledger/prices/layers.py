@@ -2,21 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from spanledger.prices.at_azure import at_azure
 from spanledger.prices.book import Book
-from spanledger.prices.cell import Cell, overlay, times, unpriced_everywhere
+from spanledger.prices.cell import Cell, overlay, unpriced_everywhere
 from spanledger.prices.flat import OF_NO_SIZE, Flat
 from spanledger.prices.found import Found
-from spanledger.prices.names import ABROAD, GOV, GOVCLOUD, in_govcloud, of_size, provider_id, routed, spellings
+from spanledger.prices.judged import known_as, of_tier
+from spanledger.prices.names import GOV, in_govcloud, of_size, provider_id, spellings
+from spanledger.prices.regions import ABROAD, GOVCLOUD, place_of
 from spanledger.prices.rule import ANY, Belongs, Rule, apply
 from spanledger.prices.rules_about import RulesAbout
-from spanledger.prices.tiers import BATCH, STANDARD
-
-#: Providers whose own price lists give half price for batches; the books say so only from October 2026 on.
-#: A call that is priced by this rule is `estimated` and flagged.
-HALF_PRICE_BATCHES = frozenset({"openai", "anthropic", "azure", "aws", "google", "mistral", "groq"})
+from spanledger.prices.tiers import STANDARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +75,7 @@ class Layers:
         self.books = tuple(books)
         self._listed: dict[_Asked, _Listed] = before._listed if before and before.books == self.books else {}
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.rank, rule.rule_id)))
-        #: What a row must show of itself for the rules to find it.
-        self.regions = frozenset(rule.region for rule in self.rules) - {ANY} | GOVCLOUD | ABROAD
+        self._regions = frozenset(rule.region for rule in self.rules) - {ANY}
         #: Models that rules price by the size of what they make.
         self._sized = frozenset(of_size(rule.model) for rule in self.rules) - {None}
         #: Whether quality and size of what was made matter anywhere.
@@ -104,11 +100,15 @@ class Layers:
             if len(self._known) >= MOST_LISTED:
                 self._known.clear()
             provider, model = provider_id(name.provider), name.model
-            if provider == "aws" and name.region in GOVCLOUD:
+            if provider == "aws" and place_of(name.region) == GOVCLOUD:
                 model = in_govcloud(provider, model)
             known = self._as_before(provider, model, name) or self._priced(provider, model, name)
             self._known[name] = known
         return known
+
+    def region(self, region: str | None) -> str | None:
+        """What of a region decides rates: itself where a rule is for it, else which kind of place it is, if that does."""
+        return region if region in self._regions else place_of(region)
 
     def knows(self, provider: str, model: str) -> bool:
         """Whether a book knows a model by this name."""
@@ -191,7 +191,7 @@ class Layers:
         first: Found | None = None
         cells: tuple[Cell, ...] = unpriced_everywhere("unknown model")
         for book, found, judged in self._knowing(provider, model, variant):
-            theirs = _of_tier(book, found, tier, provider)
+            theirs = of_tier(book, found, tier, provider)
             if found.match == "fallback" and provider == "azure":
                 theirs = tuple(at_azure(found, cell) for cell in theirs)
             elif found.match == "fallback":
@@ -207,10 +207,10 @@ class Layers:
         return first, cells
 
     def _knowing(self, provider: str, model: str, variant: str) -> Iterator[tuple[Book, Found, Found]]:
-        """The books that know a model, those that know it of its own provider first; each with what `_known` finds in it."""
+        """The books that know a model, those that know it of its own provider first; each with what `known_as` finds in it."""
         stand_ins = []
         for book in self.books:
-            if (known := _known(book, provider, model, variant)) is None:
+            if (known := known_as(book, provider, model, variant)) is None:
                 continue
             if known[0].match == "fallback":
                 stand_ins.append((book, *known))
@@ -222,7 +222,7 @@ class Layers:
 def _is_abroad(region: str | None, names: Sequence[str], covering: Sequence[Rule]) -> bool:
     """Whether a call to Bedrock is answered where no price list that is known of has its prices."""
     in_govcloud = any(name.startswith(GOV) for name in names)
-    return region in ABROAD or (in_govcloud and not any("regional_uplift" in rule.flags for rule in covering))
+    return place_of(region) == ABROAD or (in_govcloud and not any("regional_uplift" in rule.flags for rule in covering))
 
 
 def _abroad(listed: _Listed) -> _Listed:
@@ -239,19 +239,6 @@ def _only_in_one(rules: Sequence[Rule], others: Sequence[Rule]) -> list[Rule]:
     return [rule for rule in (*rules, *others) if rule.digest not in have or rule.digest not in had]
 
 
-def _known(book: Book, provider: str, model: str, variant: str) -> tuple[Found, Found] | None:
-    """What a book finds under the first spelling of a name that it knows every word of, or else the first that it knows; as the
-    book says it and as it is judged."""
-    first: tuple[Found, Found] | None = None
-    for spelled, changed in spellings(provider, model, variant):
-        found = book.find(provider, spelled)
-        if found is not None and (first is None or not found.rest):
-            first = found, _judged(found, model, changed)
-            if not found.rest:
-                break
-    return first
-
-
 def _under(cells: tuple[Cell, ...], default: Cell) -> list[Cell]:
     """What a default price leaves of unpriced cells: the default inside its box, the cells themselves outside."""
     under: list[Cell] = []
@@ -263,33 +250,3 @@ def _under(cells: tuple[Cell, ...], default: Cell) -> list[Cell]:
         if common is not None:
             under.append(replace(default, box=common, without_default=replace(cell, box=common)))
     return under
-
-
-def _of_tier(book: Book, found: Found, tier: str, provider: str) -> tuple[Cell, ...]:
-    cells = book.cells(found, tier)
-    if tier != BATCH or provider not in HALF_PRICE_BATCHES or all(cell.unpriced is None for cell in cells):
-        return cells
-    halved = [
-        replace(
-            cell,
-            rates={**cell.rates, **times({c: r for c, r in cell.rates.items() if c.endswith("_tokens")}, Fraction(1, 2))},
-            estimated=True,
-            flags=(*cell.flags, "batch_half_assumed"),
-        )
-        for cell in book.cells(found, STANDARD)
-        if cell.unpriced is None
-    ]
-    return overlay(halved or cells, cells)
-
-
-def _judged(found: Found, sent: str, changed: bool) -> Found:
-    """`found` with what is unusual about how it was found, judged by the name as it was sent."""
-    flags = list(found.flags)
-    if sent.strip().lower().endswith("-latest") and not found.model.lower().endswith("-latest"):
-        flags.append("alias_drift")
-    if found.rest:
-        flags.append("prefix_match")
-    if found.provider == "openrouter":
-        flags += routed(sent)
-    match = "alias" if changed and found.match == "exact" else found.match
-    return Found(provider=found.provider, model=found.model, match=match, flags=tuple(flags))

@@ -7,6 +7,8 @@ provider, and the name as it was sent is always tried first.
 import re
 from collections.abc import Iterator
 
+from spanledger.prices.regions import GOVCLOUD, place_of
+
 #: Spellings of providers in telemetry → genai-prices' id. The values of `gen_ai.provider.name` and the older
 #: `gen_ai.system`, LiteLLM's, OpenInference's and the Vercel AI SDK's. What is absent is tried as it stands.
 PROVIDERS: dict[str, str] = {
@@ -34,15 +36,7 @@ PROVIDERS: dict[str, str] = {
     "z-ai": "zai", "z.ai": "zai", "zai": "zai", "zhipu": "zhipuai", "zhipuai": "zhipuai",
 }  # fmt: skip
 
-#: Regions of AWS where Bedrock answers: those with prices of their own, which names show as `us-gov.`; and those where some
-#: models are dearer than in the US, and the book does not know by how much.
-GOVCLOUD = frozenset({"us-gov-west-1", "us-gov-east-1"})
-ABROAD = frozenset({
-    "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
-    "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
-    "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1",
-    "eu-west-2", "eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-west-1",
-})  # fmt: skip
+#: What names of models in AWS GovCloud begin with.
 GOV = "us-gov."
 
 #: What OpenRouter does besides, said at the end of a name: it searches the web, or sends the call to a host that it chooses by
@@ -129,7 +123,7 @@ def _plainer(provider: str, name: str) -> Iterator[str]:
         # An application profile, a provisioned or an imported model has an id that says nothing about its price.
         if resource.startswith(("foundation-model/", "inference-profile/")):
             plain = resource.split("/", 1)[1].lower()
-            if name.split(":")[3].lower() in GOVCLOUD:
+            if place_of(name.split(":")[3]) == GOVCLOUD:
                 yield in_govcloud(provider, plain)
             yield plain
             yield plain.removeprefix(GOV)

@@ -181,7 +181,7 @@ class Prices:
         layers = self._state.layers
         return Name(
             provider=provider, model=model, tier=tier,
-            region=region if region in layers.regions else None,
+            region=layers.region(region),
             belongs=tuple(one for one in belongs if one in layers.belongings),
         )  # fmt: skip
 

@@ -15,8 +15,7 @@ _BETWEEN = "\0"
 def asked(rows: pl.DataFrame, layers: Layers) -> pl.DataFrame:
     """The columns that a call's name is made of, a row each; the rows may lack any column, and may be such rows already."""
     columns = {"provider": _text(rows, "provider"), "model": _model(rows), "service_tier": _tier(rows)}
-    if layers.regions:
-        columns["region"] = _among(_text(rows, "region"), layers.regions)
+    columns["region"] = _region(rows, layers)
     if layers.sizes:
         columns["variant"] = _text(rows, "variant")
     for kind, column in _COLUMNS.items():
@@ -27,6 +26,14 @@ def asked(rows: pl.DataFrame, layers: Layers) -> pl.DataFrame:
     if tags:
         columns["tagged"] = _tagged(rows, tags)
     return rows.select(expression.alias(name) for name, expression in columns.items())
+
+
+def _region(rows: pl.DataFrame, layers: Layers) -> pl.Expr:
+    seen = rows["region"].unique().to_list() if "region" in rows.columns else []
+    matter = {region: found for region in seen if (found := layers.region(region)) is not None}
+    if not matter:
+        return pl.lit(None, pl.String)
+    return pl.col("region").replace_strict(matter, default=None, return_dtype=pl.String)
 
 
 def named(row: dict[str, Any]) -> Name:
