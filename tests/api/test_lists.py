@@ -199,6 +199,7 @@ def _shows_answers_as_they_are(collector: Running) -> None:
         ("post", "/api/tiers"): ("/api/tiers", {"name": "newer"}),
         ("get", "/api/tiers/{tier_id}"): (there, None),
         ("patch", "/api/tiers/{tier_id}"): (there, {"members": []}),
+        ("post", "/api/tiers/{tier_id}/members"): (f"{there}/members", {"members": ["acme"]}),
         ("get", "/api/pauses"): ("/api/pauses", None),
         ("post", "/api/pauses"): ("/api/pauses", {"selectors": {"tenant": "another"}, "reason": "because"}),
         ("get", "/api/grants"): ("/api/grants", None),

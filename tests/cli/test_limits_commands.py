@@ -65,6 +65,21 @@ def test_a_subject_is_paused_and_resumed(run: Any) -> None:
     assert json.loads(run("check", "tenant=acme", "tag.a=b", "--json").stdout)["verdict"] == "allow"
 
 
+def test_somebody_moves_from_tier_to_tier(run: Any) -> None:
+    assert "nobody" in run("tiers", "add", "pro").stdout
+    assert "every other tenant" in run("tiers", "add", "free", "--default", "--member", "acme").stdout
+    run("limits", "add", "pro calls", "--measure", "requests", "--amount", "9", "--set", "tier=pro")
+    assert "moved acme to pro" in run("tiers", "move", "acme", "--to", "pro", "--reason", "signed").stdout
+    assert "4" in run("limits", "usage", "tenant=acme").stdout
+    found = {tier["name"]: tier["members"] for tier in json.loads(run("tiers", "list", "--json").stdout)}
+    assert found == {"free": [], "pro": ["acme"]}
+    assert "acme" in run("tiers", "list").stdout
+    assert "no tier 'gold'" in run("tiers", "move", "acme", "--to", "gold", code=2).stderr
+    assert "tiers move" in run("tiers", "add", "gold", "--member", "acme", code=2).stderr
+    run("limits", "remove", "pro calls")
+    assert ["removed" in run("tiers", "remove", name).stdout for name in ("pro", "free")] == [True, True]
+
+
 def test_usage_is_shown_of_a_value_with_anything_in_it(run: Any) -> None:
     run("limits", "add", "per model", "--amount", "2", "--per", "model")
     assert "model=meta-llama/Llama-3,x" in run("limits", "usage", "model=meta-llama/Llama-3,x").stdout

@@ -8,7 +8,7 @@ import pytest
 
 from spanledger.control import TABLES, NotFound
 from spanledger.limits import Check, LimitError, Limits
-from tests.limits.made import Clock, add, ask, entries, entry, limits, stands
+from tests.limits.made import Clock, add, ask, control, entries, entry, limits, stands
 from tests.limits.test_post import history
 
 MONEY = {"measure": "cost_usd", "thresholds": []}
@@ -31,19 +31,55 @@ def test_members_of_a_tier_are_under_its_limits_each_with_a_bucket_of_their_own(
     assert of.check(Check(tenant="acme")).refused[0].scope == "tier=pro tenant=acme"
 
 
-def test_a_member_that_moves_to_another_tier_takes_its_history_along(tmp_path: Path) -> None:
+def test_who_moves_to_another_tier_takes_what_they_used_along_in_one_change_that_is_audited(tmp_path: Path) -> None:
     clock = Clock()
     connection = history(tmp_path, *(entry(clock, tenant="acme") for _ in range(2)))
     of = limits(tmp_path, clock, history=lambda: connection.cursor())
-    free = of.admin.put_tier({"name": "free", "members": ["acme"]}, who="tests")
-    pro = of.admin.put_tier({"name": "pro"}, who="tests")
+    free = of.admin.put_tier({"name": "free", "members": ["acme", "b"]}, who="tests")
+    pro = of.admin.put_tier({"name": "pro", "members": ["big-*"]}, who="tests")
+    of.admin.put_tier({"name": "agents", "dimension": "agent", "members": ["acme"]}, who="tests")
     add(of, tier="free", amount=2)
     limit = add(of, tier="pro", amount=10)
     assert ask(of, tenant="acme") == "refuse"
-    of.admin.put_tier({"members": []}, tier_id=free.id, who="tests")
-    of.admin.put_tier({"members": ["acme"]}, tier_id=pro.id, who="tests")
+    moved = of.admin.move(["acme", "new"], pro.id, who="ann", why="signed")
+    assert moved == of.admin.move(["acme"], pro.id, who="ann", why="again")
+    assert [(t.name, t.members) for t in of.admin.tiers()] == [
+        ("agents", ("acme",)),
+        ("free", ("b",)),
+        ("pro", ("big-*", "acme", "new")),
+    ]
     assert ask(of, tenant="acme") == "allow"
     assert stands(of, limit) == [(("acme",), 2, 1)]
+    audit = [row for row in control(tmp_path).rows(TABLES["audit"]) if row["action"] == "update"]
+    assert len({row["at"] for row in audit}) == 1
+    assert {(row["row_id"], row["who"], row["why"]) for row in audit} == {(tier.id, "ann", "signed") for tier in (free, pro)}
+
+
+def test_who_leaves_a_tier_takes_what_they_used_along_into_the_default_one(tmp_path: Path) -> None:
+    clock = Clock()
+    connection = history(tmp_path, *(entry(clock, tenant="acme") for _ in range(2)))
+    of = limits(tmp_path, clock, history=lambda: connection.cursor())
+    of.admin.put_tier({"name": "free", "is_default": True}, who="tests")
+    pro = of.admin.put_tier({"name": "pro", "members": ["acme"]}, who="tests")
+    limit = add(of, tier="free", amount=2, thresholds=[])
+    assert stands(of, limit) == []
+    of.admin.put_tier({"members": []}, tier_id=pro.id, who="tests")
+    assert stands(of, limit) == [(("acme",), 2, 0)]
+    of.admin.put_tier({"members": ["acme"]}, tier_id=pro.id, who="tests")
+    assert stands(of, limit) == []
+    of.admin.delete_tier(pro.id, who="tests")
+    assert stands(of, limit) == [(("acme",), 2, 0)]
+
+
+@pytest.mark.parametrize("members", [[], "acme", [""], ["a*b"], [7], None])
+def test_whom_to_move_must_be_a_list_of_values(tmp_path: Path, members: Any) -> None:
+    of = limits(tmp_path, Clock())
+    pro = of.admin.put_tier({"name": "pro"}, who="tests")
+    with pytest.raises(LimitError) as caught:
+        of.admin.move(members, pro.id, who="tests")
+    assert caught.value.field == "members"
+    with pytest.raises(NotFound):
+        of.admin.move(["acme"], "tier_none", who="tests")
 
 
 @pytest.mark.parametrize(
@@ -276,6 +312,7 @@ def test_tiers_and_limits_of_the_configuration_stand_together_and_change_there_o
     for change in (
         lambda: of.admin.put_tier({"members": []}, tier_id=two.id, who="ann"),
         lambda: of.admin.delete_tier(two.id, who="ann"),
+        lambda: of.admin.move(["new"], two.id, who="ann"),
     ):
         with pytest.raises(LimitError, match="stands in the configuration file"):
             change()

@@ -48,6 +48,7 @@ ROLE_OF: Mapping[tuple[str, str], str] = {
     ("GET", "/api/tiers/{tier_id}"): "read",
     ("PATCH", "/api/tiers/{tier_id}"): "admin",
     ("DELETE", "/api/tiers/{tier_id}"): "admin",
+    ("POST", "/api/tiers/{tier_id}/members"): "admin",
     ("GET", "/api/pauses"): "read",
     ("POST", "/api/pauses"): "admin",
     ("DELETE", "/api/pauses/{pause_id}"): "admin",

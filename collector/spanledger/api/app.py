@@ -6,7 +6,7 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 
-from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms
+from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms, tiers
 from spanledger.api.access import Access, Issuer, authorise, is_loopback
 from spanledger.api.checks import Checks
 from spanledger.api.json_bodies import JsonBodies
@@ -22,6 +22,7 @@ ROUTERS = (
     health.router,
     checks.router,
     limits.router,
+    tiers.router,
     terms.router,
     costs.router,
     assumptions.router,

@@ -1,37 +1,23 @@
-"""Tiers, pauses, top-ups, overrides, resets, and the audit of all that was changed."""
+"""Pauses, top-ups, overrides, resets, and the audit of all that was changed."""
 
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, Field
 
-from spanledger.api.etags import IfMatch, etag_of, unchanged
-from spanledger.api.limit_examples import CHANGE, GRANT, PAUSE, RESET, TIER, answers, answers_page
+from spanledger.api.limit_examples import CHANGE, GRANT, PAUSE, RESET, answers, answers_page
 from spanledger.api.limits import subject_of
-from spanledger.api.models import Body, Name
+from spanledger.api.models import Body
 from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.control import TABLES
 from spanledger.limits import Limit, Limits
 from spanledger.limits.limit import text_of
-from spanledger.limits.terms import Grant, Pause, Tier
+from spanledger.limits.terms import Grant, Pause
 
 router = APIRouter(prefix="/api")
 Reason = Annotated[str, Field(min_length=1, max_length=2_000, description="why, for the audit")]
-
-
-class TierBody(Body):
-    """A tier. Each value of its dimension is in one tier: by name, by longest prefix, or in the default one."""
-
-    name: Any = None
-    dimension: Any = None
-    is_default: Any = None
-    members: Annotated[Any, Field(description="values of the dimension; `abc*` is a prefix", examples=[["acme", "beta-*"]])] = (
-        None
-    )
-    description: Name | None = None
-    reason: str | None = None
 
 
 class PauseBody(Body):
@@ -58,45 +44,6 @@ class ResetBody(Body):
 
     subject: Annotated[dict[str, str | None], Field(default_factory=dict, examples=[{"user": "u-17"}])]
     reason: Reason
-
-
-@router.get("/tiers", summary="All tiers", tags=["tiers"], responses=answers_page("tiers", TIER))
-def tiers(request: Request, after: After = None, count: Count = 200) -> dict[str, Any]:
-    """By name."""
-    found, following = page(_limits(request).admin.tiers(), lambda tier: tier.name, after, count)
-    return {"tiers": [_tier(tier) for tier in found], "next": following}
-
-
-@router.post("/tiers", status_code=201, summary="Add a tier", tags=["tiers"], responses=answers(TIER, 201))
-def create_tier(body: TierBody, request: Request, response: Response) -> dict[str, Any]:
-    given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    made = _tier(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
-    response.headers["location"] = f"/api/tiers/{made['id']}"
-    response.headers["etag"] = etag_of(made)
-    return made
-
-
-@router.get("/tiers/{tier_id}", summary="One tier", tags=["tiers"], responses=answers(TIER))
-def one_tier(tier_id: str, request: Request, response: Response) -> dict[str, Any]:
-    found = _found_tier(request, tier_id)
-    response.headers["etag"] = etag_of(found)
-    return found
-
-
-@router.patch("/tiers/{tier_id}", summary="Change a tier", tags=["tiers"], responses=answers(TIER))
-def change_tier(tier_id: str, body: TierBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
-    """Limits of the tier count anew: whoever joins takes what they have used along."""
-    unchanged(_found_tier(request, tier_id), if_match)
-    given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    changed = _tier(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
-    response.headers["etag"] = etag_of(changed)
-    return changed
-
-
-@router.delete("/tiers/{tier_id}", status_code=204, summary="Remove a tier that no limit is of", tags=["tiers"])
-def delete_tier(tier_id: str, request: Request, reason: str | None = None, if_match: IfMatch = None) -> None:
-    unchanged(_found_tier(request, tier_id), if_match)
-    _limits(request).admin.delete_tier(tier_id, who=_who(request), why=reason)
 
 
 @router.get("/pauses", summary="Who is paused", tags=["pauses"], responses=answers_page("pauses", PAUSE))
@@ -210,25 +157,6 @@ def audit(
             wanted = wanted.where(sa.or_(rows.c.at < at, sa.and_(rows.c.at == at, rows.c.id > after)))
         found = [dict(row) for row in connection.execute(wanted).mappings()]
     return {"audit": found[:count], "next": found[count - 1]["id"] if len(found) > count else None}
-
-
-def _found_tier(request: Request, tier_id: str) -> dict[str, Any]:
-    for tier in _limits(request).admin.tiers():
-        if tier.id == tier_id:
-            return _tier(tier)
-    raise Problem(404, f"there is no tier {tier_id!r}", name="not-found")
-
-
-def _tier(tier: Tier) -> dict[str, Any]:
-    return {
-        "id": tier.id,
-        "name": tier.name,
-        "dimension": tier.dimension,
-        "is_default": tier.is_default,
-        "members": list(tier.members),
-        "description": tier.description,
-        "source": tier.source,
-    }
 
 
 def _pause(pause: Pause) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from spanledger.cli import (
     prices,
     serve,
     sql,
+    tiers,
     up,
 )
 from spanledger.cli.demo import command as demo
@@ -40,6 +41,7 @@ app.command("up", short_help="Start the collector and the dashboard.")(up.up)
 app.command("demo", short_help="Fill a running collector with something to see.")(demo.demo)
 app.command("sql", short_help="Run SQL over the ledger.")(sql.sql)
 app.add_typer(limits.app, name="limits", short_help="See, add, change and try limits.")
+app.add_typer(tiers.app, name="tiers", short_help="See tiers of limits, move somebody to another.")
 app.add_typer(prices.app, name="prices", short_help="Prices, contracts, re-rating, comparison.")
 app.command("check", short_help="Ask whether a call may go ahead.")(check.check)
 app.add_typer(pause.app, name="pause", short_help="Pause a subject, resume it.")

@@ -1,4 +1,4 @@
-"""Asks the running collector for limits, by name or id."""
+"""Asks the running collector for limits by name or id, and for whole lists."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,21 @@ def client_of(data: Path) -> Any:
     return ApiClient(data)
 
 
-def all_limits(client: Any, name: str | None = None) -> list[dict[str, Any]]:
-    """All limits, or those whose names begin so, page by page."""
+def pages(client: Any, path: str, of: str, **query: Any) -> list[dict[str, Any]]:
+    """All that a list of the API has under the key `of`, page by page."""
     found: list[dict[str, Any]] = []
     after: str | None = None
     while True:
-        page = client.call("GET", "/api/limits", name=name, count=1000, after=after)[1]
-        found += page["limits"]
+        page = client.call("GET", path, count=1000, after=after, **query)[1]
+        found += page[of]
         after = page["next"]
         if after is None:
             return found
+
+
+def all_limits(client: Any, name: str | None = None) -> list[dict[str, Any]]:
+    """All limits, or those whose names begin so."""
+    return pages(client, "/api/limits", "limits", name=name)
 
 
 def find(data: Path, limit: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spanledger.cli.limit_asking import client_of, pages
 from spanledger.cli.limit_options import Json, lists_of, moment_of
 from spanledger.cli.options import DEFAULT_DATA, Data
 
@@ -16,10 +17,9 @@ app = typer.Typer(
 @app.command("list")
 def list_(data: Data = DEFAULT_DATA, json: Json = False) -> None:
     """Who is paused."""
-    from spanledger.cli.api_client import ApiClient
     from spanledger.cli.table import show
 
-    found = ApiClient(data).call("GET", "/api/pauses", count=1000)[1]["pauses"]
+    found = pages(client_of(data), "/api/pauses", "pauses")
     if json:
         typer.echo(as_text.dumps(found, indent=2))
         return

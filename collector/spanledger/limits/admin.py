@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of
 from spanledger.limits.selector import selectors_of
-from spanledger.limits.terms import TIER_FIELDS, Grant, GrantKind, Pause, Tier, tier_from, tier_row
+from spanledger.limits.terms import TIER_FIELDS, Grant, GrantKind, Pause, Terms, Tier, members_of, tier_from, tier_row
 from spanledger.limits.window import moment
 
 if TYPE_CHECKING:
@@ -57,6 +58,32 @@ class Admin:
                     change.update(TABLES["tiers"], tier.id, tier_row(tier))
             self._limits.reload()
         return tier
+
+    def move(self, members: Any, tier_id: str, *, who: str, why: str | None = None) -> Tier:
+        """Put values into a tier, out of those of its dimension that they are in by name: one change, with nothing between.
+
+        Gives the tier as it is then. Raises `LimitError`, `NotFound`.
+        """
+        with self._limits.in_step():
+            tiers = Terms.load(self._control).tiers
+            to = next((tier for tier in tiers if tier.id == tier_id), None)
+            if to is None:
+                raise NotFound(f"there is no tier {tier_id!r}")
+            moved = members_of(members)
+            if not moved:
+                raise LimitError("members", "must name whom to move")
+            others = [tier for tier in tiers if tier.id != to.id and tier.dimension == to.dimension]
+            left = [replace(tier, members=tuple(m for m in tier.members if m not in moved)) for tier in others]
+            to = replace(to, members=tuple(dict.fromkeys((*to.members, *moved))))
+            changed = [tier for tier in (to, *left) if tier not in tiers]
+            for tier in changed:
+                _may_change(tier)
+            with self._control.change(who=who, why=why) as change:
+                for tier in changed:
+                    change.update(TABLES["tiers"], tier.id, tier_row(tier))
+            if changed:
+                self._limits.reload()
+        return to
 
     def delete_tier(self, tier_id: str, *, who: str, why: str | None = None) -> None:
         """Remove a tier that no limit is of. Raises `LimitError`, `NotFound`."""

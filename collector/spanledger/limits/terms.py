@@ -152,10 +152,6 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
     dimension = fields.get("dimension", "tenant")
     if not isinstance(dimension, str) or not is_dimension(dimension):
         raise LimitError("dimension", f"must be one of {', '.join(DIMENSIONS)} or tag.<key>, not {dimension!r}")
-    if not isinstance(members, Sequence) or isinstance(members, str) or not all(isinstance(m, str) and m for m in members):
-        raise LimitError("members", "must be a list of values; abc* is a prefix")
-    if any("*" in member[:-1] for member in members):
-        raise LimitError("members", '"*" may stand at the end of a member only')
     is_default = fields.get("is_default", False)
     if not isinstance(is_default, bool):
         raise LimitError("is_default", "must be true or false")
@@ -164,7 +160,7 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
         name=name,
         dimension=dimension,
         is_default=is_default,
-        members=tuple(dict.fromkeys(members)),
+        members=members_of(members),
         description=fields.get("description"),
         source=source,
     )
@@ -176,8 +172,18 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
         if other.dimension == tier.dimension and other.is_default and tier.is_default:
             raise LimitError("is_default", f"tier {other.name!r} is already the default for {tier.dimension}")
         if other.dimension == tier.dimension and (both := set(other.members) & set(tier.members)):
-            raise LimitError("members", f"{', '.join(sorted(both))} is already in tier {other.name!r}")
+            there = f"{', '.join(sorted(both))} is already in tier {other.name!r}"
+            raise LimitError("members", f"{there}; POST /api/tiers/{{id}}/members and `spanledger tiers move` move it")
     return tier
+
+
+def members_of(given: Any) -> tuple[str, ...]:
+    """Members as someone writes them, each once. Raises `LimitError`."""
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(m, str) and m for m in given):
+        raise LimitError("members", "must be a list of values; abc* is a prefix")
+    if any("*" in member[:-1] for member in given):
+        raise LimitError("members", '"*" may stand at the end of a member only')
+    return tuple(dict.fromkeys(given))
 
 
 def _alike(name: str) -> str:
