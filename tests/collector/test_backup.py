@@ -1,14 +1,19 @@
 """A backup that is made while telemetry comes in, and what a collector makes of it."""
 
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from spanledger.collector.backup import MANIFEST, BackupError, back_up, restore
+from spanledger.collector.journal import Journal
+from spanledger.collector.journal_copy import with_its_bodies
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from tests.collector.made import running, stored
+from tests.collector.test_journal import MIB, append, body
 from tests.collector.test_restart import Load
 from tests.ledger.made import entries, entry
 
@@ -45,6 +50,35 @@ def test_a_backup_is_what_the_ledger_was_then(tmp_path: Path) -> None:
     everything = "select * exclude (tags, other_meters) from entries where entry_id < 'f' order by all"
     assert connect(tmp_path / "again").execute(everything).fetchall() == connect(tmp_path / "data").execute(everything).fetchall()
     assert Ledger.open(tmp_path / "again" / "entries").mark() == 5
+
+
+def test_what_waits_in_the_journal_is_carried_also_when_it_is_dropped_meanwhile(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    Ledger.open(data / "entries").post(entries(entry("a" * 32)), mark=1)
+    journal = Journal(data / "journal.sqlite", limit_bytes=100 * MIB, above=1)
+    sent = [bytes([number]) * 200_000 for number in (1, 2, 3, 4)]
+    append(journal, *map(body, sent))
+    append(journal, body(b"small"))
+    back_up(data, tmp_path / "kept")
+    restore(tmp_path / "kept", tmp_path / "again")
+    copied = Journal(tmp_path / "again" / "journal.sqlite", limit_bytes=100 * MIB, above=1)
+    assert [(one.sequence, one.body) for one in copied.take(0, enough_bytes=100 * MIB)] == [
+        *enumerate([*sent, b"small"], start=2)
+    ]
+    copied.close()
+
+    rows = tmp_path / "copy.sqlite"  # as it is while a backup is made: the rows are copied, and then bodies go
+    with closing(sqlite3.connect(data / "journal.sqlite")) as source, closing(sqlite3.connect(rows)) as target:
+        source.backup(target)
+    journal.drop(6)
+    append(journal, body(sent[0]))
+    [first, *_] = (data / "journal.bodies").iterdir()
+    first.write_bytes(bytes(first.stat().st_size))
+    with_its_bodies(rows, data / "journal.sqlite")
+    copied = Journal(rows, limit_bytes=100 * MIB)
+    assert ([one.body for one in copied.take(0, enough_bytes=MIB)], copied.count_set_aside()) == ([b"small"], 0)
+    copied.close()
+    journal.close()
 
 
 def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:

@@ -127,7 +127,9 @@ def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
     except sqlite3.Error as error:
         yield Finding(subject="journal", state="wrong", says=f"cannot be read: {error}", do="is something else writing to it?")
         return
-    taken = sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
+    taken = sum(
+        p.stat().st_size for p in (path, path.with_name(path.name + "-wal"), *data.glob("journal.bodies/*")) if p.exists()
+    )
     yield Finding(subject="journal", state="good", says=f"{left.waiting:,} bodies wait for the ledger, {size(taken)} on disk")
     if left.set_aside:
         bodies = "1 body is" if left.set_aside == 1 else f"{left.set_aside:,} bodies are"

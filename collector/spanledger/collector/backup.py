@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from spanledger.collector.journal_copy import with_its_bodies
 from spanledger.collector.journal_name import journal_name
 from spanledger.ledger.copying import copy_files, copy_log
 from spanledger.ledger.files import fsync_file, fsync_folder
@@ -23,8 +24,9 @@ from spanledger.ledger.pins import Pin
 
 #: Written last: a folder without it is no backup, or half of one.
 MANIFEST = "backup.json"
+_JOURNAL = "journal.sqlite"
 #: Databases that are copied by SQLite itself, the journal first.
-_DATABASES = ("journal.sqlite", "control.sqlite")
+_DATABASES = (_JOURNAL, "control.sqlite")
 #: What belongs to a running collector, is copied otherwise, or is derived.
 _NOT_COPIED = ("entries", "evidence", "collector.lock", "addresses.json", *_DATABASES)
 _ATTEMPTS = 20
@@ -53,6 +55,9 @@ def back_up(data: Path, target: Path) -> dict[str, Any]:
     try:
         for name in _DATABASES:
             _copy_database(data / name, target / name)
+        if (target / _JOURNAL).exists():
+            with_its_bodies(target / _JOURNAL, data / _JOURNAL)
+            fsync_file(target / _JOURNAL)
         mark = _log_and_evidence(data, target, pin)
         for path in sorted(data.iterdir()):
             if path.name not in _NOT_COPIED and path.is_file() and not path.name.endswith(("-wal", "-shm", ".new")):

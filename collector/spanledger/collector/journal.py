@@ -1,30 +1,37 @@
-"""The journal: bodies that were acknowledged and are not yet in the ledger, in SQLite, one fsync for many.
+"""The journal: bodies that were acknowledged and are not yet in the ledger, one fsync for many.
 
-A writer thread commits everything that has gathered while the last commit was under way, and only then wakes the
-senders. Pages of 64 KiB: with SQLite's usual 4 KiB a body of 400 kB costs 2.5 times the CPU (docs/decisions).
+`journal_writer.py` writes them, SQLite says what is there and how far each reader has read (`journal_file.py`), and large
+bodies stand in files beside it (`segments.py`).
 """
 
 import asyncio
-import logging
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
-from spanledger.collector.journal_file import COLUMNS, EPOCH, JournalError, connected, opened, read, row_of
+from spanledger.collector.journal_file import (
+    COLUMNS,
+    ROW,
+    SIZE,
+    JournalError,
+    connected,
+    read,
+    received_of,
+    row_of,
+    segments_of,
+)
+from spanledger.collector.journal_opening import opened
+from spanledger.collector.journal_writer import Afterwards, Change, JournalWriter
 from spanledger.collector.receive.refused import Busy
 from spanledger.collector.received import Received
-
-logger = logging.getLogger(__name__)
+from spanledger.collector.segments import EPOCH, Bodies
 
 #: The reader that every journal has.
 LEDGER = "ledger"
-
-_COMMIT_BYTES = 32 * 1024 * 1024
 
 
 class Journal:
@@ -39,16 +46,17 @@ class Journal:
         self.path = path
         self.limit_bytes = limit_bytes
         try:
-            self._writing = opened(path, above)
+            writing = opened(path, above)
             self._reading = connected(path)
             self._asking = connected(path)  # for threads that only want figures
-            self._marks = _marks(self._writing, above, readers)
-            _start_above(self._writing, above, min(self._marks.values()))
-            with self._writing:
-                self._writing.execute("begin immediate")
-                _brought_back(self._writing, "again > 0")
-            row = self._writing.execute("select count(*), coalesce(sum(length(body)), 0), max(sequence) from bodies").fetchone()
-        except sqlite3.Error as error:
+            self._marks = _marks(writing, above, readers)
+            _start_above(writing, above, min(self._marks.values()))
+            with writing:
+                writing.execute("begin immediate")
+                _brought_back(writing, "again > 0")
+            row = writing.execute(f"select count(*), coalesce(sum({SIZE}), 0), max(sequence) from bodies").fetchone()  # noqa: S608
+            self._writer = JournalWriter(writing, segments_of(path), self._noted)
+        except (sqlite3.Error, OSError) as error:
             raise JournalError(f"the journal {path} cannot be opened: {error}") from error
         self.bodies: int = row[0]
         self.bytes: int = row[1]
@@ -58,9 +66,6 @@ class Journal:
         self._changed = threading.Condition()
         self._asking_lock = threading.Lock()
         self._closed = False
-        self._work: SimpleQueue[_Appending | _Task | None] = SimpleQueue()
-        self._writer = threading.Thread(target=self._write, name="spanledger-journal", daemon=True)
-        self._writer.start()
 
     async def append(self, received: Received) -> None:
         """Return when the body is on disk; raises `Busy` when the journal or the disk is full."""
@@ -70,7 +75,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._promised += size
-        self._work.put(_Appending(received, done, loop))
+        self._writer.append(received, done, loop)
         try:
             await asyncio.shield(done)
         finally:
@@ -89,9 +94,9 @@ class Journal:
 
         A body whose bytes are not what was written is set aside.
         """
-        intact, damaged, size = read(self._reading, after, enough_bytes)
+        intact, damaged, size = read(self._reading, segments_of(self.path), after, enough_bytes)
         for sequence in damaged:
-            self.set_aside(sequence, "the journal's page is damaged: the body is not what was received")
+            self.set_aside(sequence, "the journal's file is damaged: the body is not what was received")
         with self._changed:
             self._unread = max(0, self._unread - size)
         return intact
@@ -105,7 +110,7 @@ class Journal:
         """The bodies above `after` up to `upto` once more, for whoever has taken them and must look again."""
         connection = connected(self.path)
         try:
-            return read(connection, after, sys.maxsize, f"sequence <= {upto}")[0]
+            return read(connection, segments_of(self.path), after, sys.maxsize, f"sequence <= {upto}")[0]
         finally:
             connection.close()
 
@@ -116,7 +121,7 @@ class Journal:
     def drop(self, upto: int, *, reader: str = LEDGER) -> None:
         """Note that a reader needs no body up to `upto` any more, and forget those that no reader needs; returns at once."""
         self._marks[reader] = max(upto, self._marks[reader])
-        self._work.put(_Task(lambda connection: self._dropped(connection, reader, upto)))
+        self._writer.ask(lambda connection: self._dropped(connection, reader, upto))
 
     def set_aside(self, sequence: int, reason: str, *, ours: bool = False) -> None:
         """Keep a body that cannot be decoded where it stops nobody; returns when that is on disk.
@@ -124,25 +129,29 @@ class Journal:
         `ours` says that a fault of this program was the reason: the next start, perhaps of a newer version, tries again.
         """
 
-        def aside(connection: sqlite3.Connection) -> None:
+        def aside(connection: sqlite3.Connection) -> Afterwards | None:
+            row = connection.execute(f"select {ROW} from bodies where sequence = ?", (sequence,)).fetchone()  # noqa: S608
+            if row is None:
+                return None
+            with Bodies(segments_of(self.path)) as bodies:
+                received, whole = received_of(row, bodies)
             now = int(datetime.now(UTC).timestamp() * 1e6)
             connection.execute(
-                f"insert or replace into set_aside (sequence, {COLUMNS}, reason, again, at) "  # noqa: S608
-                f"select sequence, {COLUMNS}, ?, ?, ? from bodies where sequence = ?",
-                (reason, int(ours), now, sequence),
+                f"insert or replace into set_aside (sequence, {COLUMNS}, reason, again, at) values ({', '.join('?' * 11)})",  # noqa: S608
+                (sequence, *row_of(received, whole=whole), reason, int(ours), now),
             )
             if set(self._marks) == {LEDGER}:  # another reader may not have had it
-                self._gone(connection, "sequence = ?", sequence)
+                return self._writer.delete(connection, "sequence = ?", sequence)
+            return None
 
         self.run(aside)
 
-    def run(self, task: Callable[[sqlite3.Connection], None]) -> None:
-        """Run `task` in a transaction of the writer thread; returns when it is on disk, raises what it raises."""
-        done = _Task(task)
-        self._work.put(done)
-        done.finished.wait()
-        if done.error is not None:
-            raise done.error
+    def run(self, change: Change) -> None:
+        """Make a change in a transaction of the writer's thread; returns when it is on disk, raises what it raises."""
+        task = self._writer.ask(change)
+        task.finished.wait()
+        if task.error is not None:
+            raise task.error
 
     def peek(self, reader: str, *, enough_bytes: int, patience_seconds: float) -> list[Received]:
         """The next bodies for a reader other than the ledger, waiting for some; without those it has had before."""
@@ -151,7 +160,7 @@ class Journal:
                 return []
         connection = connected(self.path)
         try:
-            intact, damaged, _ = read(connection, self._marks[reader], enough_bytes, "again = 0")
+            intact, damaged, _ = read(connection, segments_of(self.path), self._marks[reader], enough_bytes, "again = 0")
         finally:
             connection.close()
         if not intact:  # nothing but what is damaged or was handed on: pass it by
@@ -164,18 +173,12 @@ class Journal:
             return 0
         brought = 0
 
-        def back(connection: sqlite3.Connection) -> None:
+        def back(connection: sqlite3.Connection) -> Afterwards:
             nonlocal brought
             brought, size = _brought_back(connection, "again = 2")
-            with self._changed:
-                self.bodies += brought
-                self.bytes += size
-                self._unread += size
-                self._last = int(connection.execute("select max(sequence) from bodies").fetchone()[0] or self._last)
+            return self._writer.came(connection, brought, size)
 
         self.run(back)
-        with self._changed:
-            self._changed.notify_all()
         return brought
 
     def behind(self, reader: str) -> int:
@@ -206,90 +209,23 @@ class Journal:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._work.put(None)
-        self._writer.join()
+        self._writer.stop()
         self._reading.close()
         with self._asking_lock:
             self._asking.close()
-        self._writing.close()
 
-    def _write(self) -> None:
-        while True:
-            gathered = [self._work.get()]
-            size = 0
-            while isinstance(newest := gathered[-1], _Appending):
-                size += len(newest.received.body)
-                if size >= _COMMIT_BYTES or self._work.empty():
-                    break
-                gathered.append(self._work.get())
-            appending = [work for work in gathered if isinstance(work, _Appending)]
-            if appending:
-                self._append(appending, size)
-            if isinstance(newest, _Task):
-                self._perform(newest)
-            elif newest is None:
-                return
-
-    def _append(self, group: "list[_Appending]", size: int) -> None:
-        refused: Busy | None = None
-        try:
-            with self._writing:
-                self._writing.execute("begin immediate")
-                self._writing.executemany(
-                    f"insert into bodies ({COLUMNS}) values (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    [row_of(one.received) for one in group],
-                )
-                last = int(self._writing.execute("select last_insert_rowid()").fetchone()[0])
-        except Exception as error:
-            logger.error("%d bodies could not be journalled and were refused: %s", len(group), error)
-            refused = Busy(f"the journal cannot be written: {error}")
-        else:
-            with self._changed:
-                self.bodies += len(group)
-                self.bytes += size
-                self._unread += size
-                self._last = last
-                self._changed.notify_all()
-        for loop in {one.loop for one in group}:
-            loop.call_soon_threadsafe(_answer, [one.done for one in group if one.loop is loop], refused)
-
-    def _perform(self, task: "_Task") -> None:
-        try:
-            with self._writing:
-                self._writing.execute("begin immediate")
-                task.run(self._writing)
-        except Exception as error:
-            task.error = error
-            logger.error("the journal could not be changed: %s", error)
-        finally:
-            task.finished.set()
-
-    def _dropped(self, connection: sqlite3.Connection, reader: str, upto: int) -> None:
+    def _dropped(self, connection: sqlite3.Connection, reader: str, upto: int) -> Afterwards:
         connection.execute("insert or replace into marks (reader, mark) values (?, ?)", (reader, upto))
-        self._gone(connection, "sequence <= ?", min(self._marks.values()))
+        return self._writer.delete(connection, "sequence <= ?", min(self._marks.values()))
 
-    def _gone(self, connection: sqlite3.Connection, which: str, sequence: int) -> None:
-        count, size = connection.execute(
-            f"select count(*), coalesce(sum(length(body)), 0) from bodies where {which}", (sequence,)  # noqa: S608
-        ).fetchone()  # fmt: skip
-        connection.execute(f"delete from bodies where {which}", (sequence,))  # noqa: S608
+    def _noted(self, bodies: int, size: int, last: int) -> None:
+        """What the writer says of bodies that came or went."""
         with self._changed:
-            self.bodies -= count
-            self.bytes -= size
-
-
-class _Appending:
-    __slots__ = ("done", "loop", "received")
-
-    def __init__(self, received: Received, done: "asyncio.Future[None]", loop: asyncio.AbstractEventLoop) -> None:
-        self.received, self.done, self.loop = received, done, loop
-
-
-class _Task:
-    def __init__(self, run: Callable[[sqlite3.Connection], None]) -> None:
-        self.run = run
-        self.finished = threading.Event()
-        self.error: Exception | None = None
+            self.bodies += bodies
+            self.bytes += size
+            self._unread += max(size, 0)
+            self._last = last or self._last
+            self._changed.notify_all()
 
 
 def _marks(connection: sqlite3.Connection, above: int, readers: Collection[str]) -> dict[str, int]:
@@ -328,13 +264,3 @@ def _brought_back(connection: sqlite3.Connection, which: str) -> tuple[int, int]
         )
         connection.execute(f"delete from set_aside where {which}")  # noqa: S608
     return int(found[0]), int(found[1])
-
-
-def _answer(waiting: "Iterable[asyncio.Future[None]]", refused: Busy | None) -> None:
-    for done in waiting:
-        if done.cancelled():
-            continue
-        if refused is None:
-            done.set_result(None)
-        else:
-            done.set_exception(Busy(str(refused)))

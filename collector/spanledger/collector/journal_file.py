@@ -1,18 +1,24 @@
-"""The journal's file: its tables, how a body becomes a row, and what is done with a file that is damaged."""
+"""The journal's file: its tables, and how a body becomes a row.
 
-import logging
+Large bodies stand in segments (`segments.py`), of which a row says the place; small ones stand in their rows.
+"""
+
 import sqlite3
 import zlib
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from spanledger.collector.received import Received
-
-logger = logging.getLogger(__name__)
+from spanledger.collector.segments import EPOCH, Bodies, Place, microseconds, sum_of
 
 #: Everything of a body but its sequence.
 COLUMNS = "received_at, signal, encoding, compression, api_key_id, checksum, body"
+#: Where it stands in a segment, in the table of those that wait.
+PLACE = "segment, begin, size"
+#: What is asked of that table, as `received_of` and `placed_row_of` have it.
+ROW = f"sequence, {COLUMNS}, {PLACE}"
 
 SCHEMA = """
 create table if not exists bodies (
@@ -22,9 +28,12 @@ create table if not exists bodies (
     encoding    text    not null,
     compression text    not null,
     api_key_id  text    not null,
-    checksum    integer not null,                   -- CRC-32 of the body: SQLite does not notice a damaged page
-    body        blob    not null,
-    again       integer not null default 0          -- 1: was set aside and is tried again, so it was handed on already
+    checksum    integer not null,                   -- CRC-32 of the body in this row, or `sum_of` that in a segment
+    segment     integer,                            -- number of the segment; null: the body is in this row
+    begin       integer,
+    size        integer,
+    again       integer not null default 0,         -- 1: was set aside and is tried again, so it was handed on already
+    body        blob    not null                    -- empty when it is in a segment
 );
 create table if not exists marks (
     reader      text primary key,                   -- ledger, or an exporter
@@ -37,7 +46,7 @@ create table if not exists set_aside (
     encoding    text    not null,
     compression text    not null,
     api_key_id  text    not null,
-    checksum    integer not null,
+    checksum    integer not null,                   -- CRC-32 of the body; another number for one that was damaged
     body        blob    not null,
     reason      text    not null,
     again       integer not null,                   -- 0: nobody asked; 1: try at the next start; 2: try now
@@ -45,15 +54,26 @@ create table if not exists set_aside (
 );
 """
 
-SETTINGS = (
-    "page_size = 65536", "journal_mode = wal", "synchronous = full", "wal_autocheckpoint = 512", "journal_size_limit = 67108864",
-)  # fmt: skip
+#: Columns that journals from before 0.1.0 may lack.
+_ADDED = {
+    "again": "again integer not null default 0", "segment": "segment integer", "begin": "begin integer", "size": "size integer",
+}  # fmt: skip
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Bytes of a body, whichever way it is kept.
+SIZE = "coalesce(size, length(body))"
+
+SETTINGS = (
+    "page_size = 16384", "journal_mode = wal", "synchronous = full", "wal_autocheckpoint = 1024", "journal_size_limit = 67108864",
+)  # fmt: skip
 
 
 class JournalError(Exception):
     """The journal's file cannot be used; the message says why."""
+
+
+def segments_of(path: Path) -> Path:
+    """The folder of a journal's segments."""
+    return path.with_suffix(".bodies")
 
 
 def connected(path: Path) -> sqlite3.Connection:
@@ -71,33 +91,17 @@ def connected(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def opened(path: Path, above: int = 0) -> sqlite3.Connection:
-    """The journal, made when there is none; a damaged one is moved aside and its readable bodies above the
-    ledger's mark are brought over.
-
-    Raises `JournalError` when the file cannot be opened for another reason.
-    """
-    try:
-        connection = connected(path)
-        try:
-            connection.executescript(SCHEMA)
-            if "again" not in {row[1] for row in connection.execute("pragma table_info(bodies)")}:  # before 0.1.0
-                connection.execute("alter table bodies add column again integer not null default 0")
-            # Reads every row but no body: finds a file that was cut short, in milliseconds.
-            connection.execute("select count(*), max(sequence) from bodies").fetchone()
-            connection.execute("pragma wal_checkpoint(passive)").fetchone()
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        return connection
-    except sqlite3.OperationalError as error:
-        raise JournalError(f"the journal {path} cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        return _salvaged(path, above, error)
+def made(connection: sqlite3.Connection) -> None:
+    """Give the file its tables, or those of an older version what they lack. Raises `sqlite3.Error`."""
+    connection.executescript(SCHEMA)
+    known = {row[1] for row in connection.execute("pragma table_info(bodies)")}
+    for name, declared in _ADDED.items():
+        if name not in known:
+            connection.execute(f"alter table bodies add column {declared}")
 
 
 def read(
-    connection: sqlite3.Connection, after: int, enough_bytes: int, which: str = "true"
+    connection: sqlite3.Connection, segments: Path, after: int, enough_bytes: int, which: str = "true"
 ) -> tuple[list[Received], list[int], int]:
     """The oldest bodies above `after`, about `enough_bytes` of them, at least one if there is any.
 
@@ -105,76 +109,49 @@ def read(
     """
     intact: list[Received] = []
     damaged: list[int] = []
-    size = 0
-    statement = f"select sequence, {COLUMNS} from bodies where sequence > ? and {which} order by sequence"  # noqa: S608
+    taken = 0
+    statement = f"select {ROW} from bodies where sequence > ? and {which} order by sequence"  # noqa: S608
     found = connection.execute(statement, (after,))
-    for row in found:
-        received, whole = received_of(row)
-        size += len(received.body)
-        if whole:
-            intact.append(received)
-        else:
-            damaged.append(received.sequence)
-        if size >= enough_bytes:
-            break
+    with Bodies(segments) as bodies:
+        for row in found:
+            received, whole = received_of(row, bodies)
+            taken += len(received.body) if row[-1] is None else row[-1]
+            if whole:
+                intact.append(received)
+            else:
+                damaged.append(received.sequence)
+            if taken >= enough_bytes:
+                break
     found.close()
-    return intact, damaged, size
+    return intact, damaged, taken
 
 
-def row_of(received: Received) -> tuple[int, str, str, str, str, int, bytes]:
-    """The columns of a body."""
-    at = received.received_at - EPOCH
-    return (
-        at.days * 86_400_000_000 + at.seconds * 1_000_000 + at.microseconds, received.signal, received.encoding,
-        received.compression, received.api_key_id, zlib.crc32(received.body), received.body,
-    )  # fmt: skip
+def row_of(received: Received, *, whole: bool = True) -> tuple[int, str, str, str, str, int, bytes]:
+    """The columns of a body that is kept in its row; one that is not `whole` is to be known for it."""
+    checksum = zlib.crc32(received.body) ^ (not whole)
+    return (*_told(received), checksum, received.body)
 
 
-def received_of(row: tuple) -> tuple[Received, bool]:  # type: ignore[type-arg]
-    """A row (sequence and the columns) as a body, and whether its bytes are those that were received."""
-    sequence, received_at, signal, encoding, compression, api_key_id, checksum, body = row
+def placed_row_of(received: Received, checksum: int, place: Place) -> tuple[Any, ...]:
+    """`ROW` of a body that stands in a segment."""
+    return (received.sequence, *_told(received), checksum, b"", place.segment, place.begin, place.size)
+
+
+def received_of(row: Sequence[Any], bodies: Bodies | None = None) -> tuple[Received, bool]:
+    """A row (`ROW`, or sequence and `COLUMNS`) as a body, and whether its bytes are those that were received."""
+    sequence, received_at, signal, encoding, compression, api_key_id, checksum, body, *place = row
+    if bodies is not None and place and place[0] is not None:
+        stands = Place(*place)
+        body = bodies.at(stands)
+        whole = len(body) == stands.size and sum_of(body) == checksum
+    else:
+        whole = zlib.crc32(body) == checksum
     received = Received(
         sequence=sequence, received_at=EPOCH + timedelta(microseconds=received_at), signal=signal, encoding=encoding,
         compression=compression, api_key_id=api_key_id, body=body,
     )  # fmt: skip
-    return received, zlib.crc32(body) == checksum
+    return received, whole
 
 
-def _salvaged(path: Path, above: int, error: sqlite3.DatabaseError) -> sqlite3.Connection:
-    damaged = path.with_name(f"{path.stem}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}{path.suffix}")
-    for suffix in ("-wal", "-shm", ""):
-        found = path.with_name(path.name + suffix)
-        if found.exists():
-            found.rename(damaged.with_name(damaged.name + suffix))
-    connection = connected(path)
-    connection.executescript(SCHEMA)
-    saved = 0
-    with connection:
-        connection.execute("begin immediate")
-        for row in _readable(damaged, above):
-            connection.execute(f"insert or ignore into bodies (sequence, {COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
-            saved += 1
-    logger.error("the journal is damaged (%s); kept as %s; %d bodies in it are intact and go on", error, damaged, saved)
-    return connection
-
-
-def _readable(path: Path, above: int) -> Iterator[tuple]:  # type: ignore[type-arg]
-    """Every body whose bytes are intact; asked for one by one, because a scan ends at the first bad page."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    # Otherwise SQLite refuses to read anything of a file that is shorter than its header says.
-    connection.execute("pragma writable_schema = on")
-    try:
-        try:
-            # Not max(sequence), which would read the tree's last page: the likeliest one to be gone.
-            [(last,)] = connection.execute("select seq from sqlite_sequence where name = 'bodies'").fetchall() or [(above,)]
-        except sqlite3.DatabaseError:
-            return
-        for sequence in range(above + 1, last + 1):
-            try:
-                row = connection.execute(f"select sequence, {COLUMNS} from bodies where sequence = ?", (sequence,)).fetchone()  # noqa: S608
-                if row is not None and received_of(row)[1]:
-                    yield row
-            except (sqlite3.DatabaseError, TypeError):
-                continue
-    finally:
-        connection.close()
+def _told(received: Received) -> tuple[int, str, str, str, str]:
+    return microseconds(received.received_at), received.signal, received.encoding, received.compression, received.api_key_id
