@@ -179,9 +179,11 @@ def test_bytes_flipped_on_disk_never_reach_the_ledger_as_if_they_were_received(d
         for group in [[one] for one in sent] if in_rows else [sent]:
             append(journal, *map(body, group))
         journal.close()
-        damaged = data.draw(st.sampled_from([path, *Path(folder).glob("journal.bodies/*")]))
+        files = [path, *sorted(Path(folder).glob("journal.bodies/*"))]
+        # How long they are is not the same in every run, which the search for a smaller example must not depend on.
+        damaged = files[data.draw(st.integers(0, 99)) % len(files)]
         written = bytearray(damaged.read_bytes())
-        at = data.draw(st.integers(0, len(written) - 1))
+        at = data.draw(st.integers(0, 2**24)) % len(written)
         written[at : at + 8] = bytes(byte ^ 0xFF for byte in written[at : at + 8])
         damaged.write_bytes(written)
         try:
