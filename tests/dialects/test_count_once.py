@@ -107,6 +107,22 @@ def test_equal_calls_in_different_traces_are_one_if_one_ran_inside_the_other() -
     assert len(_counted(wrapper, chat(trace="b", scope="client", start=20, end=290, service="elsewhere"))) == 2
 
 
+@pytest.mark.parametrize("voices", [2, 3])
+@pytest.mark.parametrize("calls", [12, 600])
+def test_equal_calls_made_at_once_are_counted_once_each_whoever_tells_of_them(calls: int, voices: int) -> None:
+    """All wrappers have begun before the first client is asked, and each tells of its calls in traces of their own."""
+    spans = [
+        chat(scope=f"voice {voice}", trace=f"{voice} {call}", start=30 * voice + call / 40, end=900 - 30 * voice + call / 40)
+        for voice in range(voices)
+        for call in range(calls)
+    ]
+    lone = chat(scope="voice 0", trace="lone", start=1, end=901)
+    for order in (spans, spans[::-1], spans[::2] + spans[1::2]):
+        assert len(standing(entries_of([[body_of(*order)]]))) == calls
+        halves = [[body_of(*order[: len(order) // 2])], [body_of(lone, *order[len(order) // 2 :])]]
+        assert len(standing(entries_of(halves))) == calls + 1
+
+
 @pytest.mark.parametrize(
     ("model", "calls"),
     [

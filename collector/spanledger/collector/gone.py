@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from spanledger.collector.chunks import Flags
 from spanledger.collector.evidence import LEAF
-from spanledger.collector.grouping import buckets
+from spanledger.collector.fingerprint import buckets
 from spanledger.collector.keys import Keys, distinct, mixed
 
 #: By how much the clock of an emitter may be ahead of this one's before late evidence is missed in the ledger.

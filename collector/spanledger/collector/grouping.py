@@ -6,31 +6,21 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from spanledger.collector import names
 from spanledger.collector.ancestry import Ancestry
-from spanledger.collector.evidence import LEAF, Evidence
+from spanledger.collector.evidence import Evidence
 from spanledger.collector.fields import LONGEST_TEXT
-from spanledger.collector.keys import Keys, among, differing, distinct, grouped, keys_of, mixed, paired
+from spanledger.collector.keys import Keys, among, differing, grouped, mixed
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-#: Clocks and callbacks of two instrumentations of one call differ by no more than this.
-SLACK_MICROS = 100_000
-#: Emitters that add up a stream's counts differ by a token or two.
-OUTPUT_TOLERANCE = 2
 #: Local servers hand out ids such as chatcmpl-123 again and again, and some write a word or noughts for none; those prove
 #: nothing across traces.
 _WEAK_ID = r"(?i)^(chatcmpl-|cmpl-|msg_|resp_|gen-)?([0-9]{0,4}|[0-]+|none|null|nil|unknown|undefined|default)$|^.{0,5}$"
 #: No longer than this in UTF-8: a UUID of noughts behind the longest of these beginnings.
 _WEAK_BYTES = 45
-#: Width of the buckets in which fingerprints are looked up.
-BUCKET_MICROS = 4_000_000
-_MOST_BUCKETS = 64
 #: Operations that answer with no text: none is a part of one that does.
 _NO_TEXT = ["embeddings", "rerank", "moderation"]
-#: Two calls for different ones of these are two, however alike.
-_WHOM = ("tenant", "user", "session")
 
 
 #: The rules by which a record is taken for a repetition of another, or for no call; 0 is none.
@@ -208,132 +198,3 @@ def _aside(evidence: Evidence, inner: Ints, outer: Ints) -> Flags:
         does, around = (evidence.take(rows[at], ["operation"])["operation"] for rows in (inner, outer))
         aside[at] = ((does != around) & (does.is_in(_NO_TEXT) | around.is_in(_NO_TEXT))).fill_null(False).to_numpy()
     return aside
-
-
-def buckets(started: Ints, ended: Ints) -> tuple[Ints, Ints]:
-    """(place, bucket) for every bucket of time that each interval touches; long ones only at their ends."""
-    first = (started - SLACK_MICROS) // BUCKET_MICROS
-    last = (ended + SLACK_MICROS) // BUCKET_MICROS
-    count = last - first + 1
-    long = count > _MOST_BUCKETS
-    count = np.where(long, 2, np.maximum(count, 0))
-    place = np.repeat(np.arange(len(started)), count)
-    nth = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
-    return place, np.where(long[place] & (nth == 1), last[place], first[place] + nth)
-
-
-def by_fingerprint(evidence: Evidence, standing: Flags, ancestry: Ancestry, groups: Groups) -> None:
-    """Equal usage, compatible model, one interval inside the other, same emitter, another scope or signal, one to one."""
-    narrow = evidence.narrow
-    rows = np.flatnonzero(
-        standing & (narrow["emitter"] != 0) & ((narrow["input"] >= 0) | (narrow["output"] >= 0) | narrow["failed"])
-    )
-    prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
-    rows = rows[differing(prints, narrow["voice"][rows], groups.label[rows])]
-    left, right = _pairs(evidence, rows)
-    together = ~_for_others(evidence, left, right, ancestry)
-    left, right = left[together], right[together]
-    start, end = narrow["started"], narrow["ended"]
-    apart = np.abs(start[left] - start[right]) + np.abs(end[left] - end[right])
-    order = np.lexsort((right, left, apart))
-    left, right = left[order], right[order]
-    for _ in range(3):
-        one, other = groups.label[left], groups.label[right]
-        fit = np.flatnonzero(one != other)
-        fit = fit[~_contradict(one[fit], other[fit], evidence, groups)]
-        if not len(fit):
-            return
-        left, right, one, other = left[fit], right[fit], one[fit], other[fit]
-        # The closest pair of both its calls is taken; what is left is looked at again.
-        rank = np.arange(len(fit))
-        closest = np.full(evidence.height, len(fit))
-        np.minimum.at(closest, one, rank)
-        np.minimum.at(closest, other, rank)
-        taken = (closest[one] == rank) & (closest[other] == rank)
-        groups.join(left[taken], right[taken], "fingerprint")
-
-
-def _pairs(evidence: Evidence, rows: Ints) -> tuple[Ints, Ints]:
-    """Pairs of these rows that agree in all but what the records say that were put with them already."""
-    narrow = evidence.narrow
-    start, end, voice, response = (narrow[name] for name in ("started", "ended", "voice", "response"))
-    at, bucket = buckets(start[rows], end[rows])
-    prints = mixed(narrow["emitter"][rows], narrow["input"][rows].view(np.uint64))
-    keys = mixed(prints[at], bucket.view(np.uint64))
-    shared = np.flatnonzero(differing(keys, voice[rows[at]], at))
-    one, other = paired(keys[shared], keys[shared])
-    left, right = rows[at[shared[one]]], rows[at[shared[other]]]
-    once = (left < right) & (voice[left] != voice[right])
-    left, right = np.divmod(distinct(left[once] * evidence.height + right[once]), max(evidence.height, 1))
-    inside = (start[left] >= start[right] - SLACK_MICROS) & (end[left] <= end[right] + SLACK_MICROS)
-    around = (start[right] >= start[left] - SLACK_MICROS) & (end[right] <= end[left] + SLACK_MICROS)
-    fit = (inside | around) & (narrow["failed"][left] == narrow["failed"][right])
-    fit &= (response[left] == response[right]) | (response[left] == 0) | (response[right] == 0)
-    fit &= (narrow["input"][left] == narrow["input"][right]) & (narrow["emitter"][left] == narrow["emitter"][right])
-    left, right = left[fit], right[fit]
-    fit = _alike(evidence, left, right)
-    return left[fit], right[fit]
-
-
-def _alike(evidence: Evidence, left: Ints, right: Ints) -> Flags:
-    """Which pairs agree in output, with or without the reasoning that one of them loses, and in model."""
-    if not len(left):
-        return np.zeros(0, dtype=bool)
-    rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
-    one, other = inverse[: len(left)], inverse[len(left) :]
-    said = evidence.take(rows, ["model", "reasoning_tokens"])
-    output, lost = evidence.narrow["output"][rows], evidence.narrow["lost"][rows]
-    bare = np.where(output >= 0, output - said["reasoning_tokens"].fill_null(0).to_numpy(), -1)
-    counts = (
-        _equal(output[one], output[other])
-        | (lost[one] & _equal(output[one], bare[other]))
-        | (lost[other] & _equal(bare[one], output[other]))
-    )
-    # Of few models there are many pairs.
-    texts, model = np.unique(keys_of(said["model"]), return_index=True, return_inverse=True)[1:]
-    bare_names = [names.bare_model(name or "") for name in said["model"].gather(pl.Series(texts))]
-    both, which = np.unique(model[one] * len(texts) + model[other], return_inverse=True)
-    named = [(bare_names[pair // len(texts)], bare_names[pair % len(texts)]) for pair in both.tolist()]
-    alike: Flags = counts & np.array([names.may_be_one(a, b) for a, b in named])[which]
-    return alike
-
-
-def _for_others(evidence: Evidence, left: Ints, right: Ints, ancestry: Ancestry) -> Flags:
-    """Which pairs are for different ones, as they, what stands above them or their resource says. A trace is one request, in
-    which two may spell its user in two ways; but not its tenant."""
-    apart = np.zeros(len(left), dtype=bool)
-    if not len(left):
-        return apart
-    rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
-    one, other = inverse[: len(left)], inverse[len(left) :]
-    elsewhere = evidence.narrow["trace"][left] != evidence.narrow["trace"][right]
-    for name in _WHOM:
-        whom = keys_of(evidence.take(rows, [f"resource_{name}"]).to_series())
-        if (known := evidence.knows(name)) is not None:
-            source = ancestry.inherited(rows, known)
-            said = np.flatnonzero(source >= 0)
-            whom = whom.copy()
-            whom[said] = keys_of(evidence.take(source[said], [name]).to_series())
-        differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
-        apart |= differ & (elsewhere | (name == "tenant"))
-    return apart
-
-
-def _equal(left: Ints, right: Ints) -> Flags:
-    near: Flags = np.abs(left - right) <= OUTPUT_TOLERANCE
-    return near
-
-
-def _contradict(one: Ints, other: Ints, evidence: Evidence, groups: Groups) -> Flags:
-    """Which pairs of calls one scope and signal describes both, or have response ids of their own."""
-    narrow, label = evidence.narrow, groups.label
-    concerned = np.zeros(evidence.height, dtype=bool)
-    concerned[one] = concerned[other] = True
-    rows = np.flatnonzero(concerned[label] & (narrow["role"] == LEAF))
-    voice, call = narrow["voice"][rows], label[rows].view(np.uint64)
-    named = np.zeros(evidence.height, dtype=bool)
-    named[label[rows[narrow["response"][rows] != 0]]] = True
-    contradict: Flags = named[one] & named[other]
-    pair, member = paired(one.view(np.uint64), call)
-    contradict[pair[among(mixed(voice[member], other[pair].view(np.uint64)), mixed(voice, call))]] = True
-    return contradict

@@ -23,8 +23,8 @@ from spanledger.collector.evidence import (
     Evidence,
     narrowed,
 )
+from spanledger.collector.fingerprint import SLACK_MICROS, buckets
 from spanledger.collector.gone import SKEW_MICROS, Gone, Narrow
-from spanledger.collector.grouping import SLACK_MICROS, buckets
 from spanledger.collector.heard import Heard
 from spanledger.collector.keys import Keys, among, distinct, entry_keys, mixed, repeated
 from spanledger.collector.recognise import EVIDENCE

@@ -24,7 +24,8 @@ from spanledger.collector.evidence import (
     TOOL,
     Evidence,
 )  # fmt: skip
-from spanledger.collector.grouping import RULE, Groups, by_fingerprint, by_ids, by_nesting, by_span
+from spanledger.collector.fingerprint import by_fingerprint
+from spanledger.collector.grouping import RULE, Groups, by_ids, by_nesting, by_span
 from spanledger.collector.keys import among, differing, firsts, mixed, paired, repeated
 from spanledger.collector.merging import merged
 from spanledger.collector.sums import aggregates, metrics, of_one_moment, told_apart

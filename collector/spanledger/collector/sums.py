@@ -10,7 +10,8 @@ import polars as pl
 from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence
-from spanledger.collector.grouping import RULE, SLACK_MICROS
+from spanledger.collector.fingerprint import SLACK_MICROS
+from spanledger.collector.grouping import RULE
 from spanledger.collector.keys import Keys, among, firsts, keys_of, mixed
 
 Ints = npt.NDArray[np.int64]
