@@ -176,7 +176,7 @@ def test_a_change_of_nothing_is_a_line_in_the_history_and_no_new_rule(up: Runnin
     made = ask(up, "POST", "", 201, json={"provider": "noted", "model": str(same), "multiplier": "0.9", "note": "frame contract"})
     revision = ask(up, "GET", "")["revision"]
     answer = ask(up, "PATCH", f"/{made['id']}", json={**same, "note": "signed by finance"})
-    assert answer == {name: said for name, said in made.items() if name != "unpriced"}
+    assert answer == {name: said for name, said in made.items() if name not in ("unpriced", "notice")}
     assert ask(up, "GET", "")["revision"] == revision
     [one] = ask(up, "GET", f"/{made['id']}/history")["history"]
     assert [(line["action"], line["why"]) for line in one["audit"]] == [
@@ -221,6 +221,25 @@ def test_an_export_of_more_rules_than_go_at_once_comes_back_in_parts(up: Running
     assert len(json.loads(exported)["spanledger_price_rules"]) >= 1_005
     file.write_text(exported)
     assert '"rules": [],\n' in run(up, "import", str(file), "--in-parts", "--json")
+
+
+@pytest.mark.parametrize("rules", ["5", "{}", "null", '"all"'])
+def test_a_file_of_rules_that_are_none_is_refused_by_its_field(up: Running, tmp_path: Path, rules: str) -> None:
+    file = tmp_path / "rules.json"
+    file.write_text(f'{{"spanledger_price_rules": {rules}}}')
+    assert "spanledger_price_rules: should be a list" in run(up, "import", str(file), code=2)
+
+
+def test_a_rule_does_not_change_on_a_day_without_a_change(up: Running) -> None:
+    rule = ask(up, "POST", "", 201, json={"provider": "openai", "model": "day", "rates": RATES, "note": "n"})
+    assert "nothing changes on that day" in run(up, "schedule", rule["id"], "--from", "2099-01-01", "-n", "x", code=2)
+
+
+def test_a_multiplier_of_what_nobody_has_a_price_for_says_so(tmp_path: Path) -> None:
+    words = ["set", "-p", "openai", "-m", "gtp-4o", "--multiplier", "0.9", "-n", "typing error", "--data", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "of openai/gtp-4o: there is nothing to multiply" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--provider", "--model", "--scope", "--from", "--tier"])

@@ -1,11 +1,17 @@
 """Rules as people write them: what is wrong is refused by name, and rules of the same rank that overlap are found."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from spanledger.prices.rule_form import RuleError, moment_of, rule_of
+from spanledger.collector.pricing.unheard import unheard
+from spanledger.prices.layers import Layers
+from spanledger.prices.rule_form import FIELDS, RuleError, moment_of, rule_of
+from spanledger.prices.snapshot import installed
 
 #: A form that is wrong → the field that the error names, and a word of what it says.
 WRONG = [
@@ -30,6 +36,11 @@ WRONG = [
     ({"multiplier": "1", "over_tokens": 10, "upto_tokens": 5}, "upto_tokens", "not above"),
     ({"multiplier": "1", "scope": "acme"}, "scope", "tenant:NAME"),
     ({"multiplier": "1", "scope": "tag:team"}, "scope", "tag:NAME=VALUE"),
+    ({"multiplier": "1", "scope": "tag:=red"}, "scope", "tag:NAME=VALUE"),
+    ({"multiplier": "1", "scope": 5}, "scope", "tenant:NAME"),
+    ({"multiplier": "1", "scope": ["tenant:a"]}, "scope", "tenant:NAME"),
+    ({"multiplier": "1", "scope": "tenant:" + "a" * 513}, "scope", "512"),
+    ({"multiplier": "1", "scope": "tenant:a\nb"}, "scope", "printed"),
     ({"multiplier": "1", "scope": "tenant:a", "layer": "site"}, "scope", "everybody"),
     ({"multiplier": "1", "layer": "top"}, "layer", "none of"),
     ({"multiplier": "1", "model": "gpt-*-mini"}, "model", "at the end only"),
@@ -52,6 +63,27 @@ WRONG = [
     ({"multiplier": "1", "valid_from": "9999-12-31T23:59:59-12:00"}, "valid_from", "9999"),
     ({"multiplier": "1", "valid_from": "0001-01-01T00:00:00+12:00"}, "valid_from", "9999"),
 ]  # fmt: skip
+
+
+#: Whatever JSON may say in a field.
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2), max_leaves=4,
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([*FIELDS, "rates.input_mtok"]), ANYTHING)
+def test_whatever_a_field_says_is_a_rule_or_refused_by_that_field(field: str, value: Any) -> None:
+    form: dict[str, Any] = {"multiplier": "1"} if field not in ("rates", "same_as", "rates.input_mtok") else {}
+    form |= {"rates": {"input_mtok": value}} if field == "rates.input_mtok" else {field: value}
+    refused = ""
+    try:
+        rule_of(form, "r")
+    except RuleError as error:
+        refused = error.field
+    # Without what is left empty, there is nothing that the rule does.
+    assert refused == "" or refused.startswith((field, "rates"))
 
 
 @pytest.mark.parametrize("day", ["2026-12-01", "20261201"])
@@ -89,3 +121,27 @@ def test_rules_of_the_same_rank_clash_where_they_overlap(change: dict[str, Any],
     other = rule_of({**form, **change}, "other")
     assert one.clashes(other) is clash
     assert other.clashes(one) is clash
+
+
+OWN = rule_of({"provider": "heard", "model": "my-llm", "rates": {"input_mtok": "1"}}, "own")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "heard"),
+    [
+        ("opnai", "gpt-4o", False),
+        ("openai", "gtp-4o*", False),
+        ("openai", "gpt-4o-2024-11-20", True),
+        ("openai", "GPT-4*", True),
+        ("azure.ai.openai", "gpt-4o*", True),
+        ("*", "*", True),
+        ("*", "gpt-9*", False),
+        ("heard", "my-*", True),
+        ("*", "my-llm", True),
+        ("heard", "your-*", False),
+    ],
+)
+def test_a_multiplier_is_told_whether_anybody_has_a_price_to_multiply(provider: str, model: str, heard: bool) -> None:
+    row = {**dict.fromkeys(FIELDS), "id": "r", "provider": provider, "model": model, "multiplier": Decimal("0.9")}
+    assert (unheard(Layers([installed()], [OWN]), row) is None) == heard
+    assert unheard(Layers([installed()]), {**row, "multiplier": None}) is None

@@ -51,10 +51,13 @@ def belongs_to(scope: str) -> list[tuple[str, str]]:
 def range_of(since: datetime | None, until: datetime | None, back: timedelta = timedelta(days=30)) -> tuple[datetime, datetime]:
     """From `since`, by default so long ago, until `until`, by default now and a minute, for clocks that run ahead."""
     now = datetime.now(UTC)
-    since, until = since or now - back, until or now + timedelta(minutes=1)
-    if until <= since:
+    ends = until or now + timedelta(minutes=1)
+    begins = since or min(now, ends) - back
+    if ends <= begins:
+        if until is None:
+            raise wrong_field("since", f"{begins.isoformat()} is yet to come")
         raise wrong_field("until", "is not after since")
-    return since, until
+    return begins, ends
 
 
 def note_in(body: Json, field: str = "note") -> str:

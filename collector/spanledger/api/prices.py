@@ -12,6 +12,7 @@ from spanledger.api.price_bodies import CHANGE, RULE, Note
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.collector.pricing.offer import offer
 from spanledger.collector.pricing.shown import shown_difference, shown_rule
+from spanledger.collector.pricing.unheard import unheard
 
 _rules = APIRouter(prefix="/api/prices", tags=["prices"])
 Why = Annotated[Note, Query(min_length=1)]
@@ -42,7 +43,8 @@ def create(request: Request, response: Response, body: Json = Body(examples=[RUL
     """One rule, or `{"rules": [...]}`: all or none. A rule gives `rates` by unit (`{"input_mtok": "2.50"}`), a `multiplier`,
     `same_as` another model, or `monthly_usd`, and says why in `note`; of several rules those without a note have that of the
     body. `supersede` names the rule whose place it takes from its `valid_from` on. Of several, those that say what a rule in
-    force says already change nothing and are counted in `unchanged`."""
+    force says already change nothing and are counted in `unchanged`. Of one, the answer says in `unpriced` which calls without
+    a price it could price, and in `notice` where it multiplies what nobody has a price of."""
     several = body.get("rules")
     if several is not None:
         return _create_all(request, dict(body))
@@ -52,7 +54,7 @@ def create(request: Request, response: Response, body: Json = Body(examples=[RUL
         [row] = desk.make([{**form, "note": note}], who=who_asks(request), why=note, supersede=supersede)
         unpriced = offer(desk, row)
     response.headers["location"] = f"/api/prices/{row['id']}"
-    return {**shown_rule(row), "unpriced": unpriced}
+    return {**shown_rule(row), "unpriced": unpriced, "notice": unheard(desk.prices.layers, row)}
 
 
 def _create_all(request: Request, body: Json) -> Json:

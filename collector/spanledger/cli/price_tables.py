@@ -50,6 +50,8 @@ def print_made(answer: Json, json: bool) -> None:
         note(_offered(offer["calls"]))
         note(f"  spanledger prices rerate {rerate_words(offer['rerate'])}")
         note('and add --post --note "why" to do it')
+    if answer.get("notice"):
+        note(answer["notice"])
     return None
 
 

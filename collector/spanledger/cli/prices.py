@@ -115,7 +115,10 @@ def schedule(
 ) -> None:
     """Let a rule change on a day: what was in force before stays as it was."""
     from spanledger.cli.price_tables import print_made
+    from spanledger.cli.say import fail
 
+    if not rate and not multiplier:
+        fail("nothing changes on that day: give --rate or --multiplier", code=2)
     was = ask(data, "GET", f"/{rule}")
     form = _form(was, "valid_from", "note")
     if rate:
@@ -262,11 +265,18 @@ def _exported(content: bytes) -> list[dict[str, Any]] | None:
     """The rules in what `export` wrote; None when it is something else."""
     from json import JSONDecodeError, loads
 
+    from spanledger.cli.say import fail
+
     try:
         parsed = loads(content)
     except (JSONDecodeError, UnicodeDecodeError):
         return None
-    return parsed.get("spanledger_price_rules") if isinstance(parsed, dict) else None
+    if not isinstance(parsed, dict) or "spanledger_price_rules" not in parsed:
+        return None
+    rules = parsed["spanledger_price_rules"]
+    if not isinstance(rules, list):
+        fail("spanledger_price_rules: should be a list of rules, as `spanledger prices export` writes it", code=2)
+    return rules
 
 
 app.command(short_help="List the calls that have no price.")(unpriced)

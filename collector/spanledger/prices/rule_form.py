@@ -67,15 +67,17 @@ def rule_of(form: Mapping[str, Any], rule_id: str) -> Rule:
     )  # fmt: skip
 
 
-def scope_of(text: str) -> tuple[ScopeKind, str]:
+def scope_of(text: object) -> tuple[ScopeKind, str]:
     """`tenant:acme` and its like; the empty text is everybody."""
     if text in ("", "all"):
         return "all", ""
-    kind, colon, value = text.partition(":")
+    kind, colon, value = text.partition(":") if isinstance(text, str) else ("", "", "")
     if not colon or not value or kind not in SCOPES or kind == "all":
         raise RuleError("scope", f"{text!r} should read tenant:NAME, project:NAME, key:ID or tag:NAME=VALUE")
-    if kind == "tag" and "=" not in value:
+    if kind == "tag" and not all(value.partition("=")[:2]):
         raise RuleError("scope", f"{text!r} should read tag:NAME=VALUE")
+    if len(value) > MOST_CHARACTERS or not value.isprintable():
+        raise RuleError("scope", f"should be a name of at most {MOST_CHARACTERS} characters that can be printed")
     if ANY in value:
         raise RuleError("scope", f"{text!r}: a scope is one {kind}; without a scope a rule is for everybody")
     return kind, value
@@ -170,10 +172,7 @@ def _weekdays(text: Any) -> int:
 def _multiplier(value: Any) -> Fraction | None:
     if value in (None, ""):
         return None
-    amount = _amount("multiplier", value)
-    if amount > 100:
-        raise RuleError("multiplier", f"{amount} is more than a hundredfold: 0.88 is a discount of 12 %")
-    return Fraction(amount)
+    return Fraction(_amount("multiplier", value, 100, "a hundredfold: 0.88 is a discount of 12 %"))
 
 
 def _same_as(value: Any) -> str:
@@ -185,7 +184,7 @@ def _same_as(value: Any) -> str:
     return str(value)
 
 
-def _amount(field: str, value: Any) -> Decimal:
+def _amount(field: str, value: Any, most: int = MOST_USD, in_words: str = "a million US dollars") -> Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise RuleError(field, f"{value!r} is not a number")
     if not _NUMBER.fullmatch(text := str(value)):
@@ -193,8 +192,8 @@ def _amount(field: str, value: Any) -> Decimal:
     amount = Decimal(text)
     if amount < 0:
         raise RuleError(field, f"{value} is below zero: a discount is a multiplier below one")
-    if amount > MOST_USD:
-        raise RuleError(field, f"{value} is more than a million US dollars")
+    if amount > most:
+        raise RuleError(field, f"{value} is more than {in_words}")
     if amount != round(amount, MOST_DECIMALS):
         raise RuleError(field, f"{value} has more than {MOST_DECIMALS} digits after the point")
     return amount

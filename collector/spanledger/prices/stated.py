@@ -143,6 +143,8 @@ def _reported(table: pl.DataFrame, claims: Claims | None) -> pl.DataFrame:
         *[pl.when(taken).then(pl.col(f"{c}_cost_usd").fill_null(0)).otherwise(pl.col(f"{c}_cost_usd")).cast(MONEY).alias(f"{c}_cost_usd")
           for c in COMPONENTS if c != "other"],
         pl.when(taken).then(pl.lit("reported")).otherwise(pl.col("cost_state")).alias("cost_state"),
+        # Of a charge that is the truth nothing is missing.
+        pl.when(~pl.col("trusted") | pl.col("nothing")).then(pl.col("unpriced_reason")).alias("unpriced_reason"),
         pl.col("partly") & ~taken,
     )  # fmt: skip
 

@@ -247,7 +247,9 @@ def monthly_of(form: Mapping[str, Any]) -> None:
         # An amount of money has the bounds of a rate, and everything else those of a rule.
         rule_of({**rest, "rates": {"requests_kcount": form["monthly_usd"]}}, "new")
     except RuleError as error:
-        raise RuleError("monthly_usd" if error.field.startswith("rates") else error.field, error.says) from None
+        if not error.field.startswith("rates"):
+            raise
+        raise RuleError("monthly_usd", error.says.partition(": a discount")[0]) from None
 
 
 def _listed(ids: Sequence[str]) -> str:
