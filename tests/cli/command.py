@@ -9,6 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from spanledger.cli.commands import app
+from tests.leaving import put_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,5 +38,6 @@ def in_a_process(*arguments: str, stdin: str = "", cwd: Path | None = None, **va
 
 def here(*arguments: str, stdin: str = "") -> Outcome:
     """Run one command to its end, in this process; an exception it does not catch is raised."""
-    ended = CliRunner().invoke(app, arguments, input=stdin, env={"COLUMNS": "120", "NO_COLOR": "1"}, catch_exceptions=False)
+    with put_back():
+        ended = CliRunner().invoke(app, arguments, input=stdin, env={"COLUMNS": "120", "NO_COLOR": "1"}, catch_exceptions=False)
     return Outcome(ended.exit_code, ended.stdout, ended.stderr)
