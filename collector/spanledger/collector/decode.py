@@ -16,8 +16,10 @@ from spanledger.collector.attributes import Attributes
 from spanledger.collector.cut import cut
 from spanledger.collector.envelope import Around, Envelope, Rejected, Undecodable, split
 from spanledger.collector.marked import about_models
+from spanledger.collector.messages import from_arrow
+from spanledger.collector.pairs import Pairs, numbered, pairs_of
 from spanledger.collector.received import Received, Signal
-from spanledger.collector.records import READERS, Pairs, from_arrow, numbered, pairs_of
+from spanledger.collector.records import READERS
 from spanledger.collector.telemetry import BODIES, LINKS, RECORDS, Telemetry
 from spanledger.collector.walk import Ints, walk
 
