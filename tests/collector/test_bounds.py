@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.refused import Busy, Malformed, TooLarge
 from spanledger.collector.receive.tls import TlsFiles, TlsUnusable
 from spanledger.collector.received import Received
+from spanledger.collector.service import _connections
 from tests.collector.made import calls
 from tests.collector.test_receive import EXPORT, PROTOBUF
 
@@ -275,6 +277,15 @@ def test_a_file_of_tls_that_cannot_be_used_is_named(
     ):
         with pytest.raises(TlsUnusable, match=f"^{said}"):
             files.for_grpc()
+
+
+def test_connections_leave_files_to_open_for_the_ledger(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1024))
+    assert (_connections(500), caplog.messages) == (500, [])
+    assert _connections(4096) == 768
+    assert "may open only 1024 files" in caplog.text
 
 
 def test_a_port_in_use_is_an_error_for_both_transports() -> None:

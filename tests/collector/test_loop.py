@@ -107,6 +107,27 @@ def test_a_ledger_that_cannot_be_written_is_tried_until_it_can_and_knew_of_nothi
             assert connection.execute("select count(*) from entries").fetchone() == (0,)
 
 
+def test_told_to_stop_while_it_waits_to_try_again_it_tries_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, ids = calls(4)
+    failures: list[LedgerError] = []
+
+    def fail_once(collector: Collector) -> None:
+        post = collector.ledger.post
+
+        def failing(entries: pa.Table, mark: int | None) -> bool:
+            if not failures:
+                failures.append(LedgerError("disk full"))
+                raise failures[0]
+            return post(entries, mark)
+
+        collector.ledger.post = failing  # type: ignore[method-assign]
+        monkeypatch.setattr(loop, "_RETRY_SECONDS", (3600.0,))
+
+    collected(tmp_path, request, before=fail_once)
+    assert len(failures) == 1
+    assert sorted(stored(tmp_path)) == sorted(ids)
+
+
 def test_stopping_while_the_ledger_cannot_be_written_leaves_the_batch_to_the_next_start(tmp_path: Path) -> None:
     request, ids = calls(4)
 

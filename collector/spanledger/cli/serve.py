@@ -1,6 +1,7 @@
 """`spanledger serve`: the collector and its API in one process and one event loop, until SIGINT or SIGTERM."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -36,6 +37,7 @@ def serve(
     in the journal for the next start. Logs go to standard error.
     """
     prepare()
+    _raise_file_limit()
     from spanledger.collector.config import ConfigError, load
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -50,6 +52,16 @@ def serve(
                 os._exit(0)
     except ConfigError as error:
         fail(str(error))
+
+
+def _raise_file_limit() -> None:
+    """As many open files as the system allows: each connection is one, and the usual 1,024 are soon taken by slow senders."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

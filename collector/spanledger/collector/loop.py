@@ -188,7 +188,7 @@ class Loop:
         """Commit, and try again until it works: the batch is in the journal, and nothing behind it can overtake it."""
         with self._timed("post"):
             table = ENTRIES.empty_table() if entries.is_empty() else conform(entries)
-        attempt = 0
+        attempt, last = 0, False
         while True:
             try:
                 with self._timed("post"):
@@ -199,8 +199,9 @@ class Loop:
                 logger.error("%d entries could not be posted and are tried again: %s", len(table), error)
                 wait = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
                 attempt += 1
-                if self._stopping.wait(wait):
+                if last:
                     raise _GivenUp from error
+                last = self._stopping.wait(wait)  # told to stop, it tries once more: what kept it may be over
         self._marked = self._marked if mark is None else mark
         try:
             self._count_once.posted(self._marked, entries)

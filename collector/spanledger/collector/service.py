@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import resource
 import sys
 import threading
 import time
@@ -258,7 +259,7 @@ class Collector:
         )
         grpc, http = self.config.grpc, self.config.http
         bounds = HttpBounds(
-            connections=http.max_connections,
+            connections=_connections(http.max_connections),
             header_seconds=http.read_header_timeout,
             body_seconds=http.read_timeout,
             idle_seconds=http.idle_timeout,
@@ -337,6 +338,18 @@ class Collector:
         if ending.is_alive():
             self.unfinished.append(what)
             logger.warning("%s did not end within service.shutdown_grace and is cut off; nothing acknowledged is lost", what)
+
+
+def _connections(wanted: int) -> int:
+    """So many connections over HTTP that files are left to open for gRPC, the API, the journal and the ledger."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY or wanted <= files * 3 // 4:
+        return wanted
+    logger.warning(
+        "receivers.otlp.protocols.http.max_connections is %d instead of %d: this process may open only %d files (ulimit -n)",
+        files * 3 // 4, wanted, files,
+    )  # fmt: skip
+    return files * 3 // 4
 
 
 def _left(deadline: float) -> float:
