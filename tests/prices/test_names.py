@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from spanledger.prices import Prices, keys, layers
-from spanledger.prices.regions import ABROAD, GOVCLOUD, place_of
+from spanledger.prices.regions import ABROAD, GOVCLOUD, REGIONAL, place_of
 from spanledger.prices.rule_form import rule_of
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -158,11 +158,12 @@ def test_the_model_that_answered_decides_and_the_requested_one_stands_in(prices:
         ("us-east-1", None), ("us-east-2", None), ("us-west-2", None), ("us-east-1a", None), ("us-west-1", ABROAD),
         ("eu-west-1", ABROAD), ("ap-southeast-7b", ABROAD), ("xx-outwest-12", ABROAD), ("us-isob-east-1", ABROAD),
         ("cn-north-1", ABROAD), ("US-GOV-WEST-1", GOVCLOUD), ("us-gov-east-1", GOVCLOUD), ("us-gov-north-3", GOVCLOUD),
-        ("us-central1", None), ("europe-west4", None), ("eastus", None), ("global", None), ("eu", None), ("us", None), ("", None),
+        ("us-central1", REGIONAL), ("europe-west12", REGIONAL), ("eastus", None), ("global", None), ("eu", None), ("us", None),
+            ("", None),
         (None, None), ("-1", None), ("us--1", None), ("us-east-123", None), ("eu-west-1; drop", None),
     ],
 )  # fmt: skip
-def test_a_region_of_aws_is_told_by_its_form_also_one_that_is_built_next_year(region: str | None, place: str | None) -> None:
+def test_a_region_is_told_by_its_form_also_one_that_is_built_next_year(region: str | None, place: str | None) -> None:
     assert place_of(region) == place
     assert place is None or place_of(place) == place
 

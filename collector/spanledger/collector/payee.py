@@ -38,5 +38,8 @@ def paid(
         model = names.hosted(payee, sent)
     if region is None:
         named_in = next((found for name in (request_model, sent) if name and (found := names.region_in(name))), None)
-        region = named_in or (None if server_address is None else names.region_at(server_address)) or resource_region
+        region = named_in or (None if server_address is None else names.region_at(server_address))
+        # Where the caller runs says nothing of where Google answers: its default address is all the world's.
+        if region is None and not (payee or "").startswith("gcp."):
+            region = resource_region
     return payee, requested, model, region, names.family((payee, model))

@@ -10,7 +10,7 @@ from spanledger.prices.flat import OF_NO_SIZE, Flat
 from spanledger.prices.found import Found
 from spanledger.prices.judged import known_as, of_tier
 from spanledger.prices.names import GOV, in_govcloud, of_size, provider_id, spellings
-from spanledger.prices.regions import ABROAD, GOVCLOUD, place_of
+from spanledger.prices.regions import ABROAD, GOVCLOUD, REGIONAL, place_of
 from spanledger.prices.rule import ANY, Belongs, Rule, apply
 from spanledger.prices.rules_about import RulesAbout
 from spanledger.prices.tiers import STANDARD
@@ -162,10 +162,11 @@ class Layers:
     def _covering(self, provider: str, names: Sequence[str], name: Name) -> list[Rule]:
         """The rules that are about a name, in the order in which they apply: by rank, and where two of one rank call the model
         by different names, the one for the name as it was sent goes over the one for what the book calls it."""
+        regions = _regions(provider, name)
         covering = [
             rule for rule in (self.rules[place] for place in self._about.places(provider, names, name.belongs))
             if not (name.listed and rule.layer == "contract")
-            and rule.covers(provider, names, name.tier, name.region, name.belongs)
+            and rule.covers(provider, names, name.tier, regions, name.belongs)
         ]  # fmt: skip
         if len(covering) > 1:
             covering.sort(key=lambda rule: (rule.rank, next(-at for at, one in enumerate(names) if rule.calls_it(one))))
@@ -217,6 +218,12 @@ class Layers:
             else:
                 yield book, *known
         yield from stand_ins
+
+
+def _regions(provider: str, name: Name) -> tuple[str | None, ...]:
+    """All that a name's region is called; Gemini's own API answers in none, wherever the caller may be."""
+    nowhere = provider == "google" and "vertex" not in (name.provider or "").lower()
+    return tuple({name.region, place_of(name.region)} - ({REGIONAL} if nowhere else set()))
 
 
 def _is_abroad(region: str | None, names: Sequence[str], covering: Sequence[Rule]) -> bool:

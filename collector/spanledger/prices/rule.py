@@ -81,13 +81,16 @@ class Rule:
         pattern = self.model.lower()
         return model.startswith(pattern[:-1]) if pattern.endswith(ANY) else model == pattern
 
-    def covers(self, provider: str, models: Iterable[str], tier: str, region: str | None, belongs: Collection[Belongs]) -> bool:
-        """Whether it is about such a call; `provider` is the book's id, `models` all names of the model, lowered."""
+    def covers(
+        self, provider: str, models: Iterable[str], tier: str, regions: Collection[str | None], belongs: Collection[Belongs]
+    ) -> bool:
+        """Whether it is about such a call; `provider` is the book's id, `models` all names of the model, lowered, `regions` all
+        that its region is called."""
         if self.scope != "all" and (self.scope, self.belongs_to) not in belongs:
             return False
         if self.provider != ANY and provider_id(self.provider) != provider:
             return False
-        if self.tiers not in (ANY, tier) or self.region not in (ANY, region):
+        if self.tiers not in (ANY, tier) or (self.region != ANY and self.region not in regions):
             return False
         return any(map(self.calls_it, models))
 

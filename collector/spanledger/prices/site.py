@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from spanledger.prices.cell import BEGINNING, FOREVER, Box, microseconds
 from spanledger.prices.meters import MILLION
+from spanledger.prices.regions import REGIONAL
 from spanledger.prices.rule import ANY, Rule
 
 #: https://platform.claude.com/docs/en/about-claude/pricing: 1.1 × all token rates for inference in the US only,
@@ -21,6 +22,15 @@ _ANTHROPIC_IN_THE_US = (
 
 #: https://developers.openai.com/api/docs/pricing: 1.1 × for regional processing, from GPT-5.4 on.
 _OPENAI_REGIONAL = ("gpt-5.4*", "gpt-5.5*", "gpt-5.6*", "gpt-6*", "gpt-realtime-2.1*")
+
+#: https://cloud.google.com/gemini-enterprise-agent-platform/generative-ai/pricing, by LiteLLM's map of November 2026, which cites
+#: it for 38 names: 1.1 × where an address in a region answers.
+_VERTEX_REGIONAL = (
+    "claude-fable-5*", "claude-haiku-4-5*", "claude-haiku-5-5*", "claude-opus-4-5*", "claude-opus-4-6*", "claude-opus-4-7*",
+    "claude-opus-4-8*", "claude-opus-5*", "claude-sonnet-4-5*", "claude-sonnet-4-6*", "claude-sonnet-5*",
+    "gemini-3.1-flash-image*", "gemini-3.1-flash-lite*", "gemini-3.5-flash*", "gemini-3.6-flash*", "gemini-3.7-flash*",
+    "gemini-3.8-flash*", "gemini-4-argon*",
+)  # fmt: skip
 
 #: https://api-docs.deepseek.com/quick_start/pricing: no peak hours at weekends. The book cannot say a weekday, and
 #: cannot say since when there are peak hours: it gives them to all time.
@@ -55,6 +65,7 @@ def site_rules() -> list[Rule]:
     """The corrections that ship with Spanledger."""
     rules = [_uplift("anthropic", model, "us") for model in _ANTHROPIC_IN_THE_US]
     rules += [_uplift("openai", model, region) for model in _OPENAI_REGIONAL for region in ("eu", "us")]
+    rules += [_uplift("google", model, REGIONAL) for model in _VERTEX_REGIONAL]
     rules += [_uplift("aws", model, ANY, by) for model, by in _GOVCLOUD]
     rules += [replace(_uplift("azure", model, ANY, by), estimated=True) for model, by in _DATA_ZONES]
     for model, since, until, rates in _OFF_PEAK:
