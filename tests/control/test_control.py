@@ -1,5 +1,7 @@
 """The control database: every change leaves an audit row in the same transaction, and old schemas are brought up to date."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -65,9 +67,19 @@ def test_a_change_that_changes_nothing_leaves_no_audit(tmp_path: Path) -> None:
 
 def test_a_row_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     control = opened(tmp_path)
-    with pytest.raises(NotFound, match="limits has no row 'x'"), control.change(who="ann") as change:
+    with pytest.raises(NotFound, match="there is no limit 'x'"), control.change(who="ann") as change:
         change.delete(TABLES["limits"], "x")
     control.close()
+
+
+def test_collectors_that_start_together_on_an_empty_database_all_open_it(tmp_path: Path) -> None:
+    words = "import sys; from spanledger.control import Control; sys.stdin.read(); Control.open(sys.argv[1]).close()"
+    command = [sys.executable, "-c", words, str(tmp_path / "control.sqlite")]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(3)]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.close()
+    assert [process.wait(60) for process in started] == [0, 0, 0]
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(tmp_path: Path) -> None:

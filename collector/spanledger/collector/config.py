@@ -135,7 +135,8 @@ def _one_line(error: ValidationError, lines: dict[tuple[str, ...], int], path: P
     elif "[key]" in first["loc"]:
         message = f"there is no such key ({message})"
     elif not message.startswith(repr(first["input"])) and not isinstance(first["input"], dict | list):
-        message = f"{message}, found {first['input']!r}"
+        # A URL may have a password in it, and this line stands in a log.
+        message = f"{message}, found {re.sub('//[^/]*@', '//…@', repr(first['input']))}"
     return f"{path}:{line}: {'.'.join(keys)}: {message}"
 
 

@@ -3,6 +3,7 @@
 import re
 from ipaddress import ip_address
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +21,25 @@ def address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535 or not host:
         raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:4317 or [::1]:4317")
+    return text
+
+
+def _given(text: str) -> str:
+    # A variable that is not set must not mean a database, or counters, of one's own.
+    if not text.strip():
+        raise ValueError("is empty: give a URL, or leave the key out")
+    return text
+
+
+def _of_redis(text: str) -> str:
+    like = "is not like redis://host:6379/0, rediss://… or unix:///path"
+    try:
+        url = urlsplit(text)
+        url.port  # noqa: B018
+    except ValueError:
+        raise ValueError(like) from None
+    if url.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError(like)
     return text
 
 
@@ -52,6 +72,8 @@ def _bytes(text: Any) -> Any:
 
 
 Address = Annotated[str, AfterValidator(address)]
+Url = Annotated[str, AfterValidator(_given)]
+RedisUrl = Annotated[Url, AfterValidator(_of_redis)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 #: A bound of nothing would let nothing through.
 Timeout = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]

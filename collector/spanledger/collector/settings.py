@@ -11,7 +11,7 @@ from spanledger.collector.attribution import Attribution
 from spanledger.collector.count_once import Counting
 from spanledger.collector.exporter_settings import Exporters
 from spanledger.collector.received import BODY_LIMIT, Signal
-from spanledger.collector.setting_values import MIB, Address, Block, Bound, Names, Seconds, Timeout
+from spanledger.collector.setting_values import MIB, Address, Block, Bound, Names, RedisUrl, Seconds, Timeout, Url
 from spanledger.prices.settings import Precedence, Profile
 from spanledger.prices.settings import Settings as PriceSettings
 
@@ -199,10 +199,16 @@ class FileStorage(Block):
     journal_limit: Bound = 4096 * MIB
 
 
-class Url(Block):
-    """extensions.control and extensions.counters"""
+class ControlDatabase(Block):
+    """extensions.control"""
 
-    url: str | None = None
+    url: Url | None = None
+
+
+class Counters(Block):
+    """extensions.counters"""
+
+    url: RedisUrl | None = None
 
 
 class Extensions(Block):
@@ -210,8 +216,8 @@ class Extensions(Block):
 
     api: Api = Api()
     file_storage: FileStorage = FileStorage()
-    control: Url = Url()
-    counters: Url = Url()
+    control: ControlDatabase = ControlDatabase()
+    counters: Counters = Counters()
     tiers: tuple[dict[str, Any], ...] = ()
     limits: tuple[dict[str, Any], ...] = ()
 

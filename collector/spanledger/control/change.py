@@ -52,7 +52,7 @@ class Change:
         """The row with this id. Raises `NotFound`."""
         row = self.connection.execute(sa.select(table).where(table.c.id == row_id)).mappings().first()
         if row is None:
-            raise NotFound(f"{table.name} has no row {row_id!r}")
+            raise NotFound(f"there is no {table.name.replace('_', ' ').removesuffix('s')} {row_id!r}")
         return dict(row)
 
     def _audited(

@@ -100,18 +100,27 @@ def _engine(url: str) -> sa.Engine:
 
 
 def _migrate(connection: sa.Connection) -> None:
+    script = ScriptDirectory(str(MIGRATIONS))
+    if _is_newest(connection, script):
+        return
+    # Collectors that start together must not migrate together; the lock ends with the transaction.
     if connection.dialect.name == "postgresql":
-        # Collectors that start together must not migrate together; the lock ends with the transaction.
         connection.execute(sa.text("select pg_advisory_xact_lock(4380)"))
+    else:
+        connection.exec_driver_sql("begin immediate")
+    if _is_newest(connection, script):
+        return
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _is_newest(connection: sa.Connection, script: ScriptDirectory) -> bool:
     current = _current(connection)
-    script = ScriptDirectory.from_config(config)
     if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
         raise ControlError(f"the control database has the schema of a newer Spanledger ({current}): upgrade this one")
-    if current != script.get_current_head():
-        command.upgrade(config, "head")
+    return current == script.get_current_head()
 
 
 def _current(connection: sa.Connection) -> str | None:
