@@ -312,10 +312,14 @@ def test_tiers_and_limits_of_the_configuration_stand_together_and_change_there_o
     for change in (
         lambda: of.admin.put_tier({"members": []}, tier_id=two.id, who="ann"),
         lambda: of.admin.delete_tier(two.id, who="ann"),
-        lambda: of.admin.move(["new"], two.id, who="ann"),
+        lambda: of.admin.move(["acme"], two.id, who="ann"),
     ):
         with pytest.raises(LimitError, match="stands in the configuration file"):
             change()
+    gold = of.admin.put_tier({"name": "gold", "members": ["acme"]}, who="ann")
+    assert of.admin.move(["acme"], one.id, who="ann") == one
+    assert [tier.members for tier in of.admin.tiers() if tier.id == gold.id] == [()]
+    of.admin.delete_tier(gold.id, who="ann")
     again = limits(tmp_path, clock)
     again.configure([{**calls, "name": "f", "tier": "free", "amount": 1}], [{**free, "description": "for all"}])
     assert [(tier.id, tier.description) for tier in again.admin.tiers()] == [(one.id, "for all")]

@@ -74,7 +74,10 @@ class Admin:
                 raise LimitError("members", "must name whom to move")
             others = [tier for tier in tiers if tier.id != to.id and tier.dimension == to.dimension]
             left = [replace(tier, members=tuple(m for m in tier.members if m not in moved)) for tier in others]
-            to = replace(to, members=tuple(dict.fromkeys((*to.members, *moved))))
+            without = Terms((to, *left))
+            # Into a default tier of the configuration one comes by leaving the others.
+            if to.source != "config" or any(without.tier_of(to.dimension, member) != to.name for member in moved):
+                to = replace(to, members=tuple(dict.fromkeys((*to.members, *moved))))
             changed = [tier for tier in (to, *left) if tier not in tiers]
             for tier in changed:
                 _may_change(tier)
