@@ -51,6 +51,12 @@ def test_a_limit_is_added_seen_changed_tried_and_removed(run: Any) -> None:
     paid = ["--for", "user=u", "--reason", "paid", "--until", "2099-12-31"]
     assert "until 2099-12-31T00:00:00Z" in run("limits", "top-up", "acme", "5", *paid).stdout
     assert "allow" in run("check", "tenant=acme", "user=u", "--max-output-tokens", "10").stdout
+    [grant] = json.loads(run("limits", "grants", "acme", "--json").stdout)
+    assert "user=u" in run("limits", "grants").stdout
+    assert "$6.60" in run("limits", "usage", "tenant=acme", "user=u").stdout
+    run("limits", "revoke", grant["id"], "--reason", "not paid")
+    assert "there is no grant" in run("limits", "revoke", grant["id"], code=1).stderr
+    assert "no grants" in run("limits", "grants").stdout
     assert "forgot 1.6" in run("limits", "reset", "acme", "--for", "user=u", "--reason", "our bug").stdout
     assert "removed acme" in run("limits", "remove", "acme").stdout
     assert "no limits" in run("limits", "list").stdout
@@ -62,6 +68,7 @@ def test_a_subject_is_paused_and_resumed(run: Any) -> None:
     assert "runaway" in run("pause", "list").stdout
     assert json.loads(run("pause", "resume", made["id"], "--json").stdout) == {"resumed": made["id"]}
     assert "nobody" in run("pause", "list").stdout
+    assert "there is no pause" in run("pause", "resume", "nope", code=1).stderr
     assert json.loads(run("check", "tenant=acme", "tag.a=b", "--json").stdout)["verdict"] == "allow"
 
 

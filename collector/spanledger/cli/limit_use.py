@@ -1,13 +1,14 @@
-"""`spanledger limits top-up`, `reset`, `usage` and `backtest`: what is done with limits that are there."""
+"""`spanledger limits top-up`, `grants`, `revoke`, `reset`, `usage` and `backtest`: what is done with limits that are there."""
 
 import json as as_text
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from spanledger.cli import limit_words as words
-from spanledger.cli.limit_asking import client_of, find
-from spanledger.cli.limit_options import Json, Name, moment_of, pairs_of
+from spanledger.cli.limit_asking import client_of, find, pages
+from spanledger.cli.limit_options import Json, Name, Reason, moment_of, pairs_of
 from spanledger.cli.options import DEFAULT_DATA, Data
 
 
@@ -29,6 +30,33 @@ def top_up(
         typer.echo(as_text.dumps(made, indent=2))
         return
     typer.echo(f"{made['kind']} of {made['amount']} for {found['name']} until {made['expires_at']} ({made['id']})")
+
+
+def grants(
+    limit: Annotated[str | None, typer.Argument(metavar="[LIMIT]", help="Of this limit only.")] = None,
+    data: Data = DEFAULT_DATA,
+    json: Json = False,
+) -> None:
+    """Top-ups and overrides in force or to come."""
+    found = pages(client_of(data), "/api/grants", "grants", limit_id=find(data, limit)["id"] if limit else None)
+    if json:
+        typer.echo(as_text.dumps(found, indent=2))
+        return
+    from spanledger.cli.table import show as table
+
+    rows = [[g["id"], g["limit"], g["kind"], g["amount"], _bucket(g), g["expires_at"], g["reason"]] for g in found]
+    table(["grant", "limit", "kind", "amount", "for", "until", "reason"], rows, right={3}, empty="no grants")
+
+
+def revoke(
+    grant: Annotated[str, typer.Argument(metavar="GRANT", help="Its id, as `spanledger limits grants` shows it.")],
+    reason: Reason = None,
+    data: Data = DEFAULT_DATA,
+    json: Json = False,
+) -> None:
+    """End a top-up or an override early."""
+    client_of(data).call("DELETE", f"/api/grants/{quote(grant, safe='')}", reason=reason)
+    typer.echo(as_text.dumps({"revoked": grant}) if json else "revoked")
 
 
 def reset(
@@ -59,11 +87,11 @@ def usage(
         return
     from spanledger.cli.table import show as table
 
+    shown = ("used", "held", "amount", "remaining")
     rows = [
-        [x["limit"], x["scope"], *(words.measured(x, x[name]) for name in ("used", "held", "remaining")), x["window_end"] or ""]
-        for x in found["limits"]
+        [x["limit"], x["scope"], *(words.measured(x, x[name]) for name in shown), x["window_end"] or ""] for x in found["limits"]
     ]
-    table(["limit", "scope", "used", "held", "remaining", "resets"], rows, right={2, 3, 4}, empty="no limit covers it")
+    table(["limit", "scope", *shown, "resets"], rows, right={2, 3, 4, 5}, empty="no limit covers it")
     for pause in found["pauses"]:
         typer.echo(f"paused: {pause['reason']} ({pause['id']})")
 
@@ -97,6 +125,11 @@ def backtest(
     rows = [[b["scope"], b["window_start"] or "", f"{b['refused']:,}", f"{b['warned']:,}", b["first_refused_at"] or "",
              f"${b['saved_usd']}"] for b in tested["buckets"]]  # fmt: skip
     table(["bucket", "window", "refused", "warned", "first refused", "saved"], rows, right={2, 3, 5}, empty="nobody")
+
+
+def _bucket(grant: dict[str, Any]) -> str:
+    given = (grant["subject"] or {}).items()
+    return " ".join(f"{name}={'(not given)' if value is None else value}" for name, value in given) or "every bucket"
 
 
 def _fields_it_takes(found: dict[str, Any]) -> list[str]:

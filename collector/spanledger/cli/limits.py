@@ -136,6 +136,8 @@ def remove(limit: Name, reason: Reason = None, data: Data = DEFAULT_DATA, json: 
 
 
 app.command("top-up")(limit_use.top_up)
+app.command()(limit_use.grants)
+app.command()(limit_use.revoke)
 app.command()(limit_use.reset)
 app.command()(limit_use.usage)
 app.command()(limit_use.backtest)

@@ -2,6 +2,7 @@
 
 import json as as_text
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -36,10 +37,8 @@ def add(
     json: Json = False,
 ) -> None:
     """Refuse all checks of a subject."""
-    from spanledger.cli.api_client import ApiClient
-
     selectors = lists_of(subject, otherwise="POST /api/pauses takes it")
-    made = ApiClient(data).call("POST", "/api/pauses", {"selectors": selectors, "reason": reason, "until": moment_of(until)})[1]
+    made = client_of(data).call("POST", "/api/pauses", {"selectors": selectors, "reason": reason, "until": moment_of(until)})[1]
     typer.echo(as_text.dumps(made, indent=2) if json else f"paused {_whom(made)} ({made['id']})")
 
 
@@ -51,9 +50,7 @@ def resume(
     json: Json = False,
 ) -> None:
     """Let a paused subject go on."""
-    from spanledger.cli.api_client import ApiClient
-
-    ApiClient(data).call("DELETE", f"/api/pauses/{pause}", reason=reason)
+    client_of(data).call("DELETE", f"/api/pauses/{quote(pause, safe='')}", reason=reason)
     typer.echo(as_text.dumps({"resumed": pause}) if json else "resumed")
 
 

@@ -142,12 +142,13 @@ def _sentence(asked: Asked, size: Size) -> str:
             f"{limit.name!r} ({of}): {left}; with the calls in flight it could come to "
             f"{_shown(measure, reading.used + reading.worst + demand.worst)}, more than {_shown(measure, demand.bound)}{why}"
         )
-    return f"{limit.name!r} ({of}): {left}; the call may take {asks}, and {_shown(measure, asked.free)} is free{why}"
+    return f"{limit.name!r} ({of}): {left}; the call may take {asks}, and there is room for {_shown(measure, asked.free)}{why}"
 
 
 def _shown(measure: str, units: int) -> str:
     if measure != "cost_usd":
-        return f"{units:,} {measure.replace('_', ' ')}"
+        name = measure.replace("_", " ")
+        return f"{units:,} {name.removesuffix('s') if units == 1 else name}"
     dollars, dot, rest = text_of(measure, units).partition(".")
     return f"${dollars}" if not dot else f"${dollars}.{rest:0<2}"
 
