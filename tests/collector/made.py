@@ -47,10 +47,14 @@ def call_span(request: ExportTraceServiceRequest, *, input_tokens: int = 1000, o
     return span_id.hex()
 
 
-def calls(count: int = 1) -> tuple[bytes, list[str]]:
-    """A request in protobuf with so many calls, and their span ids."""
+def calls(count: int = 1, *, prompt_bytes: int = 0) -> tuple[bytes, list[str]]:
+    """A request in protobuf with so many calls, the last of them with a prompt of that size, and their span ids."""
     request = ExportTraceServiceRequest()
     ids = [call_span(request) for _ in range(count)]
+    if prompt_bytes:
+        request.resource_spans[-1].scope_spans[-1].spans[-1].attributes.add(key="gen_ai.input.messages").value.string_value = (
+            "x" * prompt_bytes
+        )
     return request.SerializeToString(), ids
 
 

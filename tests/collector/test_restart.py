@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -27,8 +28,11 @@ class Load:
 
     def _send(self) -> None:
         with httpx.Client(timeout=60) as client:
-            while not self._stopped.is_set():
-                body, ids = calls(20)
+            for number in count():
+                if self._stopped.is_set():
+                    return
+                # By turns so small that the journal keeps it in SQLite, and so large that it fills segments.
+                body, ids = calls(20, prompt_bytes=300_000 if number % 4 == 1 else 0)
                 self.sent += ids
                 try:
                     answer = client.post(self._url, content=body, headers={"Content-Type": "application/x-protobuf"})
