@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from spanledger.collector.count_once import Counting, CountOnce
 from spanledger.collector.decode import decode
 from spanledger.collector.embedded import usage_in
 from spanledger.collector.received import Received
@@ -263,3 +265,27 @@ def test_a_metric_without_points_or_of_another_kind_is_nothing(kind: str) -> Non
     scoped = {"scope": {"name": "x"}, "metrics": [metric]}
     body = received({"resourceMetrics": [{"resource": {}, "scopeMetrics": [scoped]}]}, "metrics")
     assert entries_of([[body], [body, body_of(GOOD, sequence=2)]])["calls"].sum() == 1
+
+
+@pytest.mark.parametrize("others", ["sums", "sums in one another", "repeats"])
+def test_a_trace_of_ever_so_many_equal_spans_is_counted_in_time_and_memory_that_grow_with_them(others: str) -> None:
+    """As that of a load test below one span that has not ended: laid beside each other all at once they are 10^8 pairs."""
+    many = 10_000
+    call = chat(scope="opentelemetry.instrumentation.ag2", parent="open", start=5, end=50)
+    told = {"gen_ai.operation.name": "invoke_agent"} if others != "repeats" else {
+        "ag2.span.type": "usage", "ag2.usage.kind": "model_call", "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 200}  # fmt: skip
+    other = chat(id="other", parent="open", attributes=told) if others != "repeats" else Span(
+        scope="opentelemetry.instrumentation.ag2", id="other", parent="open", start=60, end=60, attributes=told)  # fmt: skip
+    number = pl.int_range(many).cast(pl.String).str.zfill(16)
+    frames = []
+    for kind, span in (("a", call), ("b", other)):
+        one = recognise(decode([body_of(span)]))
+        own = number.str.replace("^0", kind)
+        above = own.shift() if kind == "b" and others == "sums in one another" else pl.col("parent_span_id")
+        copies = one[[0] * many].with_columns(own.alias("span_id"), (own + own).alias("entry_id"))
+        frames.append(copies.with_columns(above.alias("parent_span_id")))
+    counter = CountOnce(Counting(rows=3 * many))
+    entries = pl.concat([counter.count(pl.concat(frames), now=NOW), counter.due(now=NOW + timedelta(hours=1))])
+    assert entries.group_by("kind").agg(pl.col("calls").sum(), pl.len()).sort("kind").rows() == [
+        ("call", many, many), ("duplicate", 0, many)]  # fmt: skip

@@ -9,6 +9,7 @@ from spanledger.collector.ancestry import Ancestry
 from spanledger.collector.evidence import LEAF, Evidence
 from spanledger.collector.grouping import Groups
 from spanledger.collector.keys import Keys, among, differing, distinct, firsts, keys_of, mixed, paired
+from spanledger.collector.nearby import placed
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -174,20 +175,20 @@ def _open(evidence: Evidence, early: Ints, late: Ints, groups: Groups) -> tuple[
 def _in_order(evidence: Evidence, outer: Ints, inner: Ints, *, exactly: bool) -> tuple[Ints, Ints]:
     """Each outer record with the first inner one of its print that began no earlier and is not taken by those before it; the
     output decides as well if `exactly`."""
-    narrow, both = evidence.narrow, np.concatenate([outer, inner])
-    said = [narrow["failed"][both].astype(np.uint64), *([narrow["output"][both].view(np.uint64)] if exactly else [])]
-    keys = np.unique(mixed(_prints(evidence, both), *said), return_inverse=True)[1]
-    moments = np.concatenate([narrow["started"][outer] - SLACK_MICROS, narrow["started"][inner]])
-    ranks = np.unique(moments, return_inverse=True)[1]
-    place = keys * (len(ranks) + 1) + ranks
-    order, order_inner = np.argsort(place[: len(outer)], kind="stable"), np.argsort(place[len(outer) :], kind="stable")
-    outer, inner, place_inner = outer[order], inner[order_inner], place[len(outer) :][order_inner]
+    narrow = evidence.narrow
+
+    def key(rows: Ints) -> Keys:
+        said = [narrow["failed"][rows].astype(np.uint64), *([narrow["output"][rows].view(np.uint64)] if exactly else [])]
+        return mixed(_prints(evidence, rows), *said)
+
+    outer = outer[np.lexsort((narrow["started"][outer], key(outer)))]
+    order, place = placed(key(inner), narrow["started"][inner], key(outer), narrow["started"][outer] - SLACK_MICROS)
+    inner = inner[order]
     # The nth takes the nth, unless it began later than that.
     nth = np.arange(len(outer))
-    taken = np.maximum.accumulate(np.searchsorted(place_inner, place[: len(outer)][order]) - nth) + nth
-    key, key_inner = keys[: len(outer)][order], keys[len(outer) :][order_inner]
+    taken = np.maximum.accumulate(place - nth) + nth
     there = np.flatnonzero(taken < len(inner))
-    there = there[key[there] == key_inner[taken[there]]]
+    there = there[key(outer)[there] == key(inner)[taken[there]]]
     return outer[there], inner[taken[there]]
 
 

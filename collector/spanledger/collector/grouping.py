@@ -59,7 +59,7 @@ class Groups:
         both = np.concatenate([left, right])
         first = both[self.rule[both] == 0]
         self.rule[first] = RULE[rule]
-        # Minimum labels spread along the pairs until none changes; chains are short.
+        # Minimum labels spread along the pairs until none changes, along chains twice as far each time.
         while True:
             low = np.minimum(self.label[left], self.label[right])
             high = np.maximum(self.label[left], self.label[right])
@@ -67,6 +67,8 @@ class Groups:
                 return
             into = np.arange(len(self.label))
             np.minimum.at(into, high, low)
+            while (into[into] != into).any():
+                into = into[into]
             self.label = into[self.label]
 
 

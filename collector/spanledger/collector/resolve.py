@@ -26,8 +26,9 @@ from spanledger.collector.evidence import (
 )  # fmt: skip
 from spanledger.collector.fingerprint import by_fingerprint
 from spanledger.collector.grouping import RULE, Groups, by_ids, by_nesting, by_span
-from spanledger.collector.keys import among, differing, firsts, mixed, paired, repeated
+from spanledger.collector.keys import among, differing, firsts, mixed, repeated
 from spanledger.collector.merging import merged
+from spanledger.collector.nearby import beside
 from spanledger.collector.sums import aggregates, metrics, of_one_moment, told_apart
 
 Ints = npt.NDArray[np.int64]
@@ -189,10 +190,10 @@ def _repeats(evidence: Evidence, label: Ints, best: Ints, by: Ints, rule: Ints) 
     for trust, key in enumerate((narrow["response"], narrow["request"], below, around)):
         asked = others[key[others] != 0]
         near = leaves[among(key[leaves], key[asked])]
-        one, other = paired(key[asked], key[near])
+        moment = started if trust > 1 else np.zeros(len(started), dtype=np.int64)
+        one, other = beside(key[near], moment[near], key[asked], moment[asked])
         row, leaf = asked[one], near[other]
-        apart = np.abs(started[row] - started[leaf]) if trust > 1 else np.zeros(len(row), dtype=np.int64)
-        found.append(np.stack([row, np.full(len(row), trust), apart, leaf]))
+        found.append(np.stack([row, np.full(len(row), trust), np.abs(moment[row] - moment[leaf]), leaf]))
     row, trust, apart, leaf = np.concatenate(found, axis=1)
     order = np.lexsort((leaf, apart, trust, row))
     row, leaf = row[order], leaf[order]

@@ -13,6 +13,7 @@ from spanledger.collector.evidence import HEARD, LEAF, METRIC, Evidence
 from spanledger.collector.fingerprint import SLACK_MICROS
 from spanledger.collector.grouping import RULE
 from spanledger.collector.keys import Keys, among, firsts, keys_of, mixed
+from spanledger.collector.nearby import ends_first
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -157,11 +158,10 @@ def aggregates(
     # A leaf whose ancestors are not all known may belong to any aggregate of its trace around it.
     loose = below[ancestry.dangles(below)]
     loose = loose[trace[loose] != 0]
-    outer = pl.DataFrame({"row": rows, "trace": trace[rows]})
-    around = outer.join(pl.DataFrame({"leaf": loose, "trace": trace[loose]}), on="trace")
-    row, leaf = around["row"].to_numpy(), around["leaf"].to_numpy()
-    around_it = (started[leaf] >= started[row] - 1000) & (ended[leaf] <= ended[row] + 1000)
-    row, leaf = row[around_it], leaf[around_it]
+    inside = ends_first(trace[loose], started[loose], ended[loose], trace[rows], started[rows] - 1000)
+    around = np.flatnonzero(inside >= 0)
+    around = around[ended[loose[inside[around]]] <= ended[rows[around]] + 1000]
+    row, leaf = rows[around], loose[inside[around]]
     covered[row] = True
     # The first standing call below each, for the record of what it repeats.
     first = np.full(evidence.height, -1, dtype=np.int64)
@@ -185,26 +185,29 @@ def aggregates(
     candidate[free] = True
     nowhere = np.zeros(evidence.height, dtype=bool)
     above = ancestry.nearest(free, candidate, nowhere)
-    top = free.copy()
-    step = dict(zip(free.tolist(), above.tolist(), strict=True))
-    for place, row in enumerate(free.tolist()):
-        seen = set()
-        while step.get(row, -1) >= 0 and row not in seen:
-            seen.add(row)
-            row = step[row]
-        top[place] = row
+    top = _outermost(free, above, ancestry, evidence.height)
     inner = ~np.isin(free, above)
     size = np.maximum(evidence.narrow["input"], 0) + np.maximum(evidence.narrow["output"], 0)
     parts = np.zeros(evidence.height, dtype=np.int64)
     np.add.at(parts, top[inner & (top != free)], size[free[inner & (top != free)]])
-    for place, row in enumerate(free.tolist()):
-        whole = size[top[place]] >= parts[top[place]]
-        if (row == top[place]) if whole else bool(inner[place]):
-            stands[row] = bool(settled[row])
-            rule[row] = 0 if settled[row] else RULE["waits"]
-        else:
-            by[row] = top[place] if whole else -1
-            rule[row] = RULE["aggregate"]
+    whole = size[top] >= parts[top]
+    alone = np.where(whole, free == top, inner)
+    stands[free[alone]] = settled[free[alone]]
+    rule[free[alone]] = np.where(settled[free[alone]], 0, RULE["waits"])
+    by[free[~alone]] = np.where(whole, top, -1)[~alone]
+    rule[free[~alone]] = RULE["aggregate"]
+
+
+def _outermost(rows: Ints, above: Ints, ancestry: Ancestry, height: int) -> Ints:
+    """For each of these rows the last one up that is reached by what is `above` each; who stands above himself is the last."""
+    step = np.arange(height)
+    step[rows] = np.where(above >= 0, above, rows)
+    looped = ancestry.looped()
+    step[looped] = looped
+    # Twice as far each time.
+    for _ in range(len(rows).bit_length()):
+        step = step[step]
+    return step[rows]
 
 
 def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by: Ints, rule: Ints) -> None:
