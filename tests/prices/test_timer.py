@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from spanledger.collector.pricing import PriceTimer
+from spanledger.collector.pricing import PriceDesk, PriceTimer, open_prices
 from spanledger.collector.pricing.rerate import Range
+from spanledger.control import Control
 from spanledger.ledger.connect import connect
 from tests.api.running import running
 from tests.prices.desks import NOW, desk_at
@@ -84,3 +85,31 @@ def test_a_timer_takes_back_what_adjustments_left_of_a_call_that_was_none(tmp_pa
         timer.stop()
         assert at.desk.take_back().changed == 0
         assert at.sql("select sum(calls) from entries group by cost_state order by all") == [(0,), (1,)]
+
+
+LITELLM = (Path(__file__).parent / "books" / "litellm.json").read_bytes()
+
+
+def test_what_one_collector_changes_of_prices_is_in_force_at_the_others_and_over_their_restart(tmp_path: Path) -> None:
+    """Each has a folder of its own; they share the control database."""
+    folders = [tmp_path / name for name in ("one", "two")]
+    control = Control.open(tmp_path / "control.sqlite")
+    one, two = (
+        PriceDesk(control, folder, open_prices(control, folder), read=lambda: connect(tmp_path), post=lambda _: None)
+        for folder in folders
+    )
+    timer = PriceTimer(two, clock=lambda: NOW, tick_seconds=0.01)
+    timer.start()
+    one.make([{"provider": "house", "model": "llm", "rates": {"input_mtok": "7"}}], who="me")
+    until(lambda: two.prices.cost_of("house", "llm", NOW, 1_000_000, 0).cost_usd == Decimal(7))
+    one.load_book(LITELLM, "1.109.1", accept=True, who="me")
+    until(lambda: two.prices.revision == one.prices.revision)
+    [rule] = one.rules.in_force()
+    two.change(rule["id"], {"rates": {"input_mtok": "8"}}, who="me", why="dearer")
+    assert one.follow()
+    assert not one.follow()
+    assert one.prices.cost_of("house", "llm", NOW, 1_000_000, 0).cost_usd == Decimal(8)
+    timer.stop()
+    assert [len(list((folder / "price-books").glob("litellm*"))) for folder in folders] == [1, 0]
+    assert open_prices(control, folders[1]).revision == one.prices.revision
+    control.close()

@@ -151,6 +151,14 @@ price_books = sa.Table(
     sa.Column("in_use", sa.Boolean, nullable=False),
 )
 
+#: Beside the rows, as nobody lists them and the audit does not repeat them.
+price_book_files = sa.Table(
+    "price_book_files",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True, comment="of its row in price_books"),
+    sa.Column("content", sa.LargeBinary, nullable=False, comment="as it was loaded"),
+)
+
 reratings = sa.Table(
     "reratings",
     METADATA,

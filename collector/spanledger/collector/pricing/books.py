@@ -1,13 +1,18 @@
-"""Price books: the installed one, and files that were loaded over or beside it; each kept, so that a past revision
-can be explained, and the next one compared with it."""
+"""Price books: the installed one, and files that were loaded over or beside it.
+
+Each is kept, so that a past revision can be explained and the next one compared with it: in the control database, for every
+collector that shares it, and in a folder, for people.
+"""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from spanledger.control import Change, Control
-from spanledger.control.tables import price_books
+from spanledger.control.tables import price_book_files, price_books
 from spanledger.prices.book import Book
 from spanledger.prices.book_file import NotABook, book_of
 from spanledger.prices.difference import Difference, difference
@@ -49,6 +54,11 @@ class PriceBooks:
     def rows(self) -> list[dict[str, Any]]:
         """All books that were ever in use, newest first."""
         return sorted(self.control.rows(price_books), key=lambda row: row["loaded_at"], reverse=True)
+
+    def state(self, connection: sa.Connection) -> object:
+        """What tells one choice of books from another."""
+        in_use = sa.select(price_books.c.id).where(price_books.c.in_use.is_(True)).order_by(price_books.c.id)
+        return tuple(connection.execute(in_use).scalars())
 
     def waiting(self) -> Book | None:
         """The installed book, where another that was installed before is still in use; a file of yours stays in use."""
@@ -118,10 +128,7 @@ class PriceBooks:
         self._use(book, book.content(), f"{INSTALLED}{book.sha256[:16]}.json.gz", who=who, note=note)
 
     def _use(self, book: Book, content: bytes, file: str, *, who: str, note: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        written = self.folder / f"{file}.new"
-        written.write_bytes(content)
-        written.replace(self.folder / file)
+        self._write(file, content)
         with self.control.change(who=who, why=note or None) as change:
             self._retire(change, book.name)
             row = {
@@ -132,6 +139,15 @@ class PriceBooks:
                 change.update(price_books, book.sha256, row)
             else:
                 change.insert(price_books, row)
+            kept = sa.select(price_book_files.c.id).where(price_book_files.c.id == book.sha256)
+            if change.connection.execute(kept).first() is None:
+                change.connection.execute(price_book_files.insert().values(id=book.sha256, content=content))
+
+    def _write(self, file: str, content: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = self.folder / f"{file}.new"
+        written.write_bytes(content)
+        written.replace(self.folder / file)
 
     def _retire(self, change: Change, name: str) -> None:
         for row in self.control.rows(price_books, price_books.c.name == name, price_books.c.in_use.is_(True)):
@@ -143,6 +159,10 @@ class PriceBooks:
     def _read(self, row: dict[str, Any]) -> Book:
         if _was_installed(row) and row["id"] == installed().sha256:
             return installed()
+        kept = self.control.rows(price_book_files, price_book_files.c.id == row["id"])
+        if kept:
+            return book_of(kept[0]["content"], row["version"])
+        # A collector of before they were kept in the database has loaded it.
         path = self.folder.parent / row["file"]
         try:
             return book_of(path.read_bytes(), row["version"])

@@ -51,6 +51,9 @@ class PriceDesk:
         self._post = post
         self._clock = clock
         self._using = threading.Lock()
+        #: Which state of what is stored was read last; None before the first look.
+        self._read_rules: object = None
+        self._read_books: object = None
 
     def make(
         self, forms: Sequence[Mapping[str, Any]], *, who: str, why: str | None = None, supersede: str = "", again: bool = False
@@ -137,10 +140,27 @@ class PriceDesk:
                 dated.wait(self._clock)
             return entries.height
 
+    def follow(self) -> bool:
+        """Use what another collector that shares the control database has changed; whether there was anything new to read."""
+        rules, books = self._stored()
+        if (rules, books) == (self._read_rules, self._read_books):
+            return False
+        self._use(reread=books != self._read_books)
+        return True
+
     def _use(self, *, reread: bool = False) -> None:
         # Of two changes at once the one that read first must not be the last to use what it read: it lacks the other.
         with self._using:
+            rules, books = self._stored()
             self.prices.use(books=self.books.in_use() if reread else None, rules=self.rules.rules())
+            self._read_rules = rules
+            if reread:
+                self._read_books = books
+
+    def _stored(self) -> tuple[object, object]:
+        """What tells one state of the stored rules and books from another."""
+        with self.control.read() as connection:
+            return self.rules.state(connection), self.books.state(connection)
 
 
 _ONE_AT_A_TIME = threading.Lock()

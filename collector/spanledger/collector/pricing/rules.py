@@ -58,6 +58,12 @@ class PriceRules:
         self._made = made
         return list(made.values())
 
+    def state(self, connection: sa.Connection) -> object:
+        """What tells one state of all rules from another."""
+        rules = price_rules.c
+        found = sa.select(sa.func.count(), sa.func.max(rules.created_at), sa.func.max(rules.superseded_at))
+        return tuple(connection.execute(found.select_from(price_rules)).one())
+
     def monthly(self) -> list[Row]:
         """The fixed monthly costs in force."""
         return [row for row in self.in_force() if row["monthly_usd"] is not None]

@@ -1,4 +1,5 @@
-"""What falls due by the clock: a day's share of fixed monthly costs, and adjustments of calls that were reversed since."""
+"""What falls due by the clock: a day's share of fixed monthly costs, adjustments of calls that were reversed since, and a look at
+prices that another collector has changed."""
 
 import logging
 import threading
@@ -9,12 +10,13 @@ from spanledger.collector.pricing.desk import PriceDesk
 
 logger = logging.getLogger(__name__)
 
-#: The clock is read this often, as a machine that slept does not notice on a timer.
-_TICK_SECONDS = 20.0
+#: The clock is read this often, as a machine that slept does not notice on a timer; and so late at most is in force what others
+#: have changed.
+_TICK_SECONDS = 1.0
 
 
 class PriceTimer:
-    """Posts what is due, at start and when an hour begins, in a thread of its own.
+    """Posts what is due, at start and when an hour begins, and follows changes of prices, in a thread of its own.
 
     What is due is what the rules say less what is in the ledger, so a look that was missed is made up for by the next.
     """
@@ -24,6 +26,7 @@ class PriceTimer:
     ) -> None:
         self._desk, self._clock, self._tick = desk, clock, tick_seconds
         self._stopping = threading.Event()
+        self._away = ""
         self._thread = threading.Thread(target=self._run, name="spanledger-prices", daemon=True)
 
     def start(self) -> None:
@@ -43,7 +46,17 @@ class PriceTimer:
             if looked != hour:
                 looked = hour
                 self._look()
+            self._follow()
             self._stopping.wait(self._tick)
+
+    def _follow(self) -> None:
+        try:
+            self._desk.follow()
+            self._away = ""
+        except Exception as error:
+            if (why := f"{type(error).__name__}: {error}") != self._away:  # once a cause, not once a second
+                logger.exception("what others may have changed of prices cannot be looked up and is tried again")
+            self._away = why
 
     def _look(self) -> None:
         try:
