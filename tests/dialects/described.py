@@ -82,6 +82,11 @@ CASES: dict[str, tuple[Span, tuple[int | None, ...]]] = {
             "gen_ai.usage.cache_creation.input_tokens": 100, "litellm.cost.total": 0.004545}))),
         (1000, 600, 100, 200, None),
     ),
+    "litellm that names no operation": (
+        Span(scope="litellm", name="litellm_request", attributes=of("openai", "gpt-4o-mini", {
+            "llm.request.type": "acompletion", "gen_ai.usage.prompt_tokens": 1000, "gen_ai.usage.completion_tokens": 200})),
+        (1000, None, None, 200, None),
+    ),
     "litellm, details in a Python repr": (
         Span(scope="litellm", attributes=of("openai", "gpt-4o-mini", usage(1000, 200,
             **{"metadata.usage_object": _LITELLM_REPR}))),

@@ -30,6 +30,7 @@ def test_a_dialect_without_a_sample_is_read_as_its_description_says(case: str) -
     (call,) = standing(entries_of([[body_of(span)]]))
     told = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
     assert tuple(call[name] for name in told) == expected
+    assert call["granularity"] == "call"
 
 
 @pytest.mark.parametrize(

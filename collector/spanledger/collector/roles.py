@@ -55,6 +55,9 @@ _CALLED: Mapping[str, str] = {
     "completion": "text_completion",
     "rerank": "rerank",
     "llm": "chat",
+    "aembedding": "embeddings",
+    "arerank": "rerank",
+    "atext_completion": "text_completion",
 }
 
 #: Events that are failures by their name.

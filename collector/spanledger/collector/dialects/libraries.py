@@ -157,12 +157,18 @@ OPENLIT = Dialect(
     sums="last",
 )
 
+LITELLM_CALLS = (
+    *("completion", "acompletion", "text_completion", "atext_completion", "embedding", "aembedding", "responses", "aresponses"),
+    *("anthropic_messages", "generate_content", "agenerate_content", "rerank", "arerank"),
+)
+
 LITELLM = Dialect(
     name="litellm",
     scopes=("litellm", "litellm.*"),
     names={"Received Proxy Server Request": "span"},
-    aliases={"raw": ("metadata.usage_object",), "class": ("openinference.span.kind",)},
-    classes={"LLM": "leaf", "EMBEDDING": "leaf"},
+    # Before it named operations it wrote what was called.
+    aliases={"raw": ("metadata.usage_object",), "class": ("openinference.span.kind", "llm.request.type")},
+    classes={"LLM": "leaf", "EMBEDDING": "leaf", **dict.fromkeys(LITELLM_CALLS, "leaf")},
     cache={"openai": "in", "anthropic": "in", "bedrock": "in?", "google": "in?", "*": "in"},
     reasoning={"*": "in"},
     embedded="inclusive",
