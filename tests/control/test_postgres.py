@@ -100,3 +100,27 @@ def test_changes_limits_and_keys_work_as_on_sqlite(url: str) -> None:
     limits.close()
     again.close()
     control.close()
+
+
+def test_one_at_a_time_of_several_processes_is_alone(url: str) -> None:
+    first, second = Control.open(url), Control.open(url)
+    inside, said = threading.Event(), list[str]()
+
+    def other() -> None:
+        with second.alone():
+            inside.set()
+            said.append("second")
+
+    with first.alone():
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not inside.wait(0.3)
+        said.append("first")
+    thread.join(60)
+    assert said == ["first", "second"]
+    with pytest.raises(RuntimeError, match="broken"), first.alone():
+        raise RuntimeError("broken")
+    with second.alone():
+        pass
+    first.close()
+    second.close()

@@ -14,6 +14,9 @@ from alembic.script import ScriptDirectory
 
 from spanledger.control.change import Change
 
+#: Numbers of advisory locks.
+_MIGRATING, _ALONE = 4380, 4381
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -61,6 +64,19 @@ class Control:
         with self._writing, self.engine.begin() as connection:
             yield Change(connection, who=who, why=why, now=self._clock())
 
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """One at a time of all processes that share a database on PostgreSQL; another that comes waits."""
+        if self.engine.dialect.name != "postgresql":
+            yield
+            return
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text(f"select pg_advisory_lock({_ALONE})"))
+            try:
+                yield
+            finally:
+                connection.execute(sa.text(f"select pg_advisory_unlock({_ALONE})"))
+
     def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> list[dict[str, Any]]:
         """All rows of `table` that fit, in the order of their id."""
         with self.read() as connection:
@@ -105,7 +121,7 @@ def _migrate(connection: sa.Connection) -> None:
         return
     # Collectors that start together must not migrate together; the lock ends with the transaction.
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.text("select pg_advisory_xact_lock(4380)"))
+        connection.execute(sa.text(f"select pg_advisory_xact_lock({_MIGRATING})"))
     else:
         connection.exec_driver_sql("begin immediate")
     if _is_newest(connection, script):

@@ -110,7 +110,7 @@ class PriceDesk:
 
     def _rerate(self, over: Range, *, who: str, note: str, reason: str, post: bool, reversed_only: bool) -> Rerating:
         # Two at a time would both find the same difference and post it twice.
-        with _ONE_AT_A_TIME:
+        with _ONE_AT_A_TIME, self.control.alone():
             now = self._clock()
             with self.read() as connection:
                 if post:
@@ -130,7 +130,7 @@ class PriceDesk:
     def post_monthly(self) -> int:
         """Post what is due of fixed monthly costs up to today, and what a changed rule makes of the days before; gives
         the number of entries. Doing it again posts nothing."""
-        with _ONE_AT_A_TIME:
+        with _ONE_AT_A_TIME, self.control.alone():
             with self.read() as connection:
                 free = self.prices.settings.profile == "development"
                 entries = due(connection, self.rules, now=self._clock(), revision=self.prices.revision, free=free)
