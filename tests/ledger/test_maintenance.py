@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spanledger.ledger import log, maintenance, rolling
-from spanledger.ledger.compaction import FULL_BYTES, File, plan
+from spanledger.ledger.compaction import FULL_BYTES, HELD_BYTES, HELD_ROWS, File, plan
 from spanledger.ledger.connect import connect
 from spanledger.ledger.keeper import alone
 from spanledger.ledger.maintenance import Maintenance, files_of
@@ -47,7 +47,7 @@ def test_a_week_of_one_call_a_second_stays_in_few_files_and_rewrites_an_entry_a_
             for file in group.files:
                 del files[file.path]
             path = f"{minute}/{number}"
-            files[path] = File(path, group.files[0].day, rows, rows * 60, now, ordered=group.finally_)
+            files[path] = File(path, group.files[0].day, rows, rows * 60, now, ordered=group.finally_, sorted=True)
     calls = 7 * 24 * 3600
     assert sum(file.rows for file in files.values()) == calls
     assert most < 200
@@ -56,9 +56,11 @@ def test_a_week_of_one_call_a_second_stays_in_few_files_and_rewrites_an_entry_a_
 
 
 def test_files_of_large_entries_are_put_together_only_as_far_as_memory_bears() -> None:
-    size = FULL_BYTES // 3
-    files = [File(f"{n}", START.date(), 100, size, START) for n in range(10)]
-    assert [len(group.files) for group in plan(files, START)] == [3, 3, 3]
+    for is_sorted, size in ((True, FULL_BYTES // 3), (False, HELD_BYTES // 3)):
+        files = [File(f"{n}", START.date(), 100, size, START, sorted=is_sorted) for n in range(10)]
+        assert [len(group.files) for group in plan(files, START)] == [3, 3, 3]
+    files = [File(f"{n}", START.date(), HELD_ROWS // 2, 100, START) for n in range(9)]
+    assert [len(group.files) for group in plan(files, START)] == [2, 2, 2, 2]
 
 
 def test_a_ledger_that_is_written_and_maintained_has_few_files_and_few_log_entries(

@@ -12,10 +12,13 @@ from datetime import UTC, date, datetime, timedelta
 
 #: Files of one level that make it worth putting them together.
 FAN = 8
-#: Rows of a file that is not touched again, and the most that are put together at once: 230 MB in memory.
-FULL_ROWS = 250_000
+#: Rows of a file that is not touched again, and the most that are put together at once.
+FULL_ROWS = 125_000
 #: And its bytes, twice what so many calls take: with content, a row may be a hundred times as large.
-FULL_BYTES = 40 * 1024 * 1024
+FULL_BYTES = 20 * 1024 * 1024
+#: Of files that are not sorted, which are held in memory whole, so much is put together at once.
+HELD_ROWS = FULL_ROWS // 2
+HELD_BYTES = FULL_BYTES // 2
 _LOWEST_ROWS = 64
 #: How long a past day must be quiet before it is put in order for good.
 QUIET = timedelta(hours=1)
@@ -23,7 +26,10 @@ QUIET = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One Parquet file of the newest snapshot; `path` as the log has it."""
+    """One Parquet file of the newest snapshot; `path` as the log has it.
+
+    `sorted` ones were put together before and have their rows in order, `ordered` ones for good.
+    """
 
     path: str
     day: date
@@ -31,6 +37,7 @@ class File:
     bytes: int
     written_at: datetime
     ordered: bool = False
+    sorted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +99,17 @@ def _level(rows: int) -> int:
 
 
 def _portions(files: list[File]) -> list[list[File]]:
-    """Split so that no portion is more than a full file, unless one file alone is."""
+    """Split so that no portion is more than a full file, nor holds more than memory bears, unless one file alone does."""
     portions: list[list[File]] = []
-    rows = size = 0
+    rows = size = held = held_size = 0
     for file in sorted(files, key=lambda file: (file.rows, file.path)):
-        if not portions or rows + file.rows > FULL_ROWS or size + file.bytes > FULL_BYTES:
+        whole = not (file.sorted or file.ordered)
+        full = rows + file.rows > FULL_ROWS or size + file.bytes > FULL_BYTES
+        heavy = whole and (held + file.rows > HELD_ROWS or held_size + file.bytes > HELD_BYTES)
+        if not portions or full or heavy:
             portions.append([])
-            rows = size = 0
+            rows = size = held = held_size = 0
         portions[-1].append(file)
-        rows += file.rows
-        size += file.bytes
+        rows, size = rows + file.rows, size + file.bytes
+        held, held_size = held + whole * file.rows, held_size + whole * file.bytes
     return portions

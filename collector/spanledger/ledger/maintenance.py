@@ -229,6 +229,7 @@ def files_of(ledger: Ledger) -> list[File]:
             bytes=size,
             written_at=datetime.fromtimestamp(written / 1000, UTC),
             ordered="/ordered-" in path,
+            sorted="/sorted-" in path,
         )
         for path, day, rows, size, written in found
     ]
