@@ -42,7 +42,7 @@ def fullest(first: datetime) -> dict[str, File]:
             for file in group.files:
                 del files[file.path]
             path, rows = f"{second}/{number}", sum(file.rows for file in group.files)
-            files[path] = File(path, group.files[0].day, rows, rows * 60, now, ordered=group.finally_)
+            files[path] = File(path, group.files[0].day, rows, rows * 60, now, ordered=group.finally_, sorted=True)
     return most
 
 
