@@ -11,22 +11,24 @@ from tests.dialects.counting import entries_of, standing
 from tests.dialects.spans import body_of, chat
 
 _SEEN = {
-    "openai": "openai OpenAI openai.chat openai.responses openai.embedding openai.completion",
+    "openai": "openai OpenAI openai.chat openai.responses openai.embedding openai.completion openai-chat",
     "anthropic": "anthropic Anthropic anthropic.messages firstParty",
-    "gcp.gemini": "gcp.gemini gemini",
+    "gcp.gemini": "gcp.gemini gemini google-gla",
     "gcp.gen_ai": "gcp.gen_ai google google.generative-ai Google gcp.vertex.agent",
-    "gcp.vertex_ai": "gcp.vertex_ai vertex_ai google.vertex.chat",
+    "gcp.vertex_ai": "gcp.vertex_ai vertex_ai google.vertex.chat google-vertex vertex_ai_beta",
     "aws.bedrock": "aws.bedrock aws_bedrock aws bedrock amazon-bedrock",
     "azure.ai.openai": "azure.ai.openai az.ai.openai azure azure-openai.chat",
     "azure.ai.inference": "azure.ai.inference az.ai.inference",
-    "cohere": "cohere cohere.chat",
+    "cohere": "cohere cohere.chat cohere_chat",
     "ibm.watsonx.ai": "ibm.watsonx.ai",
     "perplexity": "perplexity perplexity.chat",
-    "x_ai": "x_ai xai xai.chat",
+    "x_ai": "x_ai xai xai.chat grok",
     "deepseek": "deepseek deepseek.chat",
     "groq": "groq groq.chat",
     "mistral_ai": "mistral_ai mistral mistral.chat",
     "moonshot_ai": "moonshot_ai moonshotai.chat",
+    "together": "together together_ai togetherai.chat",
+    "fireworks": "fireworks fireworks_ai",
     "some.new.provider": "some.new.provider",
 }
 

@@ -9,19 +9,40 @@ import polars as pl
 from spanledger.collector.dialects.dialect import Family
 
 _PROVIDERS: Mapping[str, tuple[str, ...]] = {
-    "openai": ("openai", "openai.chat", "openai.responses", "openai.embedding", "openai.completion"),
+    "openai": (
+        "openai",
+        "openai.chat",
+        "openai.responses",
+        "openai.embedding",
+        "openai.completion",
+        "openai-chat",
+        "text-completion-openai",
+    ),
     "anthropic": ("anthropic", "anthropic.messages", "firstparty"),
-    "gcp.gemini": ("gcp.gemini", "gemini", "google_genai"),
+    "gcp.gemini": ("gcp.gemini", "gemini", "google_genai", "google-gla"),
     "gcp.gen_ai": ("gcp.gen_ai", "google", "google.generative-ai", "gcp.vertex.agent", "googleai"),
-    "gcp.vertex_ai": ("gcp.vertex_ai", "vertex_ai", "vertexai", "google.vertex", "google.vertex.chat", "vertex"),
+    "gcp.vertex_ai": (
+        "gcp.vertex_ai",
+        "vertex_ai",
+        "vertexai",
+        "google.vertex",
+        "google.vertex.chat",
+        "vertex",
+        "google-vertex",
+        "google-cloud",
+        "vertex_ai_beta",
+    ),
     "aws.bedrock": ("aws.bedrock", "aws_bedrock", "aws", "bedrock", "amazon-bedrock", "amazon_bedrock", "bedrock_converse"),
-    "azure.ai.openai": ("azure.ai.openai", "az.ai.openai", "azure", "azure_openai", "azure-openai"),
+    "azure.ai.openai": ("azure.ai.openai", "az.ai.openai", "azure", "azure_openai", "azure-openai", "azure_text"),
     "azure.ai.inference": ("azure.ai.inference", "az.ai.inference", "azure_ai"),
     "mistral_ai": ("mistral_ai", "mistral", "mistralai"),
-    "x_ai": ("x_ai", "xai"),
+    "x_ai": ("x_ai", "xai", "grok"),
     "moonshot_ai": ("moonshot_ai", "moonshot", "moonshotai"),
     "ibm.watsonx.ai": ("ibm.watsonx.ai", "watsonx", "ibm"),
-    **{name: (name,) for name in ("cohere", "perplexity", "deepseek", "groq", "together", "fireworks", "cerebras", "openrouter")},
+    "cohere": ("cohere", "cohere_chat"),
+    "together": ("together", "together_ai", "togetherai"),
+    "fireworks": ("fireworks", "fireworks_ai"),
+    **{name: (name,) for name in ("perplexity", "deepseek", "groq", "cerebras", "openrouter")},
 }
 _CANONICAL = {alias: name for name, aliases in _PROVIDERS.items() for alias in aliases}
 
