@@ -67,6 +67,14 @@ def test_litellms_file_prices_what_it_lists(
     assert prices.quote(provider, model, Call(at=AT, counters=counters, service_tier=tier)).cost_usd == Decimal(cost)
 
 
+def test_a_model_of_several_names_is_listed_once_by_the_shortest() -> None:
+    file = b"""{"azure/gpt-4o": {"litellm_provider": "azure", "mode": "chat", "input_cost_per_token": 1e-06},
+               "azure/eu/gpt-4o": {"litellm_provider": "azure", "mode": "chat", "input_cost_per_token": 2e-06}}"""
+    book = book_of(file)
+    assert book.listed() == [("azure", "gpt-4o"), ("azure", "eu/gpt-4o")]
+    assert all(book.find("azure", name) for name in ("gpt-4o", "azure/gpt-4o", "eu/gpt-4o", "azure/eu/gpt-4o"))
+
+
 def test_an_entry_without_any_price_is_no_gift() -> None:
     prices = Prices([book_of(LITELLM)], site=False)
     assert prices.cost_of("ollama", "llama3", AT, 1000, 100).cost_state == "unpriced"

@@ -46,7 +46,13 @@ class Flat:
         return unpriced_everywhere(f"no rate for tier {tier}" if listing.tiers else listing.unpriced)
 
     def listed(self) -> list[tuple[str, str]]:
-        return list(self.models)
+        """Each model by the shortest of its names: with `azure/gpt-4o` and `gpt-4o` telemetry means the same one."""
+        shortest: dict[tuple[str, int], tuple[str, str]] = {}
+        for (provider, model), listing in self.models.items():
+            known = shortest.setdefault((provider, id(listing)), (provider, model))
+            if len(model) < len(known[1]):
+                shortest[provider, id(listing)] = (provider, model)
+        return list(shortest.values())
 
     def says(self, provider: str, model: str) -> object:
         return self.models[provider, model].tiers

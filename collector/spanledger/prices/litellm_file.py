@@ -69,13 +69,13 @@ def litellm_book(file: Mapping[str, Any], version: str, sha256: str) -> Flat:
             continue
         # Keys are `azure/eu/gpt-4o` as well as `gpt-4o`: telemetry has either.
         plain = _SIZE.sub(r"\1x\2", name.lower())
-        sized = list(_by_resolution(entry))
+        sized = [(size, _listing(rated)) for size, rated in _by_resolution(entry)]
         listing = Listing(tiers={}, unpriced=OF_NO_SIZE) if sized else listing
         models[provider, plain] = listing
         for prefix in ("", f"{entry['litellm_provider']}/".lower(), f"{provider}/"):
             models.setdefault((provider, plain.removeprefix(prefix)), listing)
-            for size, rated in sized:
-                models.setdefault((provider, f"{size}/{plain.removeprefix(prefix)}"), _listing(rated))
+            for size, priced in sized:
+                models.setdefault((provider, f"{size}/{plain.removeprefix(prefix)}"), priced)
     for provider, name in list(models):
         if (whole_model := of_size(name)) is not None:
             models.setdefault((provider, whole_model), Listing(tiers={}, unpriced=OF_NO_SIZE))
