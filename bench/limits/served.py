@@ -1,5 +1,6 @@
 """`spanledger serve` itself, with few limits and with many."""
 
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -11,8 +12,9 @@ import orjson
 import polars as pl
 import yaml
 
-from bench.limits.client import asked
+from bench.limits.client import Asked, asked
 from bench.limits.made import LIMITS, MANY, quantiles
+from bench.limits.over_http import ROUNDS, Served
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
 
@@ -36,14 +38,27 @@ def served(seconds: float) -> None:
                 assert process.stdout is not None
                 port = int(orjson.loads(process.stdout.readline())["api"].rpartition(":")[2])
                 started, resident = time.perf_counter() - began, _megabytes(process.pid, "VmRSS")
-                found = asked(port, process.pid, seconds)
+                found, alone = _in_turn(port, process.pid, seconds)
                 rate, after, peak = found.answers / seconds, _megabytes(process.pid, "VmRSS"), _megabytes(process.pid, "VmHWM")
                 print(f"spanledger serve, {name}: up in {started:.1f} s, {resident:,.0f} MB resident, {peak:,.0f} at its peak")
-                told = f"{rate:,.0f} checks/s, {quantiles(found.taken)}, {found.cpu:.0f} µs of CPU each"
+                told = f"{rate:,.0f} checks/s, {quantiles(found.taken)}, {found.cpu:.1f} µs of CPU each"
                 print(f"spanledger serve, {name}: {told}; {after:,.0f} MB after {found.answers:,} checks")
+                print(f"the bench's own server with three limits, in turn with it: {alone:.1f} µs of CPU each")
             finally:
                 process.terminate()
                 process.wait()
+
+
+def _in_turn(port: int, pid: int, seconds: float) -> tuple[Asked, float]:
+    """What was asked of `serve`, and the CPU of a check at a server that does nothing else: company disturbs both alike."""
+    of_bench, of_serve = Served("check"), []
+    beside = []
+    for _ in range(ROUNDS):
+        beside.append(asked(of_bench.port, of_bench.process.pid, seconds / ROUNDS).cpu)
+        of_serve.append(asked(port, pid, seconds / ROUNDS))
+    of_bench.stop()
+    answers, taken = sum(one.answers for one in of_serve), of_serve[-1].taken
+    return Asked(answers, taken, statistics.median(one.cpu for one in of_serve)), statistics.median(beside)
 
 
 def _calls(users: int) -> pl.DataFrame:

@@ -160,7 +160,7 @@ def test_a_collector_that_starts_again_has_its_limits_and_counts_them_from_its_l
                 "images",
                 "has a price",
             ],
-            ["counters"],
+            ["counters", "a second ago"],
         ),
         ({"unpriced": "refuse", "on_failure": "closed", "window": "lifetime"}, "0", [TOKENS, LEASE], ["price", "clock"]),
         ({"hold": "learned", "amount": 40}, "4", [TOKENS], []),

@@ -23,6 +23,18 @@ def row(name: str, amount: str = "5.00") -> dict[str, object]:
     }  # fmt: skip
 
 
+RAISING = """
+import sys
+from spanledger.control import TABLES, Control
+control = Control.open(sys.argv[1])
+for _ in range(25):
+    with control.change(who="ann") as change:
+        [row] = control.rows(TABLES["limits"])
+        change.update(TABLES["limits"], "a", {"amount": row["amount"] + 1})
+control.close()
+"""
+
+
 def opened(tmp_path: Path) -> Control:
     return Control.open(tmp_path / "control.sqlite", clock=lambda: NOW)
 
@@ -80,6 +92,17 @@ def test_collectors_that_start_together_on_an_empty_database_all_open_it(tmp_pat
         assert process.stdin is not None
         process.stdin.close()
     assert [process.wait(60) for process in started] == [0, 0, 0]
+
+
+def test_of_changes_that_two_processes_make_at_once_none_is_lost(tmp_path: Path) -> None:
+    control = opened(tmp_path)
+    with control.change(who="ann") as change:
+        change.insert(TABLES["limits"], row("a", "0"))
+    started = [subprocess.Popen([sys.executable, "-c", RAISING, str(tmp_path / "control.sqlite")]) for _ in range(2)]
+    assert [process.wait(60) for process in started] == [0, 0]
+    [limit] = control.rows(TABLES["limits"])
+    assert limit["amount"] == 50
+    control.close()
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(tmp_path: Path) -> None:

@@ -326,6 +326,15 @@ def test_tiers_and_limits_of_the_configuration_stand_together_and_change_there_o
     assert [ask(again, tenant="gold-1") for _ in range(2)] == ["allow", "refuse"]
 
 
+def test_collectors_that_start_together_make_the_configured_limits_once(tmp_path: Path) -> None:
+    one, two = (limits(tmp_path, Clock()) for _ in range(2))
+    given = [{"name": "calls", "measure": "requests", "window": "day", "amount": 1, "tier": "free"}], [{"name": "free"}]
+    for of in (one, two):
+        of.configure(*given)
+    assert (one.all(), one.admin.tiers()) == (two.all(), two.admin.tiers())
+    assert len(control(tmp_path).rows(TABLES["audit"])) == 2
+
+
 @pytest.mark.parametrize(
     ("wrong_limits", "wrong_tiers", "field"),
     [

@@ -74,6 +74,7 @@ def test_while_redis_is_away_answers_say_so_and_each_limit_fails_as_it_says(pair
     for one in pair.collectors:
         shown = one.get(f"/api/limits/{closed}")
         assert (shown["used"], shown["buckets"], shown["counters_away"]) == (None, [], True)
+        assert "more than a second ago" in str(shown["overshoot_bound"]["rests_on"])
         assert {limit["name"] for limit in one.get("/api/limits")["limits"]} == {"closed", "open"}
         [usage] = one.get("/api/usage/tenant=careful")["limits"]
         assert (usage["amount"], usage["held"]) == ("5", None)

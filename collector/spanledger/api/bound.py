@@ -40,6 +40,8 @@ def _conditions(limit: Limit, *, shared: bool) -> list[str]:
             found.append("the model has a price (calls without one are let through and count nothing until they are priced)")
     if not isinstance(limit.window, Lifetime | Rolling):
         found.append(f"the application's clock is off by less than {EDGE_US // SECOND} seconds at the end of a window")
+    if shared:
+        found.append("it was last changed more than a second ago (until they follow, other collectors ask by what it was before)")
     if shared and limit.on_failure == "open":
         found.append("the shared counters can be reached (while they are away, this limit lets calls through and says so)")
     return found

@@ -59,9 +59,11 @@ class Control:
 
     @contextmanager
     def change(self, *, who: str, why: str | None = None) -> Generator[Change]:
-        """A transaction that audits; it is rolled back when the block raises."""
-        # SQLite has one writer; waiting here is fairer than its busy time-out.
+        """A transaction that audits; it is rolled back when the block raises. One at a time over all processes: what the block
+        reads, by whichever connection, nobody else changes."""
+        # Waiting here is fairer than SQLite's busy time-out.
         with self._writing, self.engine.begin() as connection:
+            _alone(connection)
             yield Change(connection, who=who, why=why, now=self._clock())
 
     @contextmanager
@@ -130,6 +132,14 @@ def _migrate(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _alone(connection: sa.Connection) -> None:
+    """Wait until no other process changes anything; the lock ends with the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("select pg_advisory_xact_lock(4380)"))
+    else:
+        connection.exec_driver_sql("begin immediate")
 
 
 def _is_newest(connection: sa.Connection, script: ScriptDirectory) -> bool:

@@ -87,20 +87,21 @@ class Rulebook:
     def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]], *, count: bool) -> None:
         """Raises `LimitError` with the place in the list."""
         with self._step:
-            before = {limit.name: limit for limit in self.covering.limits.values() if limit.source == "config"}
-            others = [tier for tier in self.covering.terms.tiers if tier.source != "config"]
-            wanted_tiers = configured_tiers(tiers, self.covering.terms.tiers)
-            terms = replace(self.covering.terms, tiers=(*others, *wanted_tiers))
-            wanted = self._configured(limits, before, terms)
             with self._control.change(who="configuration") as change:
+                # Read here: another collector that starts just now may have written the same ones.
+                found, known = self._found()[0], Terms.load(self._control).tiers
+                before = {limit.name: limit for limit in found if limit.source == "config"}
+                wanted_tiers = configured_tiers(tiers, known)
+                others = tuple(tier for tier in known if tier.source != "config")
+                wanted = self._configured(limits, before, replace(self.covering.terms, tiers=(*others, *wanted_tiers)))
                 for name, limit in before.items():
                     if name not in wanted:
                         rows.delete(change, limit.id)
-                self._write_tiers(change, wanted_tiers)
+                _write_tiers(change, known, wanted_tiers, found)
                 for name, limit in wanted.items():
                     (rows.update if name in before else rows.insert)(change, limit)
-            kept = [limit for limit in self.covering.limits.values() if limit.source != "config"]
-            changed = [limit for name, limit in wanted.items() if before.get(name) != limit]
+            kept = [limit for limit in found if limit.source != "config"]
+            changed = [limit for limit in (*kept, *wanted.values()) if self.covering.limits.get(limit.id) != limit]
             self._use([*kept, *wanted.values()], changed, count=count)
 
     def reload(self) -> None:
@@ -198,18 +199,19 @@ class Rulebook:
             wanted[limit.name] = replace(limit, id=was.id, created_at=was.created_at) if was else limit
         return wanted
 
-    def _write_tiers(self, change: Change, wanted: Sequence[Tier]) -> None:
-        before = {tier.id: tier for tier in self.covering.terms.tiers if tier.source == "config"}
-        for tier_id in before.keys() - {tier.id for tier in wanted}:
-            name = before[tier_id].name
-            if any(limit.tier == name and limit.source != "config" for limit in self.covering.limits.values()):
-                raise LimitError("tiers", f"limits that the API made are of tier {name!r}; remove them first")
-            change.delete(TABLES["tiers"], tier_id)
-        for tier in wanted:
-            if tier.id not in before:
-                change.insert(TABLES["tiers"], tier_row(tier))
-            elif before[tier.id] != tier:
-                change.update(TABLES["tiers"], tier.id, tier_row(tier))
+
+def _write_tiers(change: Change, known: Sequence[Tier], wanted: Sequence[Tier], limits: Sequence[Limit]) -> None:
+    before = {tier.id: tier for tier in known if tier.source == "config"}
+    for tier_id in before.keys() - {tier.id for tier in wanted}:
+        name = before[tier_id].name
+        if any(limit.tier == name and limit.source != "config" for limit in limits):
+            raise LimitError("tiers", f"limits that the API made are of tier {name!r}; remove them first")
+        change.delete(TABLES["tiers"], tier_id)
+    for tier in wanted:
+        if tier.id not in before:
+            change.insert(TABLES["tiers"], tier_row(tier))
+        elif before[tier.id] != tier:
+            change.update(TABLES["tiers"], tier.id, tier_row(tier))
 
 
 def _tiered(fields: Mapping[str, Any], terms: Terms) -> Mapping[str, Any]:
