@@ -153,3 +153,14 @@ def test_an_answer_that_a_cache_plays_again_an_hour_later_is_no_second_call(how:
     # What a local server hands out again and again proves nothing.
     assert entries.group_by("response_id").agg(pl.col("calls").sum()).sort("calls").rows() == [(answers[0], 1), (answers[1], 2)]
     _explained(entries)
+
+
+def test_of_equal_calls_only_those_that_ran_at_the_same_time_are_looked_up(tmp_path: Path) -> None:
+    calls = [chat(scope="client", trace=f"call {n}", start=n * 10_000, end=n * 10_000 + 290) for n in range(30)]
+    entries = prices().price(entries_of([[body_of(*calls)]]))
+    Ledger.open(tmp_path / "entries").post(conform(entries), 1)
+    late = recognise(decode([body_of(chat(scope="framework", trace="late", start=50_000, end=50_300))]))
+    found = LedgerEvidence(str(tmp_path / "entries")).find(
+        late, since=NOW - timedelta(days=1), horizon=late["started"][0] + 10**8
+    )
+    assert found.height == 1

@@ -14,6 +14,7 @@ import polars as pl
 from spanledger.collector import identity
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.evidence_files import WRITTEN
+from spanledger.collector.fingerprint import SLACK_MICROS
 from spanledger.collector.memory import KEPT, as_kept
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import COLUMNS, frame_of
@@ -44,10 +45,12 @@ class LedgerEvidence:
         end = _moment(cast(int, last)) + _SLACK
         # One instrumentation in one signal says a call once (only logs may say it under two names), so equal input alone
         # makes nothing of the same scope and signal worth a look: without this a burst from one emitter recalls all of itself.
+        # What ran at another time is none of it either, or hours of equal calls would come with one that is late.
         statement = """
             with speaking as (
-                select distinct input_tokens, coalesce(service, '') as service, signal, coalesce(scope_name, '') as scope
-                from late where said and input_tokens is not null
+                select input_tokens, coalesce(service, '') as service, signal, coalesce(scope_name, '') as scope,
+                       started // 60000000 as minute, min(started) - $slack as began, max(ended) + $slack as over
+                from late where said and input_tokens is not null group by all
             )
             select * from entries
             where day between $first and $last and occurred_at between $begin and $end
@@ -57,17 +60,20 @@ class LedgerEvidence:
                    or exists (select 1 from speaking
                               where speaking.input_tokens = entries.input_tokens
                                 and speaking.service = coalesce(entries.service, '')
+                                and epoch_us(entries.occurred_at) <= speaking.over
+                                and epoch_us(entries.occurred_at) + coalesce(duration_seconds, 0) * 1e6 >= speaking.began
                                 and (speaking.signal = 'logs' or speaking.signal is distinct from entries.signal
                                      or speaking.scope <> coalesce(entries.scope_name, ''))))
         """
         wanted = late.select(
-            "entry_id", "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name",
-            pl.col("said").fill_null(False),
+            "entry_id", "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name", "started",
+            "ended", pl.col("said").fill_null(False),
         ).to_arrow()  # fmt: skip
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("late", wanted)
             found = connection.sql(
-                statement, params={"first": begin.date(), "last": end.date(), "begin": begin, "end": end}
+                statement,
+                params={"first": begin.date(), "last": end.date(), "begin": begin, "end": end, "slack": SLACK_MICROS},
             ).to_arrow_table()
         return frame_of(found)
 
