@@ -29,6 +29,9 @@ FITTING_RECORDS = 20_000
 MOST_BYTES = 96 * 1024 * 1024
 #: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
 PIECE_BYTES = 4 * 1024 * 1024
+#: A piece has a fixed cost of some 4 ms, for which few records pay where hardly anything is about models: one with fewer than a
+#: record in so many bytes is followed by one of twice the bytes. 1 % about models: 1.8 µs a span, and 1.3.
+SPARSE_BYTES = 32 * 1024
 
 
 class ReadingSteps(Protocol):
@@ -76,6 +79,7 @@ class Reading:
         self._recogniser = ThreadPoolExecutor(1, thread_name_prefix="spanledger-recognise")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
         self._ahead: tuple[int, Future[Decoded | None]] | None = None
+        self._piece_bytes = PIECE_BYTES
 
     def ahead(self, after: int) -> "Future[Read | None]":
         """As `next`, in a thread of its own."""
@@ -123,27 +127,31 @@ class Reading:
 
     def _pieces(self, after: int, until: float) -> Iterator[Sequence[Received]]:
         """The bodies above a sequence, piece by piece as each is whole; `until` that moment, and what is there then."""
-        while bodies := self._journal.take(after, enough_bytes=PIECE_BYTES):
+        while bodies := self._journal.take(after, enough_bytes=self._piece_bytes):
             after = bodies[-1].sequence
             yield bodies
-            while self._journal.unread < PIECE_BYTES:
+            del bodies
+            while self._journal.unread < self._piece_bytes:
                 left = until - time.monotonic()
                 if left <= 0 or self._stopping.is_set():
                     return
-                self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=PIECE_BYTES)
+                self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=self._piece_bytes)
 
     def _decode(self, pieces: Iterable[Sequence[Received]]) -> Decoded:
         parts: list[Telemetry] = []
         mark = count = size = records = 0
         for bodies in pieces:
-            mark, count, size = bodies[-1].sequence, count + len(bodies), size + sum(len(body.body) for body in bodies)
+            piece = sum(len(body.body) for body in bodies)
+            mark, count, size = bodies[-1].sequence, count + len(bodies), size + piece
             try:
                 with Timed(self._seconds, "decode"):
                     parts.append(self._steps.decode(bodies))
             except Exception as error:
                 return Decoded(mark, count, error=error)
             del bodies
-            records += parts[-1].records.height
+            found = parts[-1].records.height
+            self._piece_bytes = PIECE_BYTES if found * SPARSE_BYTES > piece else 2 * PIECE_BYTES
+            records += found
             if size >= MOST_BYTES or records >= FITTING_RECORDS:
                 break
         return Decoded(mark, count, Telemetry.joined(parts) if parts else None)
