@@ -1,12 +1,15 @@
 """Calls in flight when limits change: with Redis, too, a limit that is new or changed holds them, at every collector."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from spanledger.limits import Check, Limit, Limits, keeper
+from spanledger.limits.counters import Place
 from tests.limits.collectors import Collectors, kept
 from tests.limits.made import Clock, add, ask, entry, limits, stands, until
 
@@ -129,3 +132,44 @@ def test_a_check_that_a_limit_overtakes_is_asked_by_it(
     overtaken("hold_soon")
     assert [one.limit for one in asyncio.run(soon()).refused] == [made[0].name]
     assert [stands(of, limit) for limit in made] == [[((), 0, 1)]] * 2
+
+
+def test_what_is_held_is_the_sum_of_all_holds_however_limits_change_among_checks(both: Collectors) -> None:
+    for _ in range(2):
+        both.add(amount=1_000, measure="tokens", per=["user"])
+    changes: list[dict[str, Any]] = [{"window": "rolling 1h"}, {"measure": "requests"}, {"per": []}, {"enabled": False}]
+    done = threading.Event()
+
+    async def calls(of: Limits) -> None:
+        while not done.is_set():
+            wanted = [Check(user=f"u{n % 3}", input_tokens=n, max_output_tokens=1) for n in range(6)]
+            found = [answer.hold_id for answer in await asyncio.gather(*map(of.ask, wanted))]
+            for number, hold_id in enumerate(found):
+                if hold_id is not None and number % 3 == 0:
+                    await asyncio.to_thread(of.release, hold_id)
+                elif hold_id is not None and number % 3 == 1:
+                    await asyncio.to_thread(of.settle, hold_id, input_tokens=1, output_tokens=0)
+        await of.leave()
+
+    workers = [threading.Thread(target=lambda of=of: asyncio.run(calls(of))) for of in (both.one, both.two)]
+    for worker in workers:
+        worker.start()
+    for number, change in enumerate(changes):
+        both.one.update(both.one.all()[number % 2].id, change, who="ann")
+        both.two.keep()
+    done.set()
+    for worker in workers:
+        worker.join()
+    with redis.Redis.from_url(both.redis.url, decode_responses=True) as client:
+        ids: Any = client.zrange("{spanledger}:leases", 0, -1)
+    counters: Any = both.one._counters
+    live = [hold for hold in map(counters.find, ids) if hold is not None]
+    sums: dict[Place, tuple[int, int]] = {}
+    for hold in live:
+        assert {part.place.limit_id for part in hold.parts} == {limit.id for limit in both.one.covering.enabled}
+        for place, size, worst in hold.parts:
+            held, most = sums.get(place, (0, 0))
+            sums[place] = held + size, most + worst
+    assert live
+    found = counters.read(list(sums), both.one.micros())
+    assert {place: (one.held, one.worst) for place, one in zip(sums, found, strict=True)} == sums
