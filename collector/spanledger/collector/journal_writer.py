@@ -147,8 +147,10 @@ class JournalWriter:
         try:
             try:
                 afterwards = self._changed_by(task)
-            except sqlite3.OperationalError:  # the disk may be full, and what was to be deleted gives room
-                self._shorten()
+            except sqlite3.OperationalError as error:
+                if "full" not in str(error):
+                    raise
+                self._shorten()  # what is to be deleted gives room, but itself needs some
                 afterwards = self._changed_by(task)
             if afterwards is not None:
                 afterwards()
