@@ -107,6 +107,20 @@ def test_equal_calls_in_different_traces_are_one_if_one_ran_inside_the_other() -
     assert len(_counted(wrapper, chat(trace="b", scope="client", start=20, end=290, service="elsewhere"))) == 2
 
 
+def test_equal_calls_made_at_once_for_many_are_counted_once_each_and_as_theirs() -> None:
+    """Clients are asked in another order than their wrappers were, and some of the calls have no wrapper."""
+
+    def made(by: str, call: int, start: float, end: float) -> Span:
+        return chat(scope=by, trace=f"{by} {call}", start=start, end=end, attributes={"spanledger.tenant": f"{call % 7}"})
+
+    turns = sorted(range(120), key=lambda call: call * 37 % 113)
+    wrappers = [made("wrapper", call, call / 50, 500) for call in range(120) if call % 7 < 5]
+    clients = [made("client", call, 20 + at / 50, 490) for at, call in enumerate(turns)]
+    calls = standing(entries_of([[body_of(*wrappers, *clients)]]))
+    assert len(calls) == 120
+    assert sum(call["tenant"] == "3" for call in calls) == 17
+
+
 @pytest.mark.parametrize("voices", [2, 3])
 @pytest.mark.parametrize("calls", [12, 600])
 def test_equal_calls_made_at_once_are_counted_once_each_whoever_tells_of_them(calls: int, voices: int) -> None:

@@ -135,13 +135,19 @@ def _join_in_order(evidence: Evidence, rows: Ints, ancestry: Ancestry, groups: G
     nth = _nth_voice(narrow["emitter"][rows], narrow["voice"][rows])
     found = False
     for last in range(1, min(int(nth.max()) + 1, _MOST_VOICES)):
-        for exactly in (True, False):
+        for agreeing in ((*_WHOM, "output"), ("tenant", "output"), ("output",), ()):
             for swapped in (False, True):
                 left, right = _open(evidence, rows[nth < last], rows[nth == last], groups)
                 if not len(left):
                     break
-                outer, inner = (right, left) if swapped else (left, right)
-                one, other = _fitting(evidence, *_in_order(evidence, outer, inner, exactly=exactly), ancestry)
+                both = np.concatenate([left, right])
+                said = {**_whom(evidence, both, ancestry), "output": narrow["output"][both].view(np.uint64)}
+                keys = mixed(
+                    _prints(evidence, both), narrow["failed"][both].astype(np.uint64), *(said[name] for name in agreeing)
+                )
+                sides = (left, keys[: len(left)]), (right, keys[len(left) :])
+                (outer, key), (inner, key_inner) = reversed(sides) if swapped else sides
+                one, other = _fitting(evidence, *_in_order(narrow["started"], outer, key, inner, key_inner), ancestry)
                 sure = ~_contradict(groups.label[one], groups.label[other], evidence, groups)
                 groups.join(one[sure], other[sure], "fingerprint")
                 found |= bool(sure.any())
@@ -172,23 +178,18 @@ def _open(evidence: Evidence, early: Ints, late: Ints, groups: Groups) -> tuple[
     return left, right
 
 
-def _in_order(evidence: Evidence, outer: Ints, inner: Ints, *, exactly: bool) -> tuple[Ints, Ints]:
-    """Each outer record with the first inner one of its print that began no earlier and is not taken by those before it; the
-    output decides as well if `exactly`."""
-    narrow = evidence.narrow
-
-    def key(rows: Ints) -> Keys:
-        said = [narrow["failed"][rows].astype(np.uint64), *([narrow["output"][rows].view(np.uint64)] if exactly else [])]
-        return mixed(_prints(evidence, rows), *said)
-
-    outer = outer[np.lexsort((narrow["started"][outer], key(outer)))]
-    order, place = placed(key(inner), narrow["started"][inner], key(outer), narrow["started"][outer] - SLACK_MICROS)
-    inner = inner[order]
-    # The nth takes the nth, unless it began later than that.
+def _in_order(start: Ints, outer: Ints, key: Keys, inner: Ints, key_inner: Keys) -> tuple[Ints, Ints]:
+    """Each outer record with the first inner one of its key that began no earlier and is not taken by those before it."""
+    first = np.lexsort((start[outer], key))
+    outer, key = outer[first], key[first]
+    order, place = placed(key_inner, start[inner], key, start[outer] - SLACK_MICROS)
+    inner, key_inner = inner[order], key_inner[order]
+    # The nth of a key takes the nth, unless it began later than that.
     nth = np.arange(len(outer))
-    taken = np.maximum.accumulate(place - nth) + nth
+    of_key = np.cumsum(np.concatenate([[0], key[1:] != key[:-1]])) * (len(outer) + len(inner))
+    taken = np.maximum.accumulate(place - nth + of_key) - of_key + nth
     there = np.flatnonzero(taken < len(inner))
-    there = there[key(outer)[there] == key(inner)[taken[there]]]
+    there = there[key[there] == key_inner[taken[there]]]
     return outer[there], inner[taken[there]]
 
 
@@ -224,6 +225,15 @@ def _for_others(evidence: Evidence, left: Ints, right: Ints, ancestry: Ancestry)
     rows, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
     one, other = inverse[: len(left)], inverse[len(left) :]
     elsewhere = evidence.narrow["trace"][left] != evidence.narrow["trace"][right]
+    for name, whom in _whom(evidence, rows, ancestry).items():
+        differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
+        apart |= differ & (elsewhere | (name == "tenant"))
+    return apart
+
+
+def _whom(evidence: Evidence, rows: Ints, ancestry: Ancestry) -> dict[str, Keys]:
+    """Keys of whom these records are for, as they, what stands above them or their resource says; 0 where nobody does."""
+    found = {}
     for name in _WHOM:
         whom = keys_of(evidence.take(rows, [f"resource_{name}"]).to_series())
         if (known := evidence.knows(name)) is not None:
@@ -231,9 +241,8 @@ def _for_others(evidence: Evidence, left: Ints, right: Ints, ancestry: Ancestry)
             said = np.flatnonzero(source >= 0)
             whom = whom.copy()
             whom[said] = keys_of(evidence.take(source[said], [name]).to_series())
-        differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
-        apart |= differ & (elsewhere | (name == "tenant"))
-    return apart
+        found[name] = whom
+    return found
 
 
 def _equal(left: Ints, right: Ints) -> Flags:
