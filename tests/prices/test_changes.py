@@ -173,14 +173,14 @@ def test_a_change_that_does_not_say_why_is_refused(up: Running, note: dict[str, 
 
 @pytest.mark.parametrize("same", [{}, {"multiplier": "0.900"}, {"multiplier": 0.9, "provider": "noted"}])
 def test_a_change_of_nothing_is_a_line_in_the_history_and_no_new_rule(up: Running, same: dict[str, Any]) -> None:
-    made = ask(up, "POST", "", 201, json={"provider": "noted", "model": str(same), "multiplier": "0.9", "note": "frame contract"})
+    made = ask(up, "POST", "", 201, json={"provider": "noted", "model": str(same), "multiplier": "0.9", "note": "list"})
     revision = ask(up, "GET", "")["revision"]
     answer = ask(up, "PATCH", f"/{made['id']}", json={**same, "note": "signed by finance"})
     assert answer == {name: said for name, said in made.items() if name not in ("unpriced", "notice")}
     assert ask(up, "GET", "")["revision"] == revision
     [one] = ask(up, "GET", f"/{made['id']}/history")["history"]
     assert [(line["action"], line["why"]) for line in one["audit"]] == [
-        ("insert", "frame contract"),
+        ("insert", "list"),
         ("note", "signed by finance"),
     ]
     assert "signed by finance" in run(up, "history", made["id"])
@@ -206,21 +206,24 @@ def test_an_import_of_what_is_there_changes_nothing_and_says_so(up: Running, tmp
     assert audited(up)[0][1:] == ("insert", "imported from rules.json")
 
 
-def test_an_export_of_more_rules_than_go_at_once_comes_back_in_parts(up: Running, tmp_path: Path) -> None:
+def test_an_export_of_more_rules_than_go_at_once_comes_back_in_parts(tmp_path: Path) -> None:
     rules = [
         {"scope": f"tenant:t{number}", "model": "gpt-4o", "multiplier": "0.9", "valid_to": "2001-01-01", "note": "many"}
         for number in range(1_005)
     ]
     file = tmp_path / "all.json"
     file.write_text(json.dumps({"spanledger_price_rules": rules}))
-    before = ask(up, "GET", "")
-    assert "--in-parts" in run(up, "import", str(file), code=2)
-    assert ask(up, "GET", "") == before
-    assert "1001 to 1005 of 1005" in run(up, "import", str(file), "--in-parts")
-    exported = run(up, "export")
-    assert len(json.loads(exported)["spanledger_price_rules"]) >= 1_005
-    file.write_text(exported)
-    assert '"rules": [],\n' in run(up, "import", str(file), "--in-parts", "--json")
+    # A collector of its own: so many rules would stand in the others' way.
+    with running(tmp_path / "data") as up:
+        up.collector.announce({"api": up.url})
+        before = ask(up, "GET", "")
+        assert "--in-parts" in run(up, "import", str(file), code=2)
+        assert ask(up, "GET", "") == before
+        assert "1001 to 1005 of 1005" in run(up, "import", str(file), "--in-parts")
+        exported = run(up, "export")
+        assert len(json.loads(exported)["spanledger_price_rules"]) >= 1_005
+        file.write_text(exported)
+        assert '"rules": [],\n' in run(up, "import", str(file), "--in-parts", "--json")
 
 
 @pytest.mark.parametrize("rules", ["5", "{}", "null", '"all"'])
