@@ -50,7 +50,7 @@ KEPT: dict[str, Callable[[], object]] = {
     "the root logger": _logging,
     "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
     "the time-out of sockets": socket.getdefaulttimeout,
-    "hooks of exceptions": lambda: (sys.excepthook, threading.excepthook, sys.unraisablehook),
+    "the hook of exceptions": lambda: sys.excepthook,  # others are pytest's own in each step of a test, before 8.4
     "the trace that calls are in": lambda: _of("opentelemetry.trace", lambda trace: trace.get_current_span()),
     "baggage": lambda: _of("opentelemetry.baggage", lambda baggage: dict(baggage.get_all())) or {},
     "metering": lambda: _of("spanledger.instrumentation.engine", lambda module: module.ENGINE.active) or False,
