@@ -2,7 +2,7 @@
 memory that has let go of what came first."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -164,3 +164,25 @@ def test_of_equal_calls_only_those_that_ran_at_the_same_time_are_looked_up(tmp_p
         late, since=NOW - timedelta(days=1), horizon=late["started"][0] + 10**8
     )
     assert found.height == 1
+
+
+def test_an_answer_that_is_played_again_and_again_is_looked_up_once(tmp_path: Path) -> None:
+    class Asked(LedgerEvidence):
+        times = 0
+
+        def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+            Asked.times += 1
+            return super().named(records, since=since)
+
+    ledger = Ledger.open(tmp_path / "entries")
+    counter = CountOnce(Counting(rows=40), older=Asked(str(tmp_path / "entries")))
+    others = [chat(n, 7, trace=f"other {n}", id="x", service="elsewhere", start=_RAN, end=_RAN + 9) for n in range(60)]
+    for turn in range(6):
+        at = _RAN + turn * 60_000
+        answer = chat(trace=str(turn), start=at, end=at + 50, attributes={"gen_ai.response.id": "chatcmpl-AbCdEf0123456789"})
+        batch = recognise(decode([body_of(answer, *(others if turn == 0 else ()))]))
+        entries = prices().price(counter.count(batch, now=NOW + timedelta(minutes=turn), mark=turn + 1))
+        ledger.post(conform(entries), turn + 1)
+        counter.posted(turn + 1, entries)
+        assert entries.filter(pl.col("service") == "app")["calls"].sum() == (turn == 0)
+    assert Asked.times == 1

@@ -169,8 +169,12 @@ class Memory:
         rows, since = self.gone.named(narrow)
         taken_back = np.flatnonzero((narrow["role"] == CORRECTION) & (narrow["response"] != 0))
         both = distinct(np.concatenate([rows, taken_back]))
-        here = self.arrays["entry"][self._having("entry", narrow["entry"][both])] if len(both) else both
-        return both[~among(narrow["entry"][both], here.view(np.uint64))], None if len(taken_back) else since
+        # Of an answer whose call stands here the ledger has nothing more to tell, however often it is played.
+        for name in ("entry", "response", "request") if len(both) else ():
+            rows = self._having(name, narrow[name][both])
+            rows = rows if name == "entry" else rows[self.standing[rows] >= 0]
+            both = both[~among(narrow[name][both], self.arrays[name][rows])]
+        return both, None if len(taken_back) else since
 
     def _same_print(self, wanted: Rows, within: Flags) -> Rows:
         """Calls, within some, of the same emitter and input and at about the same time as one of these."""
