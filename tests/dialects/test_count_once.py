@@ -56,6 +56,19 @@ def test_an_outer_call_with_other_numbers_than_its_inner_one_is_the_same_call() 
     assert (call["input_tokens"], call["cache_read_tokens"], call["session"]) == (1000, 600, "s1")
 
 
+def test_a_call_that_two_tell_of_beside_each_other_inside_a_third_learns_what_that_one_knows() -> None:
+    outer = chat(id="o", scope="gateway", attributes={"gen_ai.usage.cost": 0.5, "session.id": "s1"})
+    inner = [chat(id=name, parent="o", scope=name, start=5, end=90) for name in ("one", "two")]
+    (call,) = _counted(outer, *inner)
+    assert (call["session"], call["reported_cost_usd"]) == ("s1", Decimal("0.5"))
+    # Of two attempts neither cost what both did.
+    attempts = [
+        chat(500, 5, id="one", parent="o", scope="one", start=5, end=20),
+        chat(id="two", parent="o", scope="one", start=30),
+    ]
+    assert [call["reported_cost_usd"] for call in _counted(outer, *attempts)] == [None, None]
+
+
 def test_an_embedding_inside_a_chat_is_another_call() -> None:
     """A cache of answers asks for one before the chat; both may be wrapped once more."""
 

@@ -131,11 +131,25 @@ def by_span(evidence: Evidence, leaves: Flags, ancestry: Ancestry, groups: Group
 
 @dataclass(slots=True)
 class Nesting:
-    """`outer[i]` is the leaf in which leaf i stands; `gone` are leaves that inner ones speak for, and `by` by which."""
+    """`outer[i]` is the leaf in which leaf i stands; `gone` are leaves that inner ones speak for, and `by` by which; `several`
+    are the inner ones that are more than one in theirs."""
 
     outer: Ints
     gone: Flags
     by: Ints
+    several: Ints
+
+    def settle(self, groups: Groups) -> None:
+        """Put outer calls together with what turned out to be one call inside them, told of twice."""
+        if not len(self.several):
+            return
+        outer, label = self.outer[self.several], groups.label[self.several]
+        least, most = np.full(len(self.outer), len(self.outer)), np.full(len(self.outer), -1)
+        np.minimum.at(least, outer, label)
+        np.maximum.at(most, outer, label)
+        one = least[outer] == most[outer]
+        self.gone[outer[one]] = False
+        groups.join(outer[one], self.several[one], "leaf_in_leaf")
 
 
 def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ancestry, groups: Groups) -> Nesting:
@@ -144,7 +158,7 @@ def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ance
     at = np.flatnonzero(leaves)
     outer = np.full(rows, -1, dtype=np.int64)
     outer[at] = ancestry.nearest(at, leaves, barrier)
-    nesting = Nesting(outer, np.zeros(rows, dtype=bool), np.full(rows, -1, dtype=np.int64))
+    nesting = Nesting(outer, np.zeros(rows, dtype=bool), np.full(rows, -1, dtype=np.int64), at[:0])
     inner = np.flatnonzero(outer >= 0)
     inner = inner[groups.label[inner] != groups.label[outer[inner]]]
     aside = _aside(evidence, inner, outer[inner])
@@ -177,6 +191,7 @@ def by_nesting(evidence: Evidence, leaves: Flags, barrier: Flags, ancestry: Ance
     many = counted[spoken[outer[counted]] > 1]
     nesting.gone[outer[many]] = True
     nesting.by[outer[many]] = many
+    nesting.several = many
     # Failed attempts inside a leaf that has usage of its own stand beside it; without, they are what it reports.
     mute = erring[(spoken[outer[erring]] == 0) & ~said[outer[erring]]]
     alone = mute[wrong[outer[mute]] == 1]

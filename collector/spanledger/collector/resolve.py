@@ -130,6 +130,7 @@ def _decided(evidence: Evidence, settled: Flags, *, fingerprint: bool) -> _Decid
     nesting = by_nesting(evidence, leaves, barrier, ancestry, groups)
     if fingerprint:
         by_fingerprint(evidence, leaves & ~nesting.gone, ancestry, groups)
+        nesting.settle(groups)
     label = groups.label
     # A call of which any record was taken apart into inner calls is not a call of its own.
     apart = np.zeros(rows, dtype=bool)
