@@ -36,7 +36,7 @@ _FILE = st.tuples(st.booleans(), st.lists(st.tuples(st.integers(0, 50), _SOME), 
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merged, "_BATCH_ROWS", 3)
-    monkeypatch.setattr(rewriting, "GROUP_ROWS", 5)
+    monkeypatch.setattr(rewriting, "_PASSING_ROWS", 5)
 
 
 @pytest.mark.usefixtures("few_at_once")

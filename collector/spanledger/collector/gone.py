@@ -13,10 +13,10 @@ from spanledger.collector.keys import Keys, distinct, mixed
 
 #: By how much the clock of an emitter may be ahead of this one's before late evidence is missed in the ledger.
 SKEW_MICROS = 5_000_000
-#: Records whose keys are kept, about 35 bytes each; of those before, nothing is known but until when they came.
+#: Records whose keys are kept, about 40 bytes each; of those before, nothing is known but until when they came.
 _MOST_RECORDS = 1_000_000
 _PART_RECORDS = 125_000
-#: Ids of providers are looked up by so many of their bits first: 16 MB, of which an eighth is taken at most.
+#: Ids of providers are looked up by so many of their bits first: 2 MB, of which an eighth is taken at most.
 _TABLE_BITS = 24
 
 Narrow = dict[str, npt.NDArray[Any]]
@@ -39,8 +39,8 @@ class Gone:
 
     since: int | None = None
     _parts: list[_Part] = field(default_factory=list)
-    #: which of the places that the last bits of a key name are taken by an id
-    _table: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    #: which of the places that the last bits of a key name are taken by an id, a bit each
+    _table: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
 
     def forgot(self, before: int) -> None:
         """What came up to this moment (microseconds since 1970) may be gone without being known here."""
@@ -60,21 +60,23 @@ class Gone:
         self._parts.append(_Part(keys, names, records, first, last))
         if sum(part.records for part in self._parts) > _MOST_RECORDS and len(self._parts) > 1:
             self.forgot(self._parts.pop(0).last)
-            self._table[:] = False
+            self._table[:] = 0
             for part in self._parts:
                 self._take(part.names)
 
     def _take(self, names: Keys) -> None:
         if len(names) and not len(self._table):
-            self._table = np.zeros(1 << _TABLE_BITS, dtype=bool)
+            self._table = np.zeros((1 << _TABLE_BITS) // 8, dtype=np.uint8)
         if len(names):
-            self._table[names & np.uint64((1 << _TABLE_BITS) - 1)] = True
+            byte, bit = _place(names)
+            np.bitwise_or.at(self._table, byte, bit)
 
     def named(self, narrow: Narrow) -> tuple[npt.NDArray[np.int64], int]:
         """Which of these records bear an id that a record among what is gone bears, and since when (microseconds) such came."""
         found, since = np.zeros(len(narrow["arrived"]), dtype=bool), int(narrow["arrived"].max(initial=0))
         for rows, names in _names(narrow) if len(self._table) else ():
-            maybe = np.flatnonzero(self._table[names & np.uint64((1 << _TABLE_BITS) - 1)])
+            byte, bit = _place(names)
+            maybe = np.flatnonzero(self._table[byte] & bit)
             maybe = maybe[np.argsort(names[maybe])]
             asked = names[maybe]
             for part in self._parts if len(maybe) else ():
@@ -111,6 +113,12 @@ class Gone:
     def size(self) -> int:
         """Bytes."""
         return self._table.nbytes + sum(part.keys.nbytes + part.names.nbytes for part in self._parts)
+
+
+def _place(names: Keys) -> tuple[Keys, npt.NDArray[np.uint8]]:
+    """Which byte of the table, and which bit of it, stands for each key."""
+    place = names & np.uint64((1 << _TABLE_BITS) - 1)
+    return place >> np.uint64(3), np.left_shift(np.uint8(1), (place & np.uint64(7)).astype(np.uint8))
 
 
 def _names(narrow: Narrow) -> list[tuple[npt.NDArray[np.int64], Keys]]:

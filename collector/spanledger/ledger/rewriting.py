@@ -20,6 +20,9 @@ from spanledger.ledger.table import Ledger
 
 #: A tenant's entries lie together, so that a question about one tenant reads few row groups.
 ORDER = [("tenant", "ascending"), ("occurred_at", "ascending")]
+#: Rows of a row group in files of a day that is not over: each is made whole in memory before it is written, and read when the
+#: file is put together with others again.
+_PASSING_ROWS = 8_192
 _DESCRIBED = pa.schema([STORED.field(name) for name in DESCRIBED])
 
 
@@ -35,8 +38,9 @@ def put_together(ledger: Ledger, group: Group, now: datetime) -> None:
         said = statistics(described)
         order: Places = pc.sort_indices(described, sort_keys=ORDER).to_numpy().astype(np.int64)
         del described
+        portions = _sorted(files, order, GROUP_ROWS if group.finally_ else _PASSING_ROWS)
         added = write_portions(
-            ledger.filesystem, ledger.local, group.files[0].day, _sorted(files, order), said,
+            ledger.filesystem, ledger.local, group.files[0].day, portions, said,
             data_change=False, prefix="ordered-" if group.finally_ else "sorted-",
         )  # fmt: skip
     pa.default_memory_pool().release_unused()
@@ -51,16 +55,16 @@ def removal(file: File, now: datetime, *, data_change: bool) -> RemoveAction:
     return RemoveAction(file.path, data_change, int(now.timestamp() * 1000), file.bytes, {"day": file.day.isoformat()})
 
 
-def _sorted(files: Sequence[Rows], order: Places) -> Iterator[pa.Table]:
-    """The rows of all files in this order, a row group at a time."""
+def _sorted(files: Sequence[Rows], order: Places, at_once: int) -> Iterator[pa.Table]:
+    """The rows of all files in this order, so many at a time."""
     begins = np.cumsum([0, *(rows.count for rows in files)])
     of = (np.searchsorted(begins, order, side="right") - 1).astype(np.int16)
     for at, rows in enumerate(files):
         places = order[of == at]
         rows.begin(in_order=bool((places[1:] > places[:-1]).all()))
-    nothing: dict[pa.DataType, pa.Array] = {kind: pa.nulls(min(len(order), GROUP_ROWS), kind) for kind in set(STORED.types)}
-    for at in range(0, len(order), GROUP_ROWS):
-        wanted, which = order[at : at + GROUP_ROWS], of[at : at + GROUP_ROWS]
+    nothing: dict[pa.DataType, pa.Array] = {kind: pa.nulls(min(len(order), at_once), kind) for kind in set(STORED.types)}
+    for at in range(0, len(order), at_once):
+        wanted, which = order[at : at + at_once], of[at : at + at_once]
         parts = [files[file].take(wanted[which == file] - begins[file]) for file in np.unique(which).tolist()]
         place = np.empty(len(wanted), dtype=np.int64)
         place[np.argsort(which, kind="stable")] = np.arange(len(wanted))
