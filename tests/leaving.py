@@ -36,9 +36,10 @@ def _of(module: str, read: Callable[[Any], object]) -> object:
 
 
 def _callbacks(litellm: Any) -> dict[str, list[object]]:
-    """It copies those that it is given from one list into others, at its next call."""
-    lists = {name: found for name, found in vars(litellm).items() if name.endswith(("callback", "callbacks")) and found}
-    return {name: list(found) for name, found in lists.items() if isinstance(found, list)}
+    """It copies those that it is given from one list into others, at its next call. (Texts name its own, such as "cache".)"""
+    lists = {name: found for name, found in vars(litellm).items() if name.endswith(("callback", "callbacks"))}
+    given = {name: [one for one in found if not isinstance(one, str)] for name, found in lists.items() if isinstance(found, list)}
+    return {name: found for name, found in given.items() if found}
 
 
 #: What it is, and how it stands now.
@@ -104,8 +105,9 @@ def nothing_running() -> Iterator[None]:
 
 
 def _lasting(threads: set[threading.Thread]) -> list[threading.Thread]:
-    """Ours, and such as the process would wait for at its end."""
-    return [thread for thread in threads if not thread.daemon or thread.name.startswith("spanledger")]
+    """The product's, and such of the tests' as the process would wait for at its end. (Clients keep pools of their own.)"""
+    ours = [thread for thread in threads if thread.name.startswith(("spanledger", "collector"))]
+    return ours + [thread for thread in threads if thread.name.startswith("Thread-") and not thread.daemon]
 
 
 def _children() -> set[str]:
