@@ -1,6 +1,6 @@
 """Counters in memory and in Redis do what a simple reference model does, whatever happens in whichever order."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -80,10 +80,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisSer
     server.kill()
 
 
-def fresh(kind: str, request: pytest.FixtureRequest) -> Counters:
+def fresh(kind: str, request: pytest.FixtureRequest, now: Callable[[], int]) -> Counters:
     if kind == "memory":
         return MemoryCounters()
-    shared = SharedCounters(request.getfixturevalue("redis_server").url, namespace=uuid4().hex)
+    shared = SharedCounters(request.getfixturevalue("redis_server").url, namespace=uuid4().hex, now=now)
     assert shared.begin_counting(10)
     shared.end_counting([])
     return shared
@@ -93,7 +93,8 @@ def fresh(kind: str, request: pytest.FixtureRequest) -> Counters:
 @given(steps=st.lists(step, max_size=25))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counters_do_what_the_model_does(kind: str, request: pytest.FixtureRequest, steps: list[Any]) -> None:
-    counters, model, now = fresh(kind, request), Model(), BEGIN + 1000 * SECOND
+    now = BEGIN + 1000 * SECOND
+    counters, model = fresh(kind, request, lambda: now), Model()
     ids: list[str] = []
     posted: list[Posting] = []
     for name, *given_ in steps:
@@ -163,7 +164,8 @@ def test_counters_do_what_the_model_does(kind: str, request: pytest.FixtureReque
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_counting_anew_replaces_what_is_used_and_keeps_what_is_held(kind: str, request: pytest.FixtureRequest) -> None:
-    counters, now = fresh(kind, request), BEGIN + 1000 * SECOND
+    now = BEGIN + 1000 * SECOND
+    counters = fresh(kind, request, lambda: now)
     day, user, _, roll, _ = PLACES
     counters.post([Posting("a", None, [Amount(p, now, 5) for p in PLACES])], now)
     counters.hold(now, [Demand(day, 3, 3, 100, 100)], "h", now + SECOND, Check())

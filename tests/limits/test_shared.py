@@ -127,6 +127,16 @@ def test_the_span_settles_at_whichever_collector_it_arrives_and_counts_once(both
     assert stands(both.one, limit) == [(("u",), 10**10, 0)]
 
 
+def test_what_is_released_takes_nothing_else_out_of_a_rolling_window_whatever_the_clock_says(both: Collectors) -> None:
+    both.clock.pass_(hours=-3)
+    limit = both.add(amount=9, window="rolling 1m")
+    holds = [both.one.check(Check()).hold_id or "" for _ in range(3)]
+    both.post(both.one, entry(both.clock, hold_id=holds[0]))
+    assert both.two.release(holds[1])
+    assert both.two.settle(holds[2], input_tokens=1, output_tokens=1)
+    assert stands(both.two, limit) == [((), 1, 1)]
+
+
 def test_what_another_collector_posts_while_a_limit_is_counted_is_neither_lost_nor_counted_twice(
     both: Collectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,5 @@
 """Holds as Redis has them: found by their ids, and given other parts when limits change."""
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -23,8 +22,8 @@ PartsOf = Callable[[Hold], Sequence[Part]]
 class RedisHolds:
     """Those of all collectors, and among them those that this process made."""
 
-    def __init__(self, script: RedisScript, prefix: str, own: OwnHolds) -> None:
-        self._script, self._prefix, self._own = script, prefix, own
+    def __init__(self, script: RedisScript, prefix: str, own: OwnHolds, now: Callable[[], int]) -> None:
+        self._script, self._prefix, self._own, self._now = script, prefix, own, now
 
     def find(self, hold_id: str) -> Hold | None:
         """A live hold. Raises `CountersAway`."""
@@ -55,7 +54,7 @@ class RedisHolds:
             if parts != hold.parts:
                 become[hold.id] = parts_text(parts)
                 words += (hold.id, was, become[hold.id])
-        left = self._script.run("hold_anew", time.time_ns() // 1_000, *words) if words else ()
+        left = self._script.run("hold_anew", self._now(), *words) if words else ()
         for hold_id in become.keys() - left:
             self._own.change(hold_id, parts=become[hold_id])
         return left

@@ -134,5 +134,5 @@ def shared_counters(url: str, limits: "Limits", released: Callable[[], None]) ->
     """Counters at a Redis URL, and what keeps them right. Raises `ValueError` without a ledger to be repaired from."""
     if limits.history is None:
         raise ValueError("shared counters need the ledger's history, to be repaired from")
-    shared = SharedCounters(url, released=released)
+    shared = SharedCounters(url, released=released, now=limits.micros)
     return shared, Repair(shared, limits, limits.history)

@@ -36,20 +36,36 @@ SAMPLED = 2_000
 NOTHING = str(2**31)
 
 
+def _real() -> int:
+    return time.time_ns() // 1_000
+
+
 class SharedCounters:
-    """Counters at a Redis URL, under a namespace. `released` is called when this process set something free."""
+    """Counters at a Redis URL, under a namespace. `released` is called when this process set something free.
+
+    `now` is asked for the moment, in microseconds, where nobody names it: by any other clock than that of the checks, what is
+    released would take too much or too little out of a rolling window.
+    """
 
     @property
     def remote(self) -> bool:
         return True
 
-    def __init__(self, url: str, *, namespace: str = "spanledger", released: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "spanledger",
+        released: Callable[[], None] = lambda: None,
+        now: Callable[[], int] = _real,
+    ) -> None:
+        self._now = now
         self._prefix = f"{{{namespace}}}:"
         self._script = RedisScript(url, f"{self._prefix}state")
         self._released = released
         self._together = Together(self._script)
         self._own = OwnHolds()
-        self._holds = RedisHolds(self._script, self._prefix, self._own)
+        self._holds = RedisHolds(self._script, self._prefix, self._own, now)
         self._noted: dict[str, str] = {}
         self._heard = "0"
         self.leaked = 0
@@ -75,18 +91,18 @@ class SharedCounters:
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds. False when there is no such hold (any more)."""
         self._own.end([hold_id])
-        return self._freed(self._script.run("release", _now(), hold_id))
+        return self._freed(self._script.run("release", self._now(), hold_id))
 
     def settle(self, hold_id: str, parts: tuple[Part, ...], until: int) -> bool:
         """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
         told = parts_text(parts)
         self._own.change(hold_id, parts=told, expires_at=until, settled="1")
-        return self._freed(self._script.run("settle", _now(), hold_id, until, told))
+        return self._freed(self._script.run("settle", self._now(), hold_id, until, told))
 
     def extend(self, hold_id: str, expires_at: int) -> bool:
         """Lengthen a lease. False when there is no such hold (any more), or it is settled."""
         self._own.change(hold_id, expires_at=expires_at)
-        return self._script.run("extend", _now(), hold_id, expires_at)[0] == "1"
+        return self._script.run("extend", self._now(), hold_id, expires_at)[0] == "1"
 
     def post(self, postings: Iterable[Posting], now: int) -> None:
         """Add what is used, and drop the holds of the calls that these are; an entry that is known changes nothing."""
@@ -172,7 +188,7 @@ class SharedCounters:
 
     def forget(self, limit_id: str) -> None:
         """Drop a limit's buckets, whatever they hold."""
-        self._script.run("forget", _now(), limit_id)
+        self._script.run("forget", self._now(), limit_id)
 
     def begin_count(self, limit_ids: Sequence[str], now: int) -> None:
         """To be called before the ledger is read that `replace` counts from: what is posted from now on is noted."""
@@ -223,7 +239,7 @@ class SharedCounters:
         for start in range(0, len(known), 10_000):
             keys = [f"{self._prefix}e:{entry_id}" for entry_id in known[start : start + 10_000]]
             self._script.do(partial(_mark, keys=keys))
-        self._script.do(lambda r: r.set(f"{self._prefix}state", f"ready:{_now()}"))
+        self._script.do(lambda r: r.set(f"{self._prefix}state", f"ready:{_real()}"))
         self._script.do(lambda r: r.delete(f"{self._prefix}counting"))
 
     def mine(self) -> list[str]:
@@ -233,7 +249,7 @@ class SharedCounters:
     def restore(self) -> None:
         """Hold again what this process held before the counters were lost."""
         for hold_id, own in self._own.all():
-            self._script.run("restore", _now(), hold_id, own.made_at, own.expires_at, own.settled, own.parts, own.about)
+            self._script.run("restore", self._now(), hold_id, own.made_at, own.expires_at, own.settled, own.parts, own.about)
 
     def drop(self, hold_ids: Iterable[str]) -> None:
         """These holds are settled, by whichever collector."""
@@ -272,7 +288,3 @@ def _mark(client: "redis.Redis", *, keys: Sequence[str]) -> None:
         for key in keys:
             pipe.set(key, "1", ex=KNOWN_SECONDS)
         pipe.execute()
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000
