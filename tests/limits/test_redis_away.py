@@ -162,20 +162,25 @@ def test_what_no_limit_covered_when_it_came_is_counted_once_by_a_new_limit_and_n
     third.close()
 
 
-def test_what_a_redis_lost_of_its_last_second_is_posted_again(tmp_path: Path, both: Collectors) -> None:
+def test_what_a_redis_lost_of_its_last_second_is_posted_and_held_again(tmp_path: Path, both: Collectors) -> None:
     both.redis._keeps = True
     both.redis.kill()
     both.redis.start()
     until(lambda: kept(both.one))
     limit = both.add(amount=100)
     both.post(both.one, entry(both.clock))
+    before = [of.check(Check()).hold_id or "" for of in (both.one, both.two)]
     shutil.copytree(tmp_path / "redis", tmp_path / "a second ago")
     both.post(both.one, entry(both.clock))
+    assert both.two.release(before[0])
+    assert both.one.check(Check()).hold_id
+    assert both.two.check(Check()).hold_id
+    both.one.keep()
     both.redis.kill()
     shutil.rmtree(tmp_path / "redis")
     (tmp_path / "a second ago").rename(tmp_path / "redis")
     both.redis.start()
-    until(lambda: kept(both.one) and stands(both.two, limit) == [((), 2, 0)])
+    until(lambda: kept(both.one) and kept(both.two) and stands(both.two, limit) == [((), 2, 4)])
 
 
 def test_a_collector_that_died_between_ledger_and_counters_makes_up_for_it(both: Collectors, tmp_path: Path) -> None:

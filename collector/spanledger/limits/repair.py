@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 RECORDED = (Path(__file__).parent / "sql" / "recorded.sql").read_text()
 #: A collector that died may have posted to the ledger and not to the counters; it is back within this time.
 LOOK_BACK = timedelta(hours=1)
-#: A Redis that lost power lacks what it had not written to disk yet, a replica what it had not been sent: a second or two,
-#: and neither knows of it.
+#: A Redis that was killed or lost power lacks what it had not written yet, a replica what it had not been sent: a second or
+#: two, and neither knows of it.
 LOST = timedelta(minutes=1)
 COUNTING_SECONDS = 300
 #: What was missed for longer cannot be posted again: the counters may not know any more which of it they have.
@@ -68,6 +68,9 @@ class Repair:
                 self._hold_again()
             self._ready_since = state
         if (server := self._counters.server()) != self._server:
+            if self._server:
+                self._counters.expire(self._limits.micros())  # what has ended meanwhile is heard first
+                self._hold_again()
             self.look_back(LOST)
             self._server = server
         if self._missed_since is not None:
@@ -83,7 +86,7 @@ class Repair:
             self._missed_since = None
 
     def _hold_again(self) -> None:
-        """Redis lost the holds of calls that are still in flight; those whose entry has arrived are left out."""
+        """Redis lost holds of calls that are still in flight, all or the last; those whose entry has arrived are left out."""
         mine = self._counters.mine()
         if not mine:
             return
