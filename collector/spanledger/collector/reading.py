@@ -20,7 +20,8 @@ from spanledger.collector.timed import Timed
 
 #: A batch is what arrives within this time after its first body …
 GATHER_SECONDS = 0.25
-#: … or twice the time that the last batch took, but no more than this: what takes long, takes hardly longer for more …
+#: … or twice the time that the last batch took to decode or to post, but no more than this: what takes long, takes hardly longer
+#: for more …
 MOST_GATHER_SECONDS = 0.75
 #: … or what holds about so many records about models: the steps by columns have a fixed cost a batch, so 12,000 take 3 µs a
 #: record more and some 100 MB less at the peak, 16,000 a tenth less a second …
@@ -80,6 +81,7 @@ class Reading:
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
         self._ahead: tuple[int, Future[Decoded | None]] | None = None
         self._piece_bytes = PIECE_BYTES
+        self._decoding = 0.0
 
     def ahead(self, after: int) -> "Future[Read | None]":
         """As `next`, in a thread of its own."""
@@ -116,7 +118,8 @@ class Reading:
     def _decoded(self, after: int) -> Decoded | None:
         """What has gathered above a sequence, waiting for some; None when nothing has come for a while."""
         waiting = not self._stopping.is_set()
-        gather = min(max(GATHER_SECONDS, 2 * self.took), MOST_GATHER_SECONDS) if waiting else 0.0
+        took = max(self.took, self._decoding)
+        gather = min(max(GATHER_SECONDS, 2 * took), MOST_GATHER_SECONDS) if waiting else 0.0
         wait = self._journal.wait
         if not wait(after, patience_seconds=0.5 if waiting else 0, gather_seconds=0, enough_bytes=PIECE_BYTES):
             return None
@@ -140,6 +143,7 @@ class Reading:
     def _decode(self, pieces: Iterable[Sequence[Received]]) -> Decoded:
         parts: list[Telemetry] = []
         mark = count = size = records = 0
+        before = self._seconds.get("decode", 0.0)
         for bodies in pieces:
             piece = sum(len(body.body) for body in bodies)
             mark, count, size = bodies[-1].sequence, count + len(bodies), size + piece
@@ -154,6 +158,7 @@ class Reading:
             records += found
             if size >= MOST_BYTES or records >= FITTING_RECORDS:
                 break
+        self._decoding = self._seconds.get("decode", 0.0) - before
         return Decoded(mark, count, Telemetry.joined(parts) if parts else None)
 
     def _recognised(self, decoded: Decoded) -> Read:
