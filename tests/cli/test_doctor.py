@@ -127,6 +127,21 @@ def test_it_tells_how_the_files_are_kept_and_names_those_that_are_damaged(tmp_pa
     assert found["ledger"]["state"] == "good"
 
 
+def test_whatever_is_broken_is_named_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    ledger = Ledger.open(data / "entries")
+    ledger.post(entries(entry("a")), 1)
+    ledger.post(entries(entry("b")), 2)
+    path = Path(ledger.files()[-1])
+    path.write_bytes(bytes(path.stat().st_size))
+    found = findings("--data", str(data))
+    assert (found["damaged"]["state"], "cannot be read" in found["damaged"]["says"]) == ("wrong", True)
+    (data / "control.sqlite").write_bytes(b"no database" * 100)
+    found = findings("--data", str(data))
+    assert "file is not a database" in found["control"]["says"]
+    assert found["upkeep"]["state"] == "good"
+
+
 def test_a_ledger_in_another_folder_is_looked_at_there(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     note_location(tmp_path / "data", str(tmp_path / "shared"))

@@ -1,6 +1,7 @@
 """The loop: once and only once, whatever fails in the middle."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from spanledger.collector import loop, recognise, steps
-from spanledger.collector.config import load
+from spanledger.collector.config import ConfigError, load
 from spanledger.collector.decode import Telemetry
 from spanledger.collector.service import Collector
 from spanledger.collector.set_aside import set_aside
@@ -169,6 +170,36 @@ def test_a_counter_that_fails_after_the_commit_neither_stops_the_loop_nor_double
     collector = collected(tmp_path, request, request, more, before=fail)
     assert collector.journal.bodies == 0
     assert sorted(stored(tmp_path)) == sorted(ids + others)
+
+
+def test_a_ledger_that_lacks_what_was_posted_to_it_is_said_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    collected(tmp_path, calls(2)[0], calls(1)[0], posted=True)
+    collected(tmp_path)
+    assert "missing" not in caplog.text
+    shutil.rmtree(tmp_path / "entries")
+    collected(tmp_path)
+    assert "entries are missing from the ledger" in caplog.text
+    assert "ends at number 0 of the journal, and was posted to up to 2" in caplog.text
+
+
+def test_a_ledger_in_which_a_file_became_unreadable_is_served_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    collected(tmp_path, calls(2)[0], posted=True)
+    [path] = (tmp_path / "entries").glob("day=*/*.parquet")
+    path.write_bytes(bytes(path.stat().st_size))
+    request, ids = calls(1)
+    collected(tmp_path, request)
+    assert f"{path.name} with 2 entries" in caplog.text
+    with connect(tmp_path, damaged="leave out") as connection:
+        assert connection.execute("select list(span_id) from entries").fetchone() == (ids,)
+
+
+def test_a_journal_whose_name_is_damaged_is_refused(tmp_path: Path) -> None:
+    collected(tmp_path, calls(1)[0])
+    (tmp_path / "journal.name").write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match=r"journal\.name is damaged"):
+        collected(tmp_path)
 
 
 def test_a_clock_that_jumps_loses_and_doubles_nothing(tmp_path: Path) -> None:

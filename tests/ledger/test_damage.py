@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from spanledger.ledger.connect import connect
+from spanledger.ledger.damage import note_unreadable, unreadable_files
 from spanledger.ledger.health import health
 from spanledger.ledger.repair import repair
 from spanledger.ledger.table import Ledger, LedgerError
@@ -60,6 +61,43 @@ def test_a_half_written_last_log_entry_is_set_aside_and_its_batch_is_posted_agai
     assert again.mark() == 2
     assert again.post(entries(entry(f"{2:032x}")), mark=3) is True
     assert connect(tmp_path).execute("select count(*), count(distinct entry_id) from entries").fetchone() == (3, 3)
+
+
+@pytest.mark.parametrize("where", ["of values", "of what it says of itself"])
+def test_a_file_whose_bytes_changed_is_found_left_out_by_everybody_and_repaired(tmp_path: Path, where: str) -> None:
+    ledger = _ledger(tmp_path)
+    path = Path(ledger.files()[-1])
+    written = bytearray(path.read_bytes())
+    # Values stand at the front, what the file says of itself at the end, before eight bytes.
+    at = 60 if where == "of values" else len(written) - 8 - int.from_bytes(written[-8:-4], "little")
+    written[at : at + 30] = b"\xff" * 30
+    path.write_bytes(written)
+    table = ledger.table
+    assert [one.path for one in unreadable_files(table, tmp_path / "entries", whole=True)] == [f"{path.parent.name}/{path.name}"]
+    assert len(unreadable_files(table, tmp_path / "entries", whole=False)) == (where != "of values")
+    assert len(note_unreadable(table, tmp_path / "entries", whole=True)) == 1
+    with pytest.raises(LedgerError, match=f"{path.name} with 1 entry .* cannot be read"):
+        connect(tmp_path)
+    assert connect(tmp_path, damaged="leave out").execute("select count(*) from entries").fetchone() == (2,)
+    assert [one.path for one in repair(tmp_path / "entries")] == [f"{path.parent.name}/{path.name}"]
+    assert connect(tmp_path).execute("select count(*) from entries").fetchone() == (2,)
+
+
+def test_a_first_file_that_is_no_parquet_is_named_as_soon_as_somebody_reads(tmp_path: Path) -> None:
+    ledger = _ledger(tmp_path, posts=1)
+    path = Path(ledger.files()[0])
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(LedgerError, match=f"{path.name} with 1 entry .* cannot be read"):
+        connect(tmp_path)
+    assert connect(tmp_path, damaged="leave out").execute("select count(*) from entries").fetchone() == (0,)
+
+
+def test_a_log_entry_that_is_missing_in_the_midst_of_others_is_named(tmp_path: Path) -> None:
+    _ledger(tmp_path)
+    gone = tmp_path / "entries" / "_delta_log" / f"{2:020}.json"
+    gone.unlink()
+    with pytest.raises(LedgerError, match=f"{gone.name} is missing"):
+        connect(tmp_path)
 
 
 def test_a_half_written_log_entry_in_the_midst_of_others_is_named_and_left_alone(tmp_path: Path) -> None:

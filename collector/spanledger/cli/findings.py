@@ -17,7 +17,17 @@ _LOW_DISK_BYTES = 1 << 30
 
 def look(data: Path, config: Path | None) -> list[Finding]:
     """All findings over the installation and the ledger in `data`, in the order in which to read them."""
-    return [finding for one in _LOOKS for finding in one(data, config)]
+    return [finding for one in _LOOKS for finding in _found(one, data, config)]
+
+
+def _found(look: Callable[[Path, Path | None], Iterator[Finding]], data: Path, config: Path | None) -> Iterator[Finding]:
+    """What a look finds; where it fails over what is broken, that is a finding too, and the others go on."""
+    try:
+        yield from look(data, config)
+    except Exception as error:
+        subject = look.__name__.lstrip("_")
+        told = str(error).splitlines()[0] if str(error) else ""
+        yield Finding(subject=subject, state="wrong", says=f"cannot be looked at: {type(error).__name__}: {told}", do="")
 
 
 def _versions(data: Path, config: Path | None) -> Iterator[Finding]:

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spanledger.cli.finding import Finding, size
+
+if TYPE_CHECKING:
+    from spanledger.ledger.damage import Damaged
 
 _MANY_FILES = 2_000
 _MANY_LOG_ENTRIES = 5_000
 
 
 def _entries(data: Path, config: Path | None) -> Iterator[Finding]:
-    from spanledger.analytics.connect import connect
+    from spanledger.ledger.connect import connect
     from spanledger.ledger.health import health
     from spanledger.ledger.opening import location_of
 
@@ -30,7 +34,9 @@ def _entries(data: Path, config: Path | None) -> Iterator[Finding]:
         ).fetchone()
         taken = health(location).bytes
     except Exception as error:  # whatever is wrong with it is what is asked
-        yield Finding(subject="ledger", state="wrong", says=f"cannot be read: {error}", do="restore entries/ from a backup")
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield Finding(subject="ledger", state="wrong", says=f"cannot be read: {said}", do="restore entries/ from a backup")
+        yield from _to_blame(location)
         return
     assert row is not None  # noqa: S101  # an aggregate without groups has one row
     entries, calls, first, last, days, recorded, occurred, unpriced, services = row
@@ -58,6 +64,26 @@ def _entries(data: Path, config: Path | None) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _to_blame(location: str) -> Iterator[Finding]:
+    """Reading has failed: which files are to blame, by reading each."""
+    from spanledger.ledger.damage import unreadable_files
+    from spanledger.ledger.opening import LedgerError, local_folder, open_table
+
+    folder = local_folder(location)
+    try:
+        table = None if folder is None else open_table(location, None)
+    except LedgerError:  # told already
+        return
+    if table is not None and folder is not None:
+        yield from map(_damaged, unreadable_files(table, folder, whole=True))
+
+
+def _damaged(one: "Damaged") -> Finding:
+    return Finding(
+        subject="damaged", state="wrong", says=str(one), do="put it back from a backup, or go on without it: spanledger repair"
+    )
+
+
 def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
     """How the ledger's files are kept, and what of them is damaged."""
     from spanledger.ledger.health import health
@@ -71,11 +97,7 @@ def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
         found = health(location)
     except LedgerError:  # told by `_entries`
         return
-    for one in found.damaged:
-        yield Finding(
-            subject="damaged", state="wrong", says=str(one),
-            do="put it back from a backup, or go on without it: spanledger repair",
-        )  # fmt: skip
+    yield from map(_damaged, found.damaged)
     for path in found.torn:
         yield Finding(
             subject="log entry", state="note", says=f"{path.name} was half-written and is set aside; its batch was posted again",
@@ -95,8 +117,8 @@ def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
 
 def _assumptions(data: Path, config: Path | None) -> Iterator[Finding]:
     """Emitters of whom nobody knows whether their input includes what came from a cache."""
-    from spanledger.analytics.connect import connect
     from spanledger.collector.assumptions import assumed
+    from spanledger.ledger.connect import connect
     from spanledger.ledger.table import LedgerError
 
     try:
@@ -137,7 +159,28 @@ def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
         yield Finding(subject="set aside", state="wrong", says=says, do="which: spanledger journal list")
 
 
-LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (_entries, _assumptions, _upkeep, _journal)
+def _control(data: Path, config: Path | None) -> Iterator[Finding]:
+    """The control database in the data folder; one on a server is looked at by its own tools."""
+    import sqlite3
+    from contextlib import closing
+
+    path = data / "control.sqlite"
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as control:
+            control.execute("select count(*) from sqlite_master").fetchone()
+            [(said,)] = control.execute("pragma quick_check(1)").fetchall()
+    except sqlite3.Error as error:
+        said = str(error)
+    if said != "ok":
+        yield Finding(
+            subject="control", state="wrong", says=f"{path} cannot be read: {said}",
+            do="put it back from a backup while the collector is stopped; without it limits, prices and keys are gone",
+        )  # fmt: skip
+
+
+LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (_entries, _assumptions, _upkeep, _journal, _control)
 
 
 def _ago(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spanledger.collector.journal_copy import with_its_bodies
+from spanledger.collector.journal_file import JournalError
 from spanledger.collector.journal_name import journal_name
 from spanledger.ledger.copying import copy_files, copy_log
 from spanledger.ledger.files import fsync_file, fsync_folder
@@ -63,7 +64,7 @@ def back_up(data: Path, target: Path) -> dict[str, Any]:
             if path.name not in _NOT_COPIED and path.is_file() and not path.name.endswith(("-wal", "-shm", ".new")):
                 _copy_file(path, target / path.name)
         copied = copy_files(data / "entries", target / "entries")
-    except (OSError, sqlite3.Error, LedgerError) as error:
+    except (OSError, sqlite3.Error, LedgerError, JournalError) as error:
         raise BackupError(f"{data} could not be backed up: {error}") from error
     finally:
         pin.close()

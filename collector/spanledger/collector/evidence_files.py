@@ -87,6 +87,11 @@ class EvidenceFiles:
             text = path.read_text()
             memory.forgot(int(text) if text.isdecimal() else int(path.stat().st_mtime * 1e6))
 
+    def posted_beyond(self, mark: int, let_go: int) -> int | None:
+        """Up to where the ledger must have been posted to, when its mark is less: there is evidence of what the journal has let
+        go of, which it does only once that is in the ledger. None when nothing is missing."""
+        return max((of for of, *_ in self._files() if mark < of <= let_go), default=None)
+
     def peek(self, memory: Memory) -> None:
         """Put into memory whatever is there, and change nothing: for a reader beside the collector."""
         for _, _, kind, path in self._files():

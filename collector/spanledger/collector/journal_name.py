@@ -7,17 +7,23 @@ knows up to where the bodies of that name are in it, and their numbers go on fro
 from pathlib import Path
 from uuid import uuid4
 
+from spanledger.collector.journal_file import JournalError
 from spanledger.ledger.files import fsync_file, fsync_folder
 
 _FILE = "journal.name"
 
 
 def journal_name(data: Path) -> str:
-    """The name; "" for a journal from before they had names, or where there is none yet."""
+    """The name; "" for a journal from before they had names, or where there is none yet. Raises `JournalError`."""
     try:
-        return (data / _FILE).read_text(encoding="ascii").strip()
+        name = (data / _FILE).read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""
+    except UnicodeDecodeError:
+        name = ""
+    if not name.isalnum():
+        raise JournalError(f"{data / _FILE} is damaged: it holds no name. Put it back from a backup")
+    return name
 
 
 def give_name(data: Path) -> str:

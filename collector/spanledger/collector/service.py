@@ -14,10 +14,12 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 from prometheus_client import CollectorRegistry
 
 from spanledger.collector.config import Config, ConfigError
+from spanledger.collector.evidence_files import EvidenceFiles
 from spanledger.collector.exporter_settings import OtlpExporter
 from spanledger.collector.figures import CollectorFigures
 from spanledger.collector.journal import Journal
@@ -41,6 +43,7 @@ from spanledger.collector.steps import RealSteps
 from spanledger.control import Control, ControlError
 from spanledger.control.keys import Keys
 from spanledger.ledger.connect import connect
+from spanledger.ledger.damage import note_unreadable, sentence
 from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.opening import note_location
 from spanledger.ledger.table import Ledger, LedgerError
@@ -203,11 +206,12 @@ class Collector:
             senders=self.senders,
             settled=[row.made() for row in config.settings.processors.recognise.cached_input],
         )
+        self._check_whole()
         self.loop = Loop(self.journal, self.ledger, steps)
         replayed = self.loop.replay()
         if replayed:
             logger.warning("%d bodies that were acknowledged before the last end are now in the ledger", replayed)
-        steps.rebuild_limits()
+        self._rebuild_at_start()
         self.limits.start()
         kept = config.settings.exporters.ledger
         self.maintenance = Maintenance(
@@ -229,6 +233,36 @@ class Collector:
         if (exporter := config.settings.exporters.otlp) is not None:
             self.pass_through = PassThrough(self.journal, _HANDS_ON, _way(exporter), signals=config.settings.handed_on)
             self.pass_through.start()
+
+    def _rebuild_at_start(self) -> None:
+        """Count the limits from the ledger, and when some of it cannot be read from the rest."""
+        try:
+            self._note_unreadable(whole=False)
+            try:
+                self.rebuild_limits()
+            except duckdb.Error:
+                if not self._note_unreadable(whole=True):
+                    raise
+                self.rebuild_limits()
+        except (duckdb.Error, LedgerError) as error:
+            raise ConfigError(f"the ledger {self.config.ledger} cannot be read: {str(error).splitlines()[0]}") from error
+
+    def _note_unreadable(self, *, whole: bool) -> bool:
+        local = self.ledger.local
+        found = [] if local is None else note_unreadable(self.ledger.table, local, whole=whole)
+        if found:
+            logger.error("%s", sentence(self.config.ledger, found))
+        return bool(found)
+
+    def _check_whole(self) -> None:
+        """Say so when the ledger lacks what was posted to it: its folder is an older one, or was lost."""
+        mark = self.ledger.mark()
+        if (posted := EvidenceFiles(self.data / "evidence").posted_beyond(mark, self.journal.mark())) is not None:
+            logger.error(
+                "entries are missing from the ledger %s: it ends at number %d of the journal, and was posted to up to %d, which "
+                "the journal has let go of. Put its newest backup in its place while the collector is stopped",
+                self.config.ledger, mark, posted,
+            )  # fmt: skip
 
     def _post_beside_the_loop(self, entries: pa.Table) -> None:
         """Post entries that no telemetry brought, and count them."""

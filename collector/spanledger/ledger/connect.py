@@ -13,7 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from spanledger.ledger import rollup
-from spanledger.ledger.damage import damaged_files, sentence
+from spanledger.ledger.damage import Damaged, damaged_files, sentence, unreadable_files
 from spanledger.ledger.opening import LedgerError, local_folder, location_of, open_table
 from spanledger.ledger.pins import Pin
 from spanledger.ledger.schema import ENTRIES
@@ -89,16 +89,39 @@ def define_views(
         from spanledger.ledger.remote import reach  # here, as few need it
 
         reach(connection, table)
+    if table is None or folder is None:
+        _define(connection, table, None, [], as_known_on)
+        return
+    found = damaged_files(table, folder)
+    if damaged == "refuse" and found:
+        raise LedgerError(sentence(folder, found))
+    try:
+        _define(connection, table, folder, found, as_known_on)
+    except duckdb.Error as error:
+        connection.rollback()
+        unreadable = unreadable_files(table, folder, whole=False)
+        if not unreadable:
+            raise LedgerError(f"the ledger {folder} cannot be read: {str(error).splitlines()[0]}") from error
+        if damaged == "refuse":
+            raise LedgerError(sentence(folder, unreadable)) from error
+        _define(connection, table, folder, found + unreadable, as_known_on)
+
+
+def _define(
+    connection: duckdb.DuckDBPyConnection,
+    table: DeltaTable | None,
+    folder: Path | None,
+    without: list[Damaged],
+    as_known_on: str | None,
+) -> None:
+    """The views, without some of the files."""
     paths = [] if table is None else _uris(table)
     corrected = [] if table is None else _with_corrections(table)
     lacking: list[str] = [] if table is None else missing_columns(table)
     by_name = table is not None and mixed(table)
-    if table is not None and folder is not None and (found := damaged_files(table, folder)):
-        if damaged == "refuse":
-            raise LedgerError(sentence(folder, found))
-        gone = {one.path for one in found}
-        paths = [path for path in paths if _relative(path) not in gone]
-        corrected = [path for path in corrected if _relative(path) not in gone]
+    gone = {one.path for one in without}
+    paths = [path for path in paths if _relative(path) not in gone]
+    corrected = [path for path in corrected if _relative(path) not in gone]
 
     def entries_in(files: Iterable[str]) -> str:
         found = reading(files, lacking, by_name=by_name)

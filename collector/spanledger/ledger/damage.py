@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
+
+#: Files that are there and cannot be read, one a line with the reason: only reading all of them finds that.
+_NOTED = "_unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +40,77 @@ def sentence(table: Path | str, found: list[Damaged]) -> str:
 
 
 def damaged_files(table: DeltaTable, local: Path) -> list[Damaged]:
-    """Files of this snapshot that are missing or do not have the size that they were written with: one look at each name."""
+    """Files of this snapshot that are missing or do not have the size that they were written with, by one look at each name; and
+    those that were noted as unreadable."""
+    noted = _noted(local)
+    return [
+        Damaged(path, day, count, reason)
+        for path, size, day, count in _files(table)
+        if (reason := _wrong(local / path, size) or noted.get(path, ""))
+    ]
+
+
+def note_unreadable(table: DeltaTable, local: Path, *, whole: bool) -> list[Damaged]:
+    """Look for `unreadable_files`, and note them, so that everybody leaves them out from now on; gives those found now."""
+    found = unreadable_files(table, local, whole=whole)
+    if found:
+        kept = {path: reason for path, reason in _noted(local).items() if (local / path).exists()}
+        kept |= {one.path: one.reason for one in found}
+        written = local / f"{_NOTED}.new"
+        written.write_text("".join(f"{path}\t{reason}\n" for path, reason in kept.items()), encoding="utf-8")
+        written.replace(local / _NOTED)
+    return found
+
+
+def _noted(local: Path) -> dict[str, str]:
+    """Path → reason."""
+    try:
+        lines = (local / _NOTED).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return {}
+    return {path: reason for path, tab, reason in (line.partition("\t") for line in lines) if tab}
+
+
+def unreadable_files(table: DeltaTable, local: Path, *, whole: bool) -> list[Damaged]:
+    """Files of this snapshot that are there in their size and yet no Parquet: by what each says of itself at its end, or,
+    `whole`, by reading all that is in them, which takes seconds a gigabyte. Without those that `damaged_files` names."""
+    known = {one.path for one in damaged_files(table, local)}
+    return [
+        Damaged(path, day, count, reason)
+        for path, _, day, count in _files(table)
+        if path not in known and (reason := _unreadable(local / path, whole))
+    ]
+
+
+def _files(table: DeltaTable) -> list[tuple[str, int, date | None, int | None]]:
+    """Path, bytes, day and number of entries of each file, as far as the log says."""
     actions = pa.table(table.get_add_actions(flatten=True))
     names = set(actions.column_names)
     nothing = [None] * len(actions)
     days = actions.column("partition.day").to_pylist() if "partition.day" in names else nothing
     rows = actions.column("num_records").to_pylist() if "num_records" in names else nothing
     paths, sizes = actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist()
-    found = []
-    for path, size, day, count in zip(paths, sizes, days, rows, strict=True):
-        reason = _wrong(local / path, size)
-        if reason:
-            found.append(Damaged(path, _day(day), count, reason))
-    return found
+    return list(zip(paths, sizes, map(_day, days), rows, strict=True))
 
 
 def damaged_log_entries(local: Path) -> list[Path]:
     """Log entries after the newest checkpoint that are not whole, oldest first."""
     log = local / "_delta_log"
-    checkpoints = [int(path.name.split(".")[0]) for path in log.glob("*.checkpoint*.parquet") if path.name[:20].isdigit()]
-    since = max(checkpoints, default=-1)
+    since = _newest_checkpoint(log)
     entries = sorted(path for path in log.glob("*.json") if path.stem.isdigit() and int(path.stem) > since)
     return [path for path in entries if not _whole(path)]
+
+
+def missing_log_entry(local: Path) -> Path | None:
+    """The first log entry after the newest checkpoint that is not there although later ones are."""
+    log = local / "_delta_log"
+    since = _newest_checkpoint(log)
+    there = sorted(int(path.stem) for path in log.glob("*.json") if path.stem.isdigit() and int(path.stem) > since)
+    return next((log / f"{at:020}.json" for at, number in enumerate(there, since + 1) if at != number), None)
+
+
+def _newest_checkpoint(log: Path) -> int:
+    return max((int(path.name[:20]) for path in log.glob("*.checkpoint*.parquet") if path.name[:20].isdigit()), default=-1)
 
 
 def _wrong(path: Path, size: int) -> str:
@@ -68,6 +121,20 @@ def _wrong(path: Path, size: int) -> str:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return "" if there == size else f"was cut: {there:,} of {size:,} bytes are there"
+
+
+def _unreadable(path: Path, whole: bool) -> str:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _ = file.schema_arrow
+            for group in range(file.num_row_groups if whole else 0):
+                file.read_row_group(group, use_threads=False).validate(full=True)
+    except FileNotFoundError:  # put together with others meanwhile
+        return ""
+    except (OSError, ValueError, pa.ArrowException) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"cannot be read: {told[:200]}"
+    return ""
 
 
 def _whole(path: Path) -> bool:

@@ -112,6 +112,8 @@ def _write(out: Any, portions: Iterable[pa.Table]) -> None:
         column_encoding=_ENCODED,
         # The Arrow schema repeats what Parquet's says, with ten kilobytes of descriptions in every file.
         store_schema=False,
+        # So that changed bytes can be told at all: otherwise they are other numbers.
+        write_page_checksum=True,
     ) as writer:
         for portion in portions:
             writer.write_table(portion, row_group_size=GROUP_ROWS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from spanledger.ledger import pins, rollup
-from spanledger.ledger.damage import Damaged, damaged_files
+from spanledger.ledger.damage import Damaged, damaged_files, unreadable_files
 from spanledger.ledger.opening import LedgerError, local_folder, open_table
 from spanledger.ledger.torn import torn_entries
 from spanledger.ledger.version import version_of
@@ -60,7 +60,7 @@ def health(location: str | Path) -> Health:
         unnamed_bytes=sum(_size(path) for path in unnamed),
         log_entries=log_entries,
         oldest_reader=None if folder is None else pins.least(folder),
-        damaged=() if folder is None else tuple(damaged_files(table, folder)),
+        damaged=() if folder is None else (*damaged_files(table, folder), *unreadable_files(table, folder, whole=False)),
         torn=() if folder is None else tuple(torn_entries(folder)),
     )
 

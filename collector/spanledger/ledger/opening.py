@@ -9,7 +9,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from spanledger.ledger.damage import damaged_log_entries
+from spanledger.ledger.damage import damaged_log_entries, missing_log_entry
 from spanledger.ledger.version import NewerLedger, version_of
 
 _ATTEMPTS = 4
@@ -80,6 +80,9 @@ def _said(location: str, error: Exception) -> str:
             f"the ledger {location} cannot be read: its log entry {torn[0]} is half-written. When it is the last one, the "
             "collector sets it aside at its next start and posts its batch again; otherwise put the file back from a backup"
         )
+    folder = local_folder(location)
+    if folder is not None and (gone := missing_log_entry(folder)) is not None:
+        return f"the ledger {location} cannot be read: its log entry {gone} is missing. Put the file back from a backup"
     return f"the ledger {location} cannot be read: {plainly(error)}"
 
 

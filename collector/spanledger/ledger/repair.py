@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spanledger.ledger.damage import Damaged, damaged_files
+from spanledger.ledger.damage import Damaged, damaged_files, unreadable_files
 from spanledger.ledger.maintenance import files_of
 from spanledger.ledger.rewriting import removal
 from spanledger.ledger.table import Ledger
@@ -19,7 +19,7 @@ def repair(table: Path) -> list[Damaged]:
     """
     ledger = Ledger.open(table)
     with ledger.lock:
-        found = damaged_files(ledger.table, table)
+        found = damaged_files(ledger.table, table) + unreadable_files(ledger.table, table, whole=True)
         if not found:
             return []
         gone = {one.path for one in found}

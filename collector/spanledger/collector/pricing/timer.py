@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from spanledger.collector.pricing.desk import PriceDesk
+from spanledger.ledger.opening import LedgerError
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class PriceTimer:
                 logger.info("%d entries of fixed monthly costs are posted", posted)
             if back := self._desk.take_back().changed:
                 logger.info("the adjustments of %d calls that turned out to be none are taken back", back)
+        except LedgerError as error:
+            logger.error("what is due of prices could not be posted and is tried again within the hour: %s", error)
         except Exception:
             # Nothing is lost: what is due stays due, and the next hour finds it again.
             logger.exception("what is due of prices could not be posted and is tried again within the hour")
