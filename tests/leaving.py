@@ -52,7 +52,7 @@ KEPT: dict[str, Callable[[], object]] = {
     "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
     "the time-out of sockets": socket.getdefaulttimeout,
     "the hook of exceptions": lambda: sys.excepthook,  # others are pytest's own in each step of a test, before 8.4
-    "the trace that calls are in": lambda: _of("opentelemetry.trace", lambda trace: trace.get_current_span()),
+    "a span that is open": lambda: _of("opentelemetry.trace", lambda trace: trace.get_current_span().is_recording()) or False,
     "baggage": lambda: _of("opentelemetry.baggage", lambda baggage: dict(baggage.get_all())) or {},
     "metering": lambda: _of("spanledger.instrumentation.engine", lambda module: module.ENGINE.active) or False,
     "LiteLLM's callbacks": lambda: _of("litellm", _callbacks) or {},
@@ -62,8 +62,12 @@ KEPT: dict[str, Callable[[], object]] = {
 @contextmanager
 def as_found() -> Iterator[None]:
     """Raises AssertionError at the end of the block when something is not as it was; it names all that is not."""
-    before = {what: read() for what, read in KEPT.items()}
+    before, modules = {what: read() for what, read in KEPT.items()}, len(sys.modules)
+    environment = before["the environment"]
     yield
+    if len(sys.modules) != modules and isinstance(environment, dict):
+        # Some libraries put something there when they are imported, whichever test is the first to need them.
+        environment |= {name: value for name, value in _environment().items() if name not in environment}
     changed = [f"{what} ({_difference(before[what], now)})" for what, read in KEPT.items() if (now := read()) != before[what]]
     assert not changed, f"left behind: {'; '.join(changed)}"
 
