@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 from grpc import aio
 
 from spanledger.collector.receive.accept import Accept
+from spanledger.collector.receive.connections import within_files
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.refused import Busy, Malformed, TooLarge
 from spanledger.collector.receive.tls import TlsFiles, TlsUnusable
 from spanledger.collector.received import Received
-from spanledger.collector.service import _connections
 from tests.collector.made import calls
 from tests.collector.test_receive import EXPORT, PROTOBUF
 
@@ -283,8 +283,8 @@ def test_connections_leave_files_to_open_for_the_ledger(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1024))
-    assert (_connections(500), caplog.messages) == (500, [])
-    assert _connections(4096) == 768
+    assert (within_files(500), caplog.messages) == (500, [])
+    assert within_files(4096) == 768
     assert "may open only 1024 files" in caplog.text
 
 

@@ -66,6 +66,7 @@ class Segments:
     def __init__(self, folder: Path, used: Collection[int]) -> None:
         """`used` are the segments that rows speak of; others are deleted. Raises `OSError`."""
         folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)  # without this a new folder, and all that is acknowledged in it, can vanish in a power cut
         self._folder = folder
         self._newest = max([0, *used, *_numbers(folder)])
         self._file: int | None = None

@@ -5,7 +5,6 @@ import errno
 import json
 import logging
 import os
-import resource
 import sys
 import threading
 import time
@@ -32,6 +31,7 @@ from spanledger.collector.pass_through import Deliver, OverGrpc, OverHttp, PassT
 from spanledger.collector.pricing import PriceDesk, PriceTimer, open_prices
 from spanledger.collector.reading import PIECE_BYTES
 from spanledger.collector.receive.accept import Accept
+from spanledger.collector.receive.connections import within_files
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
@@ -40,10 +40,10 @@ from spanledger.collector.senders import Senders
 from spanledger.collector.setting_values import is_loopback
 from spanledger.collector.settings import Grpc, Http, Tls
 from spanledger.collector.steps import RealSteps
+from spanledger.collector.whole_ledger import over_what_is_readable, say_what_is_missing
 from spanledger.control import Control, ControlError
 from spanledger.control.keys import Keys
 from spanledger.ledger.connect import connect
-from spanledger.ledger.damage import note_unreadable, sentence
 from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.opening import note_location
 from spanledger.ledger.table import Ledger, LedgerError
@@ -206,12 +206,15 @@ class Collector:
             senders=self.senders,
             settled=[row.made() for row in config.settings.processors.recognise.cached_input],
         )
-        self._check_whole()
+        say_what_is_missing(self.ledger, EvidenceFiles(self.data / "evidence"), self.journal.mark())
         self.loop = Loop(self.journal, self.ledger, steps)
         replayed = self.loop.replay()
         if replayed:
             logger.warning("%d bodies that were acknowledged before the last end are now in the ledger", replayed)
-        self._rebuild_at_start()
+        try:
+            over_what_is_readable(self.ledger, steps.rebuild_limits)
+        except (duckdb.Error, LedgerError) as error:
+            raise ConfigError(f"the ledger {config.ledger} cannot be read: {str(error).splitlines()[0]}") from error
         self.limits.start()
         kept = config.settings.exporters.ledger
         self.maintenance = Maintenance(
@@ -233,36 +236,6 @@ class Collector:
         if (exporter := config.settings.exporters.otlp) is not None:
             self.pass_through = PassThrough(self.journal, _HANDS_ON, _way(exporter), signals=config.settings.handed_on)
             self.pass_through.start()
-
-    def _rebuild_at_start(self) -> None:
-        """Count the limits from the ledger, and when some of it cannot be read from the rest."""
-        try:
-            self._note_unreadable(whole=False)
-            try:
-                self.rebuild_limits()
-            except duckdb.Error:
-                if not self._note_unreadable(whole=True):
-                    raise
-                self.rebuild_limits()
-        except (duckdb.Error, LedgerError) as error:
-            raise ConfigError(f"the ledger {self.config.ledger} cannot be read: {str(error).splitlines()[0]}") from error
-
-    def _note_unreadable(self, *, whole: bool) -> bool:
-        local = self.ledger.local
-        found = [] if local is None else note_unreadable(self.ledger.table, local, whole=whole)
-        if found:
-            logger.error("%s", sentence(self.config.ledger, found))
-        return bool(found)
-
-    def _check_whole(self) -> None:
-        """Say so when the ledger lacks what was posted to it: its folder is an older one, or was lost."""
-        mark = self.ledger.mark()
-        if (posted := EvidenceFiles(self.data / "evidence").posted_beyond(mark, self.journal.mark())) is not None:
-            logger.error(
-                "entries are missing from the ledger %s: it ends at number %d of the journal, and was posted to up to %d, which "
-                "the journal has let go of. Put its newest backup in its place while the collector is stopped",
-                self.config.ledger, mark, posted,
-            )  # fmt: skip
 
     def _post_beside_the_loop(self, entries: pa.Table) -> None:
         """Post entries that no telemetry brought, and count them."""
@@ -293,7 +266,7 @@ class Collector:
         )
         grpc, http = self.config.grpc, self.config.http
         bounds = HttpBounds(
-            connections=_connections(http.max_connections),
+            connections=within_files(http.max_connections),
             header_seconds=http.read_header_timeout,
             body_seconds=http.read_timeout,
             idle_seconds=http.idle_timeout,
@@ -372,18 +345,6 @@ class Collector:
         if ending.is_alive():
             self.unfinished.append(what)
             logger.warning("%s did not end within service.shutdown_grace and is cut off; nothing acknowledged is lost", what)
-
-
-def _connections(wanted: int) -> int:
-    """So many connections over HTTP that files are left to open for gRPC, the API, the journal and the ledger."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files == resource.RLIM_INFINITY or wanted <= files * 3 // 4:
-        return wanted
-    logger.warning(
-        "receivers.otlp.protocols.http.max_connections is %d instead of %d: this process may open only %d files (ulimit -n)",
-        files * 3 // 4, wanted, files,
-    )  # fmt: skip
-    return files * 3 // 4
 
 
 def _left(deadline: float) -> float:
