@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spanledger.collector.keys import distinct
+from spanledger.collector.keys import distinct, first_places
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -29,14 +29,12 @@ class Ancestry:
         """From a key for each record's own span and for the span it stands below; 0 is none."""
         rows = len(span_key)
         spans = np.flatnonzero(span_key)
-        spans = spans[np.argsort(span_key[spans], kind="stable")]
-        sorted_keys = span_key[spans]
-        place = np.minimum(np.searchsorted(sorted_keys, parent_key), max(len(spans) - 1, 0))
-        named = parent_key != 0
-        known = named & (sorted_keys[place] == parent_key) if len(spans) else np.zeros(rows, dtype=bool)
-        parent = np.where(known, spans[place] if len(spans) else 0, -1)
+        place = first_places(parent_key, span_key[spans])
+        known = place >= 0
+        parent = np.full(rows, -1, dtype=np.int64)
+        parent[known] = spans[place[known]]
         parent[parent == np.arange(rows)] = -1
-        return cls(parent.astype(np.int64), named & ~known)
+        return cls(parent, (parent_key != 0) & ~known)
 
     @classmethod
     def none(cls, rows: int) -> "Ancestry":

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -20,6 +22,8 @@ _NONE = np.uint64(pl.Series([None], dtype=pl.String).hash(_SEED)[0])
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 #: Keys are told apart by so many of their bits before they are put in order.
 _SLOT_BITS = 18
+#: More keys than these are found by a hash table, a fifth of the time of looking each up in order; for fewer it takes longer.
+_FEW = 2_000
 
 
 def hashed(names: Sequence[str]) -> pl.Expr:
@@ -89,9 +93,18 @@ def among(keys: Keys, wanted: Keys) -> Flags:
     # Most on either side are ruled out by a few of their bits: a tenth of the time, where few are wanted.
     maybe = np.flatnonzero(_perhaps(keys, wanted))
     asked = keys[maybe]
-    ordered = np.sort(wanted[_perhaps(wanted, asked)])
-    if len(ordered):
+    wanted = wanted[_perhaps(wanted, asked)]
+    if len(asked) + len(wanted) > _FEW:
+        found[maybe] = pc.is_in(pa.array(asked), value_set=pa.array(wanted)).to_numpy(zero_copy_only=False)
+    elif len(wanted):
+        ordered = np.sort(wanted)
         found[maybe] = ordered[np.minimum(np.searchsorted(ordered, asked), len(ordered) - 1)] == asked
+    return found
+
+
+def first_places(keys: Keys, of: Keys) -> Rows:
+    """For each key the first place at which it stands in those; -1 if nowhere."""
+    found: Rows = pc.index_in(pa.array(keys), value_set=pa.array(of)).fill_null(-1).to_numpy().astype(np.int64)
     return found
 
 
