@@ -64,10 +64,15 @@ def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
             pl.when(possible).then("cost").alias("cost"), pl.col("cost_invalid") | (~possible).fill_null(False)
         )
     frame = frame.with_columns(_flagged(frame))
-    return frame.select(_told(frozenset(frame.columns)))
+    silent = {name for name in _SELDOM if name in frame.columns and frame[name].null_count() == frame.height}
+    return frame.select(_told(frozenset(frame.columns) - silent))
 
 
-@lru_cache(maxsize=8)
+#: Fields that most batches say nothing of, and that take a while to be read: these are left out then.
+_SELDOM = ("made_quality", "made_size", "streamed", "batch", "estimated", "cut_short")
+
+
+@lru_cache(maxsize=64)
 def _told(given: frozenset[str]) -> list[pl.Expr]:
     """The columns of `EVIDENCE` from those that are given."""
     # Money has a grain: what is less is as good as zero, which most emitters say of a price that they do not know.
@@ -86,7 +91,7 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
         "service_tier",
     )
     moment = pl.from_epoch("started", time_unit="us").dt.replace_time_zone("UTC")
-    said = {
+    said: dict[str, pl.Expr] = {
         "occurred_at": moment,
         "day": moment.dt.date(),
         "recorded_at": pl.col("received_at"),
@@ -97,8 +102,7 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
         "granularity": pl.when(pl.col("role") == "metric").then(pl.lit("metric")).otherwise(pl.lit("call")),
         "calls": pl.col("calls" if "calls" in given else "batch_calls"),
         "attempt": pl.when(pl.col("attempt").is_between(1, 1000)).then("attempt"),
-        "streamed": pl.col("streamed").str.to_lowercase() == "true",
-        "batch": pl.col("batch").str.to_lowercase() == "true",
+        **{name: pl.col(name).str.to_lowercase() == "true" for name in ("streamed", "batch") if name in given},
         "response_id": pl.when(~pl.col("synthetic") & ~((pl.col("dialect") == _LITELLM) & pl.col("failed"))).then("response_id"),
         "input_tokens": pl.col("input"),
         "output_tokens": pl.col("output"),
@@ -114,22 +118,14 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
         "input_audio_tokens": pl.col("input_audio"),
         "output_audio_tokens": pl.col("output_audio"),
         "cache_read_audio_tokens": pl.col("cache_read_audio"),
-        "variant": _variant(),
+        "variant": _variant([name for name in ("made_quality", "made_size") if name in given]),
         "input_image_tokens": pl.col("input_image"),
         "output_image_tokens": pl.col("output_image"),
         "input_video_tokens": pl.col("input_video"),
         "reported_cost_usd": pl.when((cost > 0) | says_zero).then(cost).cast(COLUMNS["reported_cost_usd"], strict=False),
         "outcome": pl.when("failed").then(pl.lit("error")).otherwise(pl.lit("ok")),
-        "tokens_estimated": pl.col("estimated").str.to_lowercase() == "true",
-        "cut_short": pl.when(pl.col("cut_short").is_not_null())
-        .then(pl.col("cut_short").str.to_lowercase() == "true")
-        .when(
-            (pl.col("role") == "leaf")
-            & pl.col("input").is_not_null()
-            & pl.col("output").is_null()
-            & (pl.col("streamed").str.to_lowercase() == "true")
-        )
-        .then(True),
+        "tokens_estimated": pl.col("estimated").str.to_lowercase() == "true" if "estimated" in given else pl.lit(None),
+        "cut_short": _cut_short(given),
         # Who knows of tokens that others leave out knows more than any detail of theirs.
         "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details)
         + 16 * pl.any_horizontal(pl.col(name) > 0 for name in ("extra_input", "extra_output")).fill_null(False),
@@ -139,9 +135,20 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
     return [expression.cast(EVIDENCE[name], strict=False).alias(name) for name, expression in told.items()]
 
 
-def _variant() -> pl.Expr:
+def _cut_short(given: frozenset[str]) -> pl.Expr:
+    """Whether a stream ended early, as it says itself or as its missing output does."""
+    told = pl.col("cut_short").str.to_lowercase() == "true" if "cut_short" in given else pl.lit(None)
+    if "streamed" not in given:
+        return told
+    answers_nothing = (pl.col("role") == "leaf") & pl.col("input").is_not_null() & pl.col("output").is_null()
+    return pl.coalesce(told, pl.when(answers_nothing & (pl.col("streamed").str.to_lowercase() == "true")).then(True))
+
+
+def _variant(said: list[str]) -> pl.Expr:
     """Quality and size of what was made, as `hd/1024x1024`; what the provider chose by itself is not known."""
-    spelled = [pl.col(name).str.to_lowercase() for name in ("made_quality", "made_size")]
+    if not said:
+        return pl.lit(None)
+    spelled = [pl.col(name).str.to_lowercase() for name in said]
     told = [pl.when(~each.is_in(["auto", "default", ""])).then(each) for each in spelled]
     joined = pl.concat_str(told, separator="/", ignore_nulls=True)
     return pl.when(joined != "").then(joined)
