@@ -111,6 +111,10 @@ def test_long_names_and_many_attributes_are_cut_and_counted() -> None:
     assert "text_cut" in call["flags"]
     (call,) = _with(chat(scope="s" * 65_536, version="1" * 600))
     assert (len(call["scope_name"]), len(call["scope_version"]), "text_cut" in call["flags"]) == (512, 512, True)
+    (call,) = _with(chat(resource={"service.name": "é" * 600, "deployment.environment.name": "prod"}))
+    assert (len(call["service"]), call["environment"], "text_cut" in call["flags"]) == (512, "prod", True)
+    (call,) = _with(chat(resource={"service.name": "é" * 512}))
+    assert (len(call["service"]), "text_cut" in (call["flags"] or [])) == (512, False)
     (call,) = _with(chat(attributes={f"key.{n}": n for n in range(100_000)}))
     assert len(json.loads(call["attributes"])) == 64
 

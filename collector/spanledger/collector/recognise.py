@@ -3,6 +3,7 @@
 By columns: what is decided once for each distinct scope, name or value is decided in Python, the rest in Polars.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from spanledger.collector.emitters import dialects_of
 from spanledger.collector.entry_columns import EVIDENCE, evidence_of
 from spanledger.collector.fields import LONGEST_TEXT, Fields, read_fields, read_resources, read_scopes
 from spanledger.collector.leftovers import LONGEST_REST, with_rest, with_tags
+from spanledger.collector.names import mapped
 from spanledger.collector.nested import opened
 from spanledger.collector.points import metric_records
 from spanledger.collector.shapes import Shapes
@@ -45,6 +47,7 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
     dialect, proved = dialects_of(telemetry, shapes)
     fields = read_fields(telemetry, shapes, dialect, attribution)
     scopes = scopes_of(telemetry)[telemetry.records["scope"]]
+    service = _service(telemetry)[telemetry.records["resource"]]
     records = telemetry.records.rechunk().rename({"status": "span_status", "name": "given_name"})
     frame = records.with_columns(
         *fields.columns,
@@ -54,11 +57,11 @@ def recognise(telemetry: Telemetry, attribution: Attribution | None = None, sett
         pl.Series("proved", proved),
         pl.Series("tokens_invalid", fields.invalid),
         pl.Series("cost_invalid", fields.cost_invalid),
-        pl.Series("text_cut", fields.cut) | scopes["cut"],
+        pl.Series("text_cut", fields.cut) | scopes["cut"] | service["cut"],
         *telemetry.bodies[records["body"]].drop("sequence").get_columns(),
         *scopes.drop("cut").get_columns(),
         *_around(telemetry, attribution),
-        *_service(telemetry)[records["resource"]].get_columns(),
+        *service.drop("cut").get_columns(),
     )
     points = frame["signal"] == "metrics"
     spoken = frame.filter(~points) if points.any() else frame
@@ -98,9 +101,13 @@ _SERVICE = {
 
 
 def _service(telemetry: Telemetry) -> pl.DataFrame:
-    """Service, environment and emitter of each resource."""
+    """Service, environment and emitter of each resource, and whether one of their names was `cut`."""
     of, keys, count = telemetry.resources, telemetry.keys, _count(telemetry.records["resource"])
-    texts = cast(pl.Series, pl.from_arrow(of.texts(np.arange(len(of)), keys))).str.slice(0, 512)
+    texts = cast(pl.Series, pl.from_arrow(of.texts(np.arange(len(of)), keys)))
+    whole = texts.str.len_bytes()
+    texts = texts.str.slice(0, LONGEST_TEXT)
+    shorter = np.append((texts.str.len_bytes() < whole).fill_null(False).to_numpy(), False)
+    cut = np.zeros(count, dtype=bool)
     said = (texts.str.len_bytes() > 0).fill_null(False).to_numpy() & (of.row < count)
     # Behind the last text stands nothing.
     texts = pl.concat([texts, pl.Series([None], dtype=pl.String)])
@@ -111,9 +118,10 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
             at = np.flatnonzero(said & (of.key == keys.index(name)))[::-1] if name in keys else of.key[:0]
             found[of.row[at]] = at
         columns[column] = texts[pl.Series(found)]
-    frame = pl.DataFrame(columns)
+        cut |= shorter[found]
+    frame = pl.DataFrame({**columns, "cut": cut})
     emitter = pl.concat_str([pl.col(name).fill_null("") for name in ("namespace", "service", "instance")], separator="/")
-    return frame.select("service", pl.col("environment").alias("resource_environment"), emitter.alias("emitter"))
+    return frame.select("service", pl.col("environment").alias("resource_environment"), emitter.alias("emitter"), "cut")
 
 
 def _count(indexes: pl.Series) -> int:
@@ -136,11 +144,17 @@ def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame
         .then(pl.coalesce("event", "given_name", "text"))
         .otherwise("given_name")
         .str.slice(0, LONGEST_REST)
-        .alias("name")
+        .alias("name"),
+        mapped(frame["finish_reason"], _first_reason),
     )
     said = normalise(decided(_known_by_event(frame)), settled).with_columns(_TOLD).with_columns(*_ROLE, *_BEGUN)
     # A log record bounds nothing and is nobody's parent: it is a call, or it is nothing.
     return said.filter((pl.col("signal") == "traces") | pl.col("role").is_in(["leaf", "repeat", "correction"]))
+
+
+def _first_reason(said: str) -> str | None:
+    """The first of several reasons, as a list of JSON or Python spells them."""
+    return re.sub(r'"?\s*,.*\Z', "", said.strip('[]" '), count=1) or None
 
 
 def _known_by_event(frame: pl.DataFrame) -> pl.DataFrame:
@@ -171,7 +185,6 @@ def _outcome() -> list[pl.Expr]:
         | pl.col("fails").fill_null(False)
         | (pl.col("status") >= 400).fill_null(False)
     )
-    reason = pl.col("finish_reason").str.strip_chars('[]" ').str.replace(r'"?\s*,.*$', "")
     return [
         failed.alias("failed"),
         pl.when(failed)
@@ -185,7 +198,6 @@ def _outcome() -> list[pl.Expr]:
             )
         )
         .alias("error_type"),
-        pl.when(reason != "").then(reason).alias("finish_reason"),
     ]
 
 
