@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from spanledger.instrumentation import instrument
 from tests.clients.styles import CACHED, MESSAGES, PLAIN, REASONED, Style
 
 openai = pytest.importorskip("openai")
@@ -67,11 +66,11 @@ def test_the_usage_is_found_wherever_it_stands_and_nothing_changes(style: Style,
         ("https://someone.else.example/v1", "openai"),
     ],
 )
+@pytest.mark.usefixtures("spans")
 def test_who_is_paid_is_told_by_the_host(address: str, provider: str) -> None:
     from spanledger.instrumentation.engine import ENGINE
     from spanledger.instrumentation.providers.openai import ask
 
-    instrument()
     options = openai._models.FinalRequestOptions.construct(method="post", url="/chat/completions", json_data=ASK, headers={})
     asked = ask(openai.OpenAI(base_url=address, api_key="any"), (object, options), {}, ENGINE.settings)
     assert asked is not None
