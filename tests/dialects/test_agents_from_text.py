@@ -87,7 +87,7 @@ def test_gemini_clis_three_records_of_a_call_are_one_with_thoughts_and_cache() -
 
 
 def test_gemini_clis_records_are_one_call_though_only_one_of_them_knows_what_tools_brought() -> None:
-    who = {"scope": "gemini-cli", "service": "gemini-cli"}
+    who: dict[str, Any] = {"scope": "gemini-cli", "service": "gemini-cli"}
     counts = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 72, "gen_ai.request.model": "gemini-2.5-flash"}
     answer = Log(event="gemini_cli.api_response", attributes={
         "event.name": "gemini_cli.api_response", "model": "gemini-2.5-flash", "input_token_count": 1000,

@@ -1,7 +1,9 @@
 """Metrics make calls where nothing better tells of them, by what they grew, however their points are cut and sent."""
 
+from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -16,7 +18,14 @@ _CUMULATIVE, _DELTA = 2, 1
 
 
 def _metric(
-    name: str, at: float, count: int, total: float, temporality: int, *, since: float | None = None, **told: str
+    name: str,
+    at: float,
+    count: int,
+    total: float,
+    temporality: int,
+    *,
+    since: float | None = None,
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     said = {"gen_ai.request.model": "gpt-4o", "gen_ai.system": "openai", "gen_ai.operation.name": "chat", **told}
     began, ended = ("1" if moment is None else str(1_795_000_000 * 10**9 + round(moment * 10**9)) for moment in (since, at))
@@ -25,7 +34,7 @@ def _metric(
 
 
 def _tokens(kind: str, at: int, count: int, total: float, temporality: int = _CUMULATIVE) -> dict[str, Any]:
-    return _metric("gen_ai.client.token.usage", at, count, total, temporality, **{"gen_ai.token.type": kind})
+    return _metric("gen_ai.client.token.usage", at, count, total, temporality, told={"gen_ai.token.type": kind})
 
 
 def _moment(at: int, calls: int, counted: int, read: int, written: int, temporality: int = _CUMULATIVE) -> list[dict[str, Any]]:
@@ -59,7 +68,7 @@ def test_totals_of_processes_that_share_a_name_are_told_apart_by_when_they_began
     def at(moment: float, since: float, calls: int) -> Received:
         # What is written is seen first a little later than what is read.
         return _sent(*(_metric("gen_ai.client.token.usage", moment, calls, 100 * calls, _CUMULATIVE, since=since + later,
-                               **{"gen_ai.token.type": kind}) for kind, later in (("input", 0), ("output", 0.2))))  # fmt: skip
+                               told={"gen_ai.token.type": kind}) for kind, later in (("input", 0), ("output", 0.2))))  # fmt: skip
 
     anew = [at(60, 1, 1), at(200, 100, 2)]
     replicas = [at(60, 1, 3), at(67, 2, 1), at(120, 1, 4), at(127, 2, 2), at(180, 1, 4), at(187, 2, 2)]
@@ -76,7 +85,7 @@ def test_metrics_of_one_collection_are_one_though_each_has_looked_at_the_clock(t
         metric
         for at, calls in ((0, 1), (0.04, 2), (60, 3))
         for metric in (
-            _metric(usage, at, calls, 100 * calls, temporality, **{"gen_ai.token.type": "input"}),
+            _metric(usage, at, calls, 100 * calls, temporality, told={"gen_ai.token.type": "input"}),
             _metric(duration, at + 3e-6, calls, 1.5 * calls, temporality),
         )
     ]
@@ -120,7 +129,7 @@ def test_a_series_that_says_nothing_new_leaves_nothing() -> None:
 
 def test_points_that_differ_in_what_no_series_is_told_by_are_added() -> None:
     usage = "gen_ai.client.inference.usage.input_tokens"
-    by_modality = [_metric(usage, 0, 1, total, _DELTA, **{"gen_ai.token.modality": kind}) for kind, total in
+    by_modality = [_metric(usage, 0, 1, total, _DELTA, told={"gen_ai.token.modality": kind}) for kind, total in
                    (("text", 70), ("audio", 30), ("image", 30))]  # fmt: skip
     for order in permutations(by_modality):
         assert _sum([[_sent(*order), _sent(*order)]])[1] == 130
