@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from spanledger.collector.chunks import in_columns
+from spanledger.collector.chunks import Rows, in_columns
 from spanledger.collector.evidence import HEARD
 from spanledger.collector.memory import KEPT, POSTED, Memory, as_kept
 from spanledger.collector.merging import as_told
@@ -42,10 +42,12 @@ _IDS = ("entry_id", "trace_id", "span_id", "parent_span_id", "base_id", "stands_
 _COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 #: The file that says before when (microseconds since 1970) evidence may be in the ledger alone.
 _HORIZON = "horizon"
-#: So many files are merged into two, …
+#: So many files are merged into a few, …
 MOST_FILES = 128
 #: … or those that hold so many times as many records as memory does, so that a burst does not fill the disk.
 _MOST_TIMES = 8
+#: Records of a file that others are merged into: all in one took 140 MiB.
+_MERGED_ROWS = 16_384
 
 
 @dataclass(slots=True)
@@ -138,27 +140,26 @@ class EvidenceFiles:
         )  # fmt: skip
         role, standing, version = (memory.arrays[name] for name in ("role", "standing", "version"))
         plain = memory.arrays["plain"] & (standing >= 0) & (version == 1)
-        said = np.flatnonzero(role != HEARD)
-        here = np.flatnonzero((standing >= 0) & ~plain)
-        calls = memory.posted.take(standing[here]).with_columns(
-            memory.evidence.column("entry_id", here).alias("base_id"), pl.lit("call").alias("kind")
-        )
+        first = self._number + 1
+        self.write(mark, as_kept(heard, KEPT), pl.DataFrame())
+        for rows in _portions(np.flatnonzero(role != HEARD)):
+            evidence = memory.evidence.told(rows).with_columns(pl.Series(PLAIN, plain[rows]))
+            self.write(mark, evidence, pl.DataFrame())
         # Postings that no longer stand only have to be counted.
         past = np.repeat(np.arange(len(version)), version - (standing >= 0))
         gone = pl.DataFrame({"base_id": memory.evidence.column("entry_id", past)}).with_columns(pl.lit("duplicate").alias("kind"))
-        self.write(
-            mark,
-            pl.concat([as_kept(heard, KEPT), memory.evidence.take(said)]).with_columns(
-                pl.Series(PLAIN, np.concatenate([np.zeros(heard.height, dtype=bool), plain[said]]))
-            ),
-            pl.concat([in_columns(gone, WRITTEN), in_columns(calls, WRITTEN)]),
-        )
+        self.write(mark, pl.DataFrame(), gone)
+        for rows in _portions(np.flatnonzero((standing >= 0) & ~plain)):
+            calls = memory.posted.told(standing[rows]).with_columns(
+                memory.evidence.column("entry_id", rows).alias("base_id"), pl.lit("call").alias("kind")
+            )
+            self.write(mark, pl.DataFrame(), calls)
         if memory.horizon is not None:
             partial = (self.folder / _HORIZON).with_suffix(".partial")
             partial.write_text(str(memory.horizon))
             partial.replace(self.folder / _HORIZON)
         for _, number, _, path in found:
-            if number < self._number:
+            if number < first:
                 path.unlink(missing_ok=True)
         self._records = memory.evidence.height
 
@@ -179,6 +180,11 @@ class EvidenceFiles:
     def _files(self) -> list[tuple[int, int, str, Path]]:
         found = [(match, path) for path in self.folder.glob("*.arrow") if (match := _NAME.fullmatch(path.name))]
         return sorted((int(m[1]), int(m[2]), m[3], path) for m, path in found)
+
+
+def _portions(rows: Rows) -> list[Rows]:
+    """Few enough rows at a time that a file of them takes some 20 MiB to write."""
+    return [rows[at : at + _MERGED_ROWS] for at in range(0, len(rows), _MERGED_ROWS)]
 
 
 def _table(frame: pl.DataFrame) -> pa.Table:
