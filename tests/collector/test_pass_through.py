@@ -49,6 +49,8 @@ def test_a_backend_that_is_away_at_first_gets_everything_once_it_is_there(tmp_pa
         await front.start()
         await front.journal.append(body(plain))
         await front.journal.append(body(gzip.compress(packed), compression="gzip"))
+        while front.journal.oldest() is not None:  # in the ledger, though the backend has not had it
+            await asyncio.sleep(0.05)
         await front.stop()
         assert front.journal.bodies == 2, "what was not handed on must stay in the journal"
         ports = {"http_port": port, "grpc_port": 0} if protocol == "http" else {"http_port": 0, "grpc_port": port}

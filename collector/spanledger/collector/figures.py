@@ -41,7 +41,9 @@ class CollectorFigures(Figures):
         yield _counted(
             "rejected_records", "spans, log records and points rejected in acknowledged requests", "signal", dict(tally.rejected)
         )
-        yield _gauge("journal_bodies", "bodies acknowledged and not yet in the ledger", self._journal.bodies)
+        yield _gauge(
+            "journal_bodies", "bodies acknowledged that wait for the ledger, or for the backend behind", self._journal.bodies
+        )
         yield _gauge("journal_bytes", "their bytes", self._journal.bytes)
         yield _gauge("journal_limit_bytes", "bytes at which senders are told to wait", self._journal.limit_bytes)
         oldest = self._journal.oldest()

@@ -190,8 +190,8 @@ class Journal:
         return int(self._ask("select count(*) from set_aside")[0])
 
     def oldest(self) -> datetime | None:
-        """When the oldest waiting body was received."""
-        row = self._ask("select received_at from bodies order by sequence limit 1")
+        """When the oldest body was received that waits for the ledger."""
+        row = self._ask(f"select received_at from bodies where sequence > {self._marks[LEDGER]} order by sequence limit 1")  # noqa: S608
         return None if row is None else EPOCH + timedelta(microseconds=row[0])
 
     def _ask(self, question: str) -> Any:
