@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 import spanledger.analytics
 from spanledger.analytics import connect
 from spanledger.control import TABLES, Control
+from spanledger.ledger.opening import LedgerError
 from tests.analytics.ledgers import call, filled
 
 
@@ -92,3 +95,11 @@ def test_the_public_face() -> None:
         "totals",
         "unpriced_models",
     ]
+
+
+def test_a_control_database_that_cannot_be_read_is_named_and_the_ledger_is_served(tmp_path: Path) -> None:
+    (tmp_path / "control.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(LedgerError, match=r"control database .* file is not a database"):
+        connect(tmp_path)
+    with connect(tmp_path, damaged="leave out") as connection:
+        assert connection.execute("select count(*) from limits").fetchone() == (0,)

@@ -4,6 +4,7 @@ DuckDB's own SQLite and PostgreSQL readers are extensions that would have to be 
 """
 
 import json
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from spanledger.control.columns import Exact, Moment
 _EXACT = pa.decimal128(38, 12)
 
 
-def define_control_tables(connection: duckdb.DuckDBPyConnection, url: str) -> None:
+def define_control_tables(connection: duckdb.DuckDBPyConnection, url: str | None) -> None:
     """Copy the control tables of the database at `url` into a DuckDB connection, as they are now.
 
-    Where there is no database yet, or it lacks a table, the table is empty and has its columns.
+    Where there is no database yet, or it lacks a table, the table is empty and has its columns; None gives such tables only.
+    Raises SQLAlchemy's `DBAPIError` when the database cannot be read.
     """
-    engine = _reader(url)
+    engine = None if url is None else _reader(url)
     try:
         kept = set() if engine is None else set(sa.inspect(engine).get_table_names())
         for name, table in TABLES.items():
@@ -44,7 +46,18 @@ def _reader(url: str) -> sa.Engine | None:
         return sa.create_engine(parsed)
     if not parsed.database or not Path(parsed.database).exists():
         return None
-    return sa.create_engine(f"sqlite:///file:{Path(parsed.database).absolute()}?mode=ro&uri=true", connect_args={"timeout": 5})
+    file = f"sqlite:///file:{Path(parsed.database).absolute()}?mode=ro&uri=true"
+    engine = sa.create_engine(file, connect_args={"timeout": 5})
+    try:
+        engine.connect().close()
+        sa.inspect(engine).get_table_names()
+    except sa.exc.OperationalError:
+        # Beside a database that is written SQLite wants files of its own; where nobody may write, nobody writes.
+        if os.access(Path(parsed.database).parent, os.W_OK):
+            raise
+        engine.dispose()
+        return sa.create_engine(f"{file}&immutable=1")
+    return engine
 
 
 def _rows(engine: sa.Engine, table: sa.Table) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What a journal still holds, read beside a running collector without disturbing it."""
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,8 +21,15 @@ def backlog(data: Path) -> Backlog:
     path = data / "journal.sqlite"
     if not path.exists():
         return Backlog()
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as journal:
+    with closing(read_only(path)) as journal:
         waiting = journal.execute("select count(*) from bodies").fetchone()[0]
         aside = journal.execute("select count(*) from set_aside").fetchone()[0]
         newest = journal.execute("select reason from set_aside order by at desc, sequence desc limit 1").fetchone()
     return Backlog(waiting=waiting, set_aside=aside, reason=newest[0] if newest else "")
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing. Beside a database that is written SQLite wants files of its own; in a folder where
+    nobody may write, nobody writes."""
+    still = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, timeout=5)

@@ -164,11 +164,13 @@ def _control(data: Path, config: Path | None) -> Iterator[Finding]:
     import sqlite3
     from contextlib import closing
 
+    from spanledger.cli.backlog import read_only
+
     path = data / "control.sqlite"
     if not path.exists():
         return
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as control:
+        with closing(read_only(path)) as control:
             control.execute("select count(*) from sqlite_master").fetchone()
             [(said,)] = control.execute("pragma quick_check(1)").fetchall()
     except sqlite3.Error as error:

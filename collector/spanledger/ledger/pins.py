@@ -55,7 +55,7 @@ def least(table: Path) -> int | None:
     """The oldest version that a reader holds; None when none does."""
     if not _HAS_LOCKS or not (table / NAME).exists():
         return None
-    file = os.open(table / NAME, os.O_RDWR | os.O_CLOEXEC)
+    file = os.open(table / NAME, os.O_RDONLY | os.O_CLOEXEC)
     try:
         found: int | None = None
         while found != 0:
