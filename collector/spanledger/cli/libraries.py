@@ -24,7 +24,8 @@ def prepare() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("RUST_LOG", "error")
     # Polars' own allocator has four heaps a core, each of which keeps what its largest batch needed: 20 to 60 MB more than one.
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1")
+    # It would keep pages for ten seconds; what one second's batches need again is all that pays.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0")
     _on_one_heap()
     _without_pandas()
 

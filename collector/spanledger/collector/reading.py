@@ -24,8 +24,8 @@ GATHER_SECONDS = 0.25
 #: for more …
 MOST_GATHER_SECONDS = 0.75
 #: … or what holds about so many records about models: the steps by columns have a fixed cost a batch, so 12,000 take 3 µs a
-#: record more and some 100 MB less at the peak, 16,000 a tenth less a second …
-FITTING_RECORDS = 20_000
+#: record more, and 20,000 some 40 MB more at the peak …
+FITTING_RECORDS = 16_000
 #: … or so many bytes of bodies.
 MOST_BYTES = 96 * 1024 * 1024
 #: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
