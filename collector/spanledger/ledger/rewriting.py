@@ -32,6 +32,8 @@ def put_together(ledger: Ledger, group: Group, now: datetime) -> None:
     Raises `LedgerError` naming the file when one of them is not what the log says, `Replaced` when one is gone; nothing is
     changed then.
     """
+    # What the heap holds and does not use would stand beside what this takes.
+    pa.default_memory_pool().release_unused()
     with ExitStack() as opened:
         files = [opened.enter_context(Rows(ledger, file)) for file in group.files]
         described = pa.concat_tables([rows.described().cast(_DESCRIBED) for rows in files])
