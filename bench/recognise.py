@@ -35,13 +35,15 @@ from spanledger.collector.attribution import Attribution  # noqa: E402
 from spanledger.collector.content import LONGEST_UNREAD, read_by  # noqa: E402
 from spanledger.collector.reading import FITTING_RECORDS  # noqa: E402
 from spanledger.collector.received import Received  # noqa: E402
+from spanledger.collector.wellformed import check  # noqa: E402
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "dialects" / "samples"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 #: Spans in a request, and requests in a batch.
 REQUEST = 512
 FULL = FITTING_RECORDS // REQUEST
-_STEPS = ("decode", "recognise", "count once")
+#: `check` is the parser's pass over a request before it is acknowledged; `decode` then only finds where fields stand.
+_STEPS = ("check", "decode", "recognise", "count once")
 _IDS = (
     "gen_ai.response.id", "ai.response.id", "anthropic.request.id", "request_id", "litellm.call_id", "llm.openai.id",
     "llm.anthropic.id",
@@ -166,6 +168,9 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Fun
             measured = full and number > 1
             if functions and not measured:
                 functions.seconds.clear()
+            asked = time.process_time()
+            for received in batch:
+                check("traces", "protobuf", received.body)
             begun = time.process_time()
             telemetry = decode.decode(batch)
             telemetry.without_content(reads, LONGEST_UNREAD)
@@ -177,7 +182,8 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Fun
             counter.posted(mark, counted.with_columns(pl.lit("unpriced").alias("cost_state")))
             done = time.process_time()
             if measured:
-                for step, seconds in zip(_STEPS, (decoded - begun, recognised - decoded, done - recognised), strict=True):
+                times = (begun - asked, decoded - begun, recognised - decoded, done - recognised)
+                for step, seconds in zip(_STEPS, times, strict=True):
                     spent[step] += seconds
                 seen += telemetry.seen
                 entries += counted.height
