@@ -49,6 +49,12 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def keep(self) -> None:
+        """Starts anew, empty, and from now on outlives what kills it."""
+        self._keeps = True
+        self.kill()
+        self.start()
+
     def pause(self) -> None:
         """It takes connections and answers nothing."""
         assert self._process is not None

@@ -90,9 +90,7 @@ def test_a_limit_that_is_made_while_redis_is_away_holds_the_calls_in_flight_once
     both: Collectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "FOLLOWED_SECONDS", 0)
-    both.redis._keeps = True
-    both.redis.kill()
-    both.redis.start()
+    both.redis.keep()
     until(lambda: kept(both.one) and kept(both.two))
     both.add(amount=100)
     held(both.one, 2)

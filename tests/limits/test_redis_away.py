@@ -53,9 +53,7 @@ def test_a_redis_that_hangs_delays_one_call_and_not_the_next(both: Collectors, m
 
 @pytest.mark.parametrize("seconds", [1, 3 * 3_600])
 def test_what_was_posted_while_redis_was_away_is_counted_once_it_is_back(tmp_path: Path, both: Collectors, seconds: int) -> None:
-    both.redis.kill()
-    both.redis._keeps = True
-    both.redis.start()
+    both.redis.keep()
     for of in (both.one, both.two):
         until(lambda of=of: kept(of))  # type: ignore[misc]
     limit = both.add(amount=100, window="lifetime")
@@ -140,9 +138,7 @@ def test_a_limit_that_is_made_while_redis_is_away_counts_the_ledger_once_it_is_b
     both: Collectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "FOLLOWED_SECONDS", 0)
-    both.redis._keeps = True
-    both.redis.kill()
-    both.redis.start()
+    both.redis.keep()
     until(lambda: kept(both.one) and kept(both.two))
     both.post(both.one, *(entry(both.clock) for _ in range(3)))
     both.clock.pass_(seconds=1)
@@ -163,9 +159,7 @@ def test_what_no_limit_covered_when_it_came_is_counted_once_by_a_new_limit_and_n
 
 
 def test_what_a_redis_lost_of_its_last_second_is_posted_and_held_again(tmp_path: Path, both: Collectors) -> None:
-    both.redis._keeps = True
-    both.redis.kill()
-    both.redis.start()
+    both.redis.keep()
     until(lambda: kept(both.one))
     limit = both.add(amount=100)
     both.post(both.one, entry(both.clock))

@@ -65,9 +65,7 @@ def test_checks_at_once_are_a_few_steps_of_redis_and_not_one_each(both: Collecto
 
 
 def test_checks_in_one_event_loop_find_a_redis_again_that_was_killed(tmp_path: Path, both: Collectors) -> None:
-    both.redis._keeps = True
-    both.redis.kill()
-    both.redis.start()
+    both.redis.keep()
     until(lambda: kept(both.one))
     limit = both.add(amount=1_000)
 

@@ -11,7 +11,7 @@ from spanledger.api.models import Body, Name
 from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import Problem
 from spanledger.limits import Limits
-from spanledger.limits.terms import Tier
+from spanledger.limits.terms import tier_row
 
 router = APIRouter(prefix="/api/tiers", tags=["tiers"])
 Members = Annotated[Any, Field(description="values of the dimension; `abc*` is a prefix", examples=[["acme", "beta-*"]])]
@@ -39,13 +39,13 @@ class MembersBody(Body):
 def tiers(request: Request, after: After = None, count: Count = 200) -> dict[str, Any]:
     """By name."""
     found, following = page(_limits(request).admin.tiers(), lambda tier: tier.name, after, count)
-    return {"tiers": [_shown(tier) for tier in found], "next": following}
+    return {"tiers": [tier_row(tier) for tier in found], "next": following}
 
 
 @router.post("", status_code=201, summary="Add a tier", responses=answers(TIER, 201))
 def create_tier(body: TierBody, request: Request, response: Response) -> dict[str, Any]:
     given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    made = _shown(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
+    made = tier_row(_limits(request).admin.put_tier(given, who=_who(request), why=body.reason))
     response.headers["location"] = f"/api/tiers/{made['id']}"
     response.headers["etag"] = etag_of(made)
     return made
@@ -63,7 +63,7 @@ def change_tier(tier_id: str, body: TierBody, request: Request, response: Respon
     """Limits of the tier count anew: whoever joins takes what they have used along."""
     unchanged(_found(request, tier_id), if_match)
     given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    changed = _shown(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
+    changed = tier_row(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
     response.headers["etag"] = etag_of(changed)
     return changed
 
@@ -72,7 +72,7 @@ def change_tier(tier_id: str, body: TierBody, request: Request, response: Respon
 def move(tier_id: str, body: MembersBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """Out of whichever tier of its dimension they are in by name, in one change: at no moment are they under neither, or both."""
     unchanged(_found(request, tier_id), if_match)
-    moved = _shown(_limits(request).admin.move(body.members, tier_id, who=_who(request), why=body.reason))
+    moved = tier_row(_limits(request).admin.move(body.members, tier_id, who=_who(request), why=body.reason))
     response.headers["etag"] = etag_of(moved)
     return moved
 
@@ -86,20 +86,8 @@ def delete_tier(tier_id: str, request: Request, reason: str | None = None, if_ma
 def _found(request: Request, tier_id: str) -> dict[str, Any]:
     for tier in _limits(request).admin.tiers():
         if tier.id == tier_id:
-            return _shown(tier)
+            return tier_row(tier)
     raise Problem(404, f"there is no tier {tier_id!r}", name="not-found")
-
-
-def _shown(tier: Tier) -> dict[str, Any]:
-    return {
-        "id": tier.id,
-        "name": tier.name,
-        "dimension": tier.dimension,
-        "is_default": tier.is_default,
-        "members": list(tier.members),
-        "description": tier.description,
-        "source": tier.source,
-    }
 
 
 def _limits(request: Request) -> Limits:

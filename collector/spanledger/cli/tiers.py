@@ -49,7 +49,7 @@ def add(
 
 @app.command()
 def move(
-    member: Annotated[list[str], typer.Argument(metavar="VALUE...", help="Whom to move: acme; abc* is a prefix.")],
+    member: Annotated[list[str], typer.Argument(metavar="VALUE", help="Whom to move: acme; abc* is a prefix.")],
     to: Annotated[str, typer.Option("--to", metavar="TIER", help="The tier's name or id.")],
     reason: Reason = None,
     data: Data = DEFAULT_DATA,

@@ -206,6 +206,7 @@ def configured_tiers(given: Sequence[Mapping[str, Any]], known: Iterable[Tier] =
 
 
 def tier_row(tier: Tier) -> dict[str, Any]:
+    """As the control database keeps it and the API shows it."""
     return {
         "id": tier.id,
         "name": tier.name,
