@@ -30,12 +30,14 @@ from spanledger.cli.libraries import prepare
 
 prepare()
 
-from spanledger.collector import count_once, decode, json_form, recognise  # noqa: E402
-from spanledger.collector.attribution import Attribution  # noqa: E402
-from spanledger.collector.content import LONGEST_UNREAD, read_by  # noqa: E402
+from spanledger.collector.count import count_once  # noqa: E402
+from spanledger.collector.decode import decode, json_form  # noqa: E402
+from spanledger.collector.decode.wellformed import check  # noqa: E402
 from spanledger.collector.reading import FITTING_RECORDS  # noqa: E402
 from spanledger.collector.received import Received  # noqa: E402
-from spanledger.collector.wellformed import check  # noqa: E402
+from spanledger.collector.recognise import recognise  # noqa: E402
+from spanledger.collector.recognise.attribution import Attribution  # noqa: E402
+from spanledger.collector.recognise.content import LONGEST_UNREAD, read_by  # noqa: E402
 
 SAMPLES = Path(__file__).parents[1] / "tests" / "dialects" / "samples"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -18,13 +18,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ingest import BATCH, Template  # type: ignore[import-not-found]
 
-from spanledger.collector.attribution import Attribution
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.count.older import LedgerEvidence
+from spanledger.collector.decode.decode import decode
+from spanledger.collector.decode.wellformed import check
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
-from spanledger.collector.wellformed import check
+from spanledger.collector.recognise.attribution import Attribution
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
 from spanledger.prices import Prices

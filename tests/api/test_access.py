@@ -16,7 +16,7 @@ from spanledger.api.app import create_app
 from spanledger.api.problem import Problem
 from spanledger.collector.config import ConfigError, load
 from spanledger.collector.receive.refused import UnknownKey
-from spanledger.collector.senders import Senders
+from spanledger.collector.receive.senders import Senders
 from spanledger.collector.settings import Api, Extensions, Settings
 from spanledger.control.keys import ROLES, Keys
 from spanledger.ledger.frame import conform

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spanledger.collector.journal import Journal
+from spanledger.collector.journal.journal import Journal
 from spanledger.collector.received import Received
 from spanledger.ledger.connect import connect
 from spanledger.ledger.maintenance import Maintenance

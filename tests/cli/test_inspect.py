@@ -9,7 +9,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from spanledger.collector import json_form
+from spanledger.collector.decode import json_form
 from tests.api.running import running
 from tests.cli.command import here
 from tests.cli.running import eventually

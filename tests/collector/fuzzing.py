@@ -22,7 +22,7 @@ from typing import Any
 
 import grpc
 
-from spanledger.collector.decode import decode
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.pass_through.over_grpc import _protobuf
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.grpc import GrpcReceiver
@@ -30,7 +30,7 @@ from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
 from spanledger.collector.receive.refused import Refused
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.recognise import recognise
 from tests.collector.made import calls
 from tests.collector.test_bounds import Kept
 from tests.dialects.bodies import body

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from spanledger.collector.backup import MANIFEST, BackupError, back_up, restore
-from spanledger.collector.journal import Journal
-from spanledger.collector.journal_copy import with_its_bodies
+from spanledger.collector.journal.copying import with_its_bodies
+from spanledger.collector.journal.journal import Journal
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from tests.collector.made import running, stored

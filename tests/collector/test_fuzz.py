@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spanledger.collector.decode import decode
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.receive.accept import Accept
 from spanledger.collector.receive.inflate import inflated
 from spanledger.collector.receive.refused import Malformed, Refused, TooLarge
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.recognise import recognise
 from tests.collector.fuzzing import Inputs, mutated, over_grpc, over_http, read, slice_
 from tests.collector.made import calls
 from tests.collector.test_bounds import Kept

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanledger.collector.journal import Journal
-from spanledger.collector.journal_file import JournalError
+from spanledger.collector.journal.file import JournalError
+from spanledger.collector.journal.journal import Journal
 from spanledger.collector.receive.refused import Busy
 from spanledger.collector.received import Received
 

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from spanledger.collector import loop, recognise, steps
+from spanledger.collector import loop, steps
 from spanledger.collector.config import ConfigError, load
-from spanledger.collector.decode import Telemetry
+from spanledger.collector.decode.decode import Telemetry
+from spanledger.collector.journal.set_aside import set_aside
+from spanledger.collector.recognise import recognise
 from spanledger.collector.service import Collector
-from spanledger.collector.set_aside import set_aside
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import LedgerError
 from tests.collector.made import call_span, calls, stored

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanledger.collector import segments
-from spanledger.collector.journal import Journal
+from spanledger.collector.journal import segments
+from spanledger.collector.journal.journal import Journal
+from spanledger.collector.journal.segments import sum_of
+from spanledger.collector.journal.set_aside import retry
 from spanledger.collector.receive.refused import Busy
-from spanledger.collector.segments import sum_of
-from spanledger.collector.set_aside import retry
 from tests.collector.test_journal import MIB, append, body
 
 #: More than a group that is kept in its rows.

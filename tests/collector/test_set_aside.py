@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from spanledger.cli.journal import app
-from spanledger.collector.journal import Journal
-from spanledger.collector.set_aside import drop, retry, set_aside
+from spanledger.collector.journal.journal import Journal
+from spanledger.collector.journal.set_aside import drop, retry, set_aside
 from tests.collector.made import calls
 from tests.collector.test_journal import MIB, append, body
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.names import bare_model
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.names import bare_model
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.frame import COLUMNS
 from spanledger.prices import Prices
 from tests.dialects.bodies import INDEX, NOW, signal_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.dialect import Dialect
-from spanledger.collector.usage import FLAGS
+from spanledger.collector.recognise.usage import FLAGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"

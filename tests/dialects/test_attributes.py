@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from spanledger.collector.attributes import Attributes
-from spanledger.collector.cut import cut
-from spanledger.collector.shapes import Shapes
+from spanledger.collector.decode.attributes import Attributes
+from spanledger.collector.decode.cut import cut
+from spanledger.collector.recognise.shapes import Shapes
 
 _PLAIN = st.one_of(
     st.text(max_size=300).map(lambda held: AnyValue(string_value=held)),

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from spanledger.collector.attribution import Attribution
-from spanledger.collector.decode import decode
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.dialects.fields import ATTRIBUTION
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.attribution import Attribution
+from spanledger.collector.recognise.recognise import recognise
 from tests.dialects.bodies import received
 from tests.dialects.counting import counted, entries_of, standing
 from tests.dialects.spans import Log, Span, attributes, body_of, chat, logs_of

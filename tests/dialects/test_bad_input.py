@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.embedded import usage_in
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.embedded import usage_in
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.frame import conform
 from tests.dialects.bodies import NOW, SAMPLES, body, received
 from tests.dialects.counting import entries_of, standing
@@ -221,7 +221,7 @@ def test_text_that_is_no_utf8_refuses_its_span_alone() -> None:
 
 def _as_protobuf(name: str) -> Received:
     """A sample in the other encoding."""
-    from spanledger.collector import json_form
+    from spanledger.collector.decode import json_form
 
     request = ExportTraceServiceRequest()
     records, _ = json_form.records((SAMPLES / name).read_bytes(), "traces")

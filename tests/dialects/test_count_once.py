@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spanledger.collector import evidence_files
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.count import evidence_files
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.count.older import LedgerEvidence
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger

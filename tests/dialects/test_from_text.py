@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spanledger.collector.assumptions import CachedInput, assumed
-from spanledger.collector.decode import decode
-from spanledger.collector.recognise import recognise
+from spanledger.collector.decode.decode import decode
+from spanledger.collector.recognise.assumptions import CachedInput, assumed
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.count.older import LedgerEvidence
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform, frame_of
 from spanledger.ledger.table import Ledger

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanledger.collector import identity
-from spanledger.collector import resolve as resolving
-from spanledger.collector.chunks import Chunks
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.evidence import Evidence, narrowed
-from spanledger.collector.evidence_files import EvidenceFiles, _frame
-from spanledger.collector.heard import Heard
-from spanledger.collector.memory import KEPT, Memory, as_kept
-from spanledger.collector.older import _first_ids
-from spanledger.collector.recognise import recognise
+from spanledger.collector.columns import identity
+from spanledger.collector.columns.chunks import Chunks
+from spanledger.collector.count import resolve as resolving
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.count.evidence import Evidence, narrowed
+from spanledger.collector.count.evidence_files import EvidenceFiles, _frame
+from spanledger.collector.count.heard import Heard
+from spanledger.collector.count.memory import KEPT, Memory, as_kept
+from spanledger.collector.count.older import _first_ids
+from spanledger.collector.decode.decode import decode
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.frame import COLUMNS
 from tests.dialects.bodies import INDEX, NOW, body, numbered
 from tests.dialects.spans import Span, body_of, chat
@@ -177,7 +177,7 @@ def test_an_emitter_is_talkative_once_it_was_heard_in_two_voices_and_forgotten_w
 
     assert [say("a", "one", 1), say("b", "one", 2), say("a", "one", 3), say("a", "two", 4)] == [None, None, None, [True]]
     assert say("b", "one", 5) == [False]
-    monkeypatch.setattr("spanledger.collector.heard._MOST", 1)
+    monkeypatch.setattr("spanledger.collector.count.heard._MOST", 1)
     heard.let_go()
     assert list(heard.last) == list(heard.voices)
     assert list(heard.last.values()) == [5]

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from spanledger.collector.decode import decode
-from spanledger.collector.recognise import recognise
+from spanledger.collector.decode.decode import decode
+from spanledger.collector.recognise.recognise import recognise
 from tests.dialects.bodies import INDEX, body, numbered, signal_of, singles
 from tests.dialects.counting import charged, counted, differences, entries_of, sums
 

@@ -1,10 +1,10 @@
 """What must be true of every row of the table."""
 
-from spanledger.collector.decode import decode
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.dialects import DIALECTS, aliases, dialect_of_scope, dialect_of_span
 from spanledger.collector.dialects.fields import ATTRIBUTION, FIELDS
 from spanledger.collector.dialects.meters import METERS
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.recognise import recognise
 from tests.dialects.bodies import INDEX, body
 from tests.dialects.described import CASES
 from tests.dialects.spans import body_of

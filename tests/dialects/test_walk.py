@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from spanledger.collector import walk
-from spanledger.collector.attribution import Attribution
-from spanledger.collector.content import LONGEST_UNREAD, read_by
-from spanledger.collector.decode import Telemetry, decode
+from spanledger.collector.decode import walk
+from spanledger.collector.decode.decode import Telemetry, decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.attribution import Attribution
+from spanledger.collector.recognise.content import LONGEST_UNREAD, read_by
+from spanledger.collector.recognise.recognise import recognise
 from tests.collector.fuzzing import mutated
 from tests.dialects.bodies import INDEX, body, numbered
 

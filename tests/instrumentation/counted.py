@@ -8,10 +8,10 @@ import polars as pl
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan
 
-from spanledger.collector.count_once import CountOnce
-from spanledger.collector.decode import decode
+from spanledger.collector.count.count_once import CountOnce
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.frame import COLUMNS
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spanledger.collector import fields, leftovers
+from spanledger.collector.recognise import fields, leftovers
 from spanledger.limits import Check
 from spanledger.limits.check import LONGEST_KEPT, LONGEST_TAG, LONGEST_TAGGED, NOT_GIVEN
 from tests.limits.made import Clock, add, ask, entries, entry, limits, stands

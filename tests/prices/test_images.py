@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from spanledger.collector.decode import decode
-from spanledger.collector.recognise import recognise
+from spanledger.collector.decode.decode import decode
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.prices import Prices
 from spanledger.prices.book_file import book_of
 from spanledger.prices.flat import OF_NO_SIZE

@@ -2,8 +2,8 @@
 
 import pytest
 
-from spanledger.collector.decode import decode
-from spanledger.collector.recognise import recognise
+from spanledger.collector.decode.decode import decode
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.prices import Prices
 from tests.dialects.spans import body_of, chat
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from spanledger.api.paging import After, Count, page
-from spanledger.collector.assumptions import assumed
+from spanledger.collector.recognise.assumptions import assumed
 from spanledger.ledger.connect import connect
 
 router = APIRouter(prefix="/api", tags=["costs"])

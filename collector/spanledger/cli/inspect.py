@@ -38,8 +38,8 @@ def inspect(
 
     prepare()
     from spanledger.collector.config import ConfigError
+    from spanledger.collector.decode.otlp_file import bodies_in
     from spanledger.collector.explain import explain, explain_trace
-    from spanledger.collector.otlp_file import bodies_in
 
     if signal not in (None, "traces", "logs", "metrics"):
         fail(f"--signal is traces, logs or metrics, not {signal}", code=2)

@@ -23,8 +23,8 @@ def show_list(data: Data = DEFAULT_DATA) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from spanledger.collector.journal_file import JournalError
-    from spanledger.collector.set_aside import set_aside
+    from spanledger.collector.journal.file import JournalError
+    from spanledger.collector.journal.set_aside import set_aside
 
     try:
         found = set_aside(data)
@@ -46,8 +46,8 @@ def show_list(data: Data = DEFAULT_DATA) -> None:
 @app.command()
 def show(number: Annotated[int, typer.Argument(help="Its number, as `list` shows it.")], data: Data = DEFAULT_DATA) -> None:
     """Print one body as JSON, or its first bytes where it is no OTLP. It may hold prompts and answers."""
-    from spanledger.collector.journal_file import JournalError
-    from spanledger.collector.set_aside import body_of, readable
+    from spanledger.collector.journal.file import JournalError
+    from spanledger.collector.journal.set_aside import body_of, readable
 
     try:
         typer.echo(readable(body_of(data, number)))
@@ -62,7 +62,7 @@ def retry(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Try bodies again: within seconds by a running collector, else at its next start."""
-    from spanledger.collector import set_aside
+    from spanledger.collector.journal import set_aside
 
     note(f"{_changed(set_aside.retry, numbers, every, data)} bodies will be tried again")
 
@@ -74,13 +74,13 @@ def drop(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Forget bodies for good."""
-    from spanledger.collector import set_aside
+    from spanledger.collector.journal import set_aside
 
     note(f"{_changed(set_aside.drop, numbers, every, data)} bodies dropped")
 
 
 def _changed(change: Callable[[Path, list[int]], int], numbers: list[int] | None, every: bool, data: Path) -> int:
-    from spanledger.collector.journal_file import JournalError
+    from spanledger.collector.journal.file import JournalError
 
     if bool(numbers) == every:
         fail("name the bodies, or say --all", code=2)

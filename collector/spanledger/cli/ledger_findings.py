@@ -117,7 +117,7 @@ def _upkeep(data: Path, config: Path | None) -> Iterator[Finding]:
 
 def _assumptions(data: Path, config: Path | None) -> Iterator[Finding]:
     """Emitters of whom nobody knows whether their input includes what came from a cache."""
-    from spanledger.collector.assumptions import assumed
+    from spanledger.collector.recognise.assumptions import assumed
     from spanledger.ledger.connect import connect
     from spanledger.ledger.table import LedgerError
 

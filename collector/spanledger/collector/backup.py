@@ -15,9 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spanledger.collector.journal_copy import with_its_bodies
-from spanledger.collector.journal_file import JournalError
-from spanledger.collector.journal_name import journal_name
+from spanledger.collector.journal.copying import with_its_bodies
+from spanledger.collector.journal.file import JournalError
+from spanledger.collector.journal.name import journal_name
 from spanledger.ledger.copying import copy_files, copy_log
 from spanledger.ledger.files import fsync_file, fsync_folder
 from spanledger.ledger.opening import LedgerError, location_of

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from spanledger.collector import identity
-from spanledger.collector.assumptions import CachedInput
-from spanledger.collector.attribution import Attribution
-from spanledger.collector.count_once import Counting, CountOnce
-from spanledger.collector.decode import decode
-from spanledger.collector.evidence import Evidence
-from spanledger.collector.evidence_files import EvidenceFiles
-from spanledger.collector.grouping import RULES
-from spanledger.collector.keys import keys_of
-from spanledger.collector.memory import KEPT, Memory, as_kept
+from spanledger.collector.columns import identity
+from spanledger.collector.columns.keys import keys_of
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.count.evidence import Evidence
+from spanledger.collector.count.evidence_files import EvidenceFiles
+from spanledger.collector.count.grouping import RULES
+from spanledger.collector.count.memory import KEPT, Memory, as_kept
+from spanledger.collector.count.resolve import resolve
+from spanledger.collector.decode.decode import decode
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise, scopes_of
-from spanledger.collector.resolve import resolve
+from spanledger.collector.recognise.assumptions import CachedInput
+from spanledger.collector.recognise.attribution import Attribution
+from spanledger.collector.recognise.recognise import recognise, scopes_of
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import frame_of
 

@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector as Figures
 
-from spanledger.collector.journal import Journal
+from spanledger.collector.journal.journal import Journal
 from spanledger.collector.loop import Loop
 from spanledger.collector.pass_through import PassThrough
 from spanledger.collector.receive.accept import Accept

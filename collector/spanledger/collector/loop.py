@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from spanledger.collector.count_once import CountOnce
-from spanledger.collector.journal import Journal
+from spanledger.collector.count.count_once import CountOnce
+from spanledger.collector.journal.journal import Journal
 from spanledger.collector.reading import Read, Reading, ReadingSteps
 from spanledger.collector.timed import Timed
 from spanledger.ledger.frame import conform

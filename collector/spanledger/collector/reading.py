@@ -13,8 +13,8 @@ from typing import Protocol
 
 import polars as pl
 
-from spanledger.collector.decode import Telemetry, Undecodable
-from spanledger.collector.journal import Journal
+from spanledger.collector.decode.decode import Telemetry, Undecodable
+from spanledger.collector.journal.journal import Journal
 from spanledger.collector.received import Received
 from spanledger.collector.timed import Timed
 

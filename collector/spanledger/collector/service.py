@@ -18,12 +18,12 @@ import pyarrow as pa
 from prometheus_client import CollectorRegistry
 
 from spanledger.collector.config import Config, ConfigError
-from spanledger.collector.evidence_files import EvidenceFiles
+from spanledger.collector.count.evidence_files import EvidenceFiles
 from spanledger.collector.exporter_settings import OtlpExporter
 from spanledger.collector.figures import CollectorFigures
-from spanledger.collector.journal import Journal
-from spanledger.collector.journal_file import JournalError
-from spanledger.collector.journal_name import give_name
+from spanledger.collector.journal.file import JournalError
+from spanledger.collector.journal.journal import Journal
+from spanledger.collector.journal.name import give_name
 from spanledger.collector.lock import AlreadyRunning, FolderLock
 from spanledger.collector.loop import Loop
 from spanledger.collector.own_telemetry import OwnTelemetry, destinations
@@ -35,8 +35,8 @@ from spanledger.collector.receive.connections import within_files
 from spanledger.collector.receive.grpc import GrpcReceiver
 from spanledger.collector.receive.http import HttpReceiver
 from spanledger.collector.receive.http_connection import HttpBounds
+from spanledger.collector.receive.senders import Senders
 from spanledger.collector.receive.tls import TlsFiles, TlsUnusable
-from spanledger.collector.senders import Senders
 from spanledger.collector.setting_values import is_loopback
 from spanledger.collector.settings import Grpc, Http, Tls
 from spanledger.collector.steps import RealSteps

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from spanledger.collector.assumptions import CachedInput
-from spanledger.collector.attribution import Attribution
-from spanledger.collector.count_once import Counting
+from spanledger.collector.count.count_once import Counting
 from spanledger.collector.exporter_settings import Exporters
 from spanledger.collector.received import BODY_LIMIT, Signal
+from spanledger.collector.recognise.assumptions import CachedInput
+from spanledger.collector.recognise.attribution import Attribution
 from spanledger.collector.setting_values import MIB, Address, Block, Bound, Names, RedisUrl, Seconds, Timeout, Url
 from spanledger.prices.settings import Precedence, Profile
 from spanledger.prices.settings import Settings as PriceSettings

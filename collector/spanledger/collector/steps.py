@@ -7,16 +7,16 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from spanledger.collector.assumptions import CachedInput
-from spanledger.collector.attribution import Attribution
-from spanledger.collector.content import LONGEST_UNREAD, read_by
-from spanledger.collector.count_once import Counting, CountOnce
+from spanledger.collector.count.count_once import Counting, CountOnce
+from spanledger.collector.count.older import LedgerEvidence
 from spanledger.collector.dated import Dating
-from spanledger.collector.decode import Telemetry, decode
-from spanledger.collector.older import LedgerEvidence
+from spanledger.collector.decode.decode import Telemetry, decode
+from spanledger.collector.receive.senders import Senders
 from spanledger.collector.received import Received
-from spanledger.collector.recognise import recognise
-from spanledger.collector.senders import Senders
+from spanledger.collector.recognise.assumptions import CachedInput
+from spanledger.collector.recognise.attribution import Attribution
+from spanledger.collector.recognise.content import LONGEST_UNREAD, read_by
+from spanledger.collector.recognise.recognise import recognise
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from spanledger.limits import Limits

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import duckdb
 
-from spanledger.collector.evidence_files import EvidenceFiles
+from spanledger.collector.count.evidence_files import EvidenceFiles
 from spanledger.ledger.damage import note_unreadable, sentence
 from spanledger.ledger.table import Ledger
 

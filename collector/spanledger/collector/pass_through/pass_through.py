@@ -5,7 +5,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from spanledger.collector.journal import Journal
+from spanledger.collector.journal.journal import Journal
 from spanledger.collector.pass_through.deliver import Deliver, Later, Never
 from spanledger.collector.received import Received, Signal
 

@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from spanledger.collector import identity
+from spanledger.collector.columns import identity
 from spanledger.collector.pricing.queries import frame, rows
 from spanledger.ledger.frame import COLUMNS, conform
 from spanledger.ledger.schema import MEASURES

@@ -12,11 +12,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPar
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsPartialSuccess, ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess, ExportTraceServiceResponse
 
-from spanledger.collector.crowded import crowded
+from spanledger.collector.decode.wellformed import Checked, MalformedOtlp, check
+from spanledger.collector.receive.crowded import crowded
 from spanledger.collector.receive.inflate import inflated
 from spanledger.collector.receive.refused import Busy, Malformed, NoPipeline, Refused, TooLarge
 from spanledger.collector.received import BODY_LIMIT, Compression, Encoding, Received, Signal
-from spanledger.collector.wellformed import Checked, MalformedOtlp, check
 
 # Above this a check would hold up the other connections for more than a few milliseconds.
 _INLINE = 256 * 1024

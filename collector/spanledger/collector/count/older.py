@@ -1,0 +1,179 @@
+"""Evidence that memory has let go of, found again in the ledger.
+
+A record can only describe a call that ran while it ran, so the ledger is asked about the hours around the record, and
+only for records that began before memory does. Files of other hours are left out by their statistics.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from spanledger.collector.columns import identity
+from spanledger.collector.count.evidence_files import WRITTEN
+from spanledger.collector.count.fingerprint import SLACK_MICROS
+from spanledger.collector.count.memory import KEPT, as_kept
+from spanledger.collector.dialects import DIALECTS
+from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import COLUMNS, frame_of
+
+#: How long before a record another one that contains it may have begun.
+LONGEST_CALL = timedelta(hours=6)
+_SLACK = timedelta(minutes=5)
+#: So many postings of a record may be missing among those found.
+_NOT_FOUND = 16
+
+
+class LedgerEvidence:
+    """Looks entries up in the ledger of a data folder or URL."""
+
+    def __init__(self, data: str | Path, *, storage_options: Mapping[str, str] | None = None) -> None:
+        self._data, self._options = data, storage_options
+
+    def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
+        """Entries around the time of these records that share a trace, an id, or service and input with one.
+
+        What ended before `horizon` (microseconds) may also lie inside something longer; what ended later can only contain it.
+        """
+        first, last = late["started"].min(), late["ended"].max()
+        if first is None or last is None:
+            return pl.DataFrame(schema=COLUMNS)
+        delayed = bool((late["ended"] < horizon).any())
+        begin = max(since, _moment(cast(int, first)) - (LONGEST_CALL if delayed else _SLACK))
+        end = _moment(cast(int, last)) + _SLACK
+        # One instrumentation in one signal says a call once (only logs may say it under two names), so equal input alone
+        # makes nothing of the same scope and signal worth a look: without this a burst from one emitter recalls all of itself.
+        # What ran at another time is none of it either, or hours of equal calls would come with one that is late.
+        statement = """
+            with speaking as (
+                select input_tokens, coalesce(service, '') as service, signal, coalesce(scope_name, '') as scope,
+                       started // 60000000 as minute, min(started) - $slack as began, max(ended) + $slack as over
+                from late where said and input_tokens is not null group by all
+            )
+            select * from entries
+            where day between $first and $last and occurred_at between $begin and $end
+              and (entry_id in (select entry_id from late)
+                   or trace_id in (select trace_id from late) or response_id in (select response_id from late)
+                   or request_id in (select request_id from late)
+                   or exists (select 1 from speaking
+                              where speaking.input_tokens = entries.input_tokens
+                                and speaking.service = coalesce(entries.service, '')
+                                and epoch_us(entries.occurred_at) <= speaking.over
+                                and epoch_us(entries.occurred_at) + coalesce(duration_seconds, 0) * 1e6 >= speaking.began
+                                and (speaking.signal = 'logs' or speaking.signal is distinct from entries.signal
+                                     or speaking.scope <> coalesce(entries.scope_name, ''))))
+        """
+        wanted = late.select(
+            "entry_id", "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name", "started",
+            "ended", pl.col("said").fill_null(False),
+        ).to_arrow()  # fmt: skip
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
+            connection.register("late", wanted)
+            found = connection.sql(
+                statement,
+                params={"first": begin.date(), "last": end.date(), "begin": begin, "end": end, "slack": SLACK_MICROS},
+            ).to_arrow_table()
+        return frame_of(found)
+
+    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        """Entries that occurred since then and bear a provider's id of one of these records."""
+        statement = """
+            select * from entries
+            where day >= $day and occurred_at >= $since
+              and (response_id in (select response_id from named) or request_id in (select request_id from named))
+        """
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
+            connection.register("named", records.select("response_id", "request_id").to_arrow())
+            found = connection.sql(statement, params={"day": since.date(), "since": since}).to_arrow_table()
+        return frame_of(found)
+
+    def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
+        """The entries of these ids."""
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
+            connection.register("wanted", pl.DataFrame({"entry_id": entry_ids}).to_arrow())
+            found = connection.sql("select * from entries where entry_id in (select entry_id from wanted)").to_arrow_table()
+        return frame_of(found)
+
+
+def recalled(entries: pl.DataFrame, late: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Entries as the evidence they came from, the calls among them that still stand, and all their other postings (`WRITTEN`)."""
+    undone = entries.filter(pl.col("kind") == "reversal").select(pl.col("stands_for").alias("entry_id"))
+    told = entries.filter(pl.col("kind").is_in(["call", "duplicate"])).unique("entry_id")
+    whole = (pl.col("signal") == "traces") & pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null()
+    of_span = identity.of_spans(told["trace_id"].fill_null(""), told["span_id"].fill_null(""))
+    told = told.with_columns(pl.when(whole).then(of_span).otherwise(_first_ids(told)).alias("base_id"))
+    stands = told["entry_id"].is_in(undone["entry_id"].implode()).not_() & (told["kind"] == "call")
+    past = as_kept(told.filter(~stands), WRITTEN).with_columns(pl.lit("duplicate").alias("kind"))
+    return _as_evidence(told, late), as_kept(told.filter(stands), WRITTEN), past
+
+
+def _first_ids(told: pl.DataFrame) -> pl.Series:
+    """For each entry the id under which its record was posted first, which is the record's own, where that is among them.
+
+    All postings of a record say the same of when and by whom, so it was posted no more often than there are such entries, or
+    some more if not all of them were found.
+    """
+    alike = ["occurred_at", "signal", "scope_name", "dialect"]
+    often = told.select("entry_id", (pl.len().over(alike) + _NOT_FOUND).alias("times"))
+    again = often.with_columns(pl.int_ranges(1, "times").alias("number")).explode("number")
+    derived = identity.derived(again["entry_id"], "call", again["number"]).alias("derived")
+    named = again.select(pl.col("entry_id").alias("first"), derived).unique("derived")
+    found = told.select("entry_id").join(named, left_on="entry_id", right_on="derived", how="left", maintain_order="left")
+    return found.select(pl.coalesce("first", "entry_id").alias("first"))["first"]
+
+
+def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
+    # What was posted last says most: an earlier posting of the same record lacks what was learned later.
+    ordered = told.sort("kind", "recorded_at", "entry_id", descending=[False, True, False])
+    rows = ordered.unique("base_id", keep="first", maintain_order=True)
+    duplicate = pl.col("kind") == "duplicate"
+    ranks = {(d.name, signal): rank for d in DIALECTS for rank, signal in enumerate(d.authority)}
+    rank = pl.Series("rank", [ranks.get(pair, 9) for pair in rows.select("dialect", "signal").iter_rows()], dtype=pl.Int64)
+    started = pl.col("occurred_at").dt.epoch("us")
+    emitters = late.select("service", "emitter").drop_nulls().unique("service")
+    said = pl.coalesce("claimed_input_tokens", "input_tokens", "claimed_output_tokens", "output_tokens").is_not_null()
+    role = (
+        pl.when(pl.col("rule").is_in(["repeat"])).then(pl.lit("repeat"))
+        .when(pl.col("rule") == "never_billed").then(pl.lit("never"))
+        .when((pl.col("rule") == "aggregate") | (pl.col("granularity") == "aggregate")).then(pl.lit("agent"))
+        .when(pl.col("granularity") == "metric").then(pl.lit("metric"))
+        .otherwise(pl.lit("leaf"))
+    )  # fmt: skip
+    return (
+        rows.join(emitters, on="service", how="left", maintain_order="left")
+        .with_columns(
+            role.alias("role"),
+            said.alias("said"),
+            rank,
+            started.alias("started"),
+            (started + (pl.col("duration_seconds").fill_null(0) * 1e6).cast(pl.Int64)).alias("ended"),
+            pl.col("recorded_at").dt.epoch("us").alias("arrived"),
+            pl.when(duplicate).then("claimed_input_tokens").otherwise("input_tokens").alias("input_tokens"),
+            pl.when(duplicate).then("claimed_output_tokens").otherwise("output_tokens").alias("output_tokens"),
+            pl.when(duplicate).then("claimed_cost_usd").otherwise("reported_cost_usd").alias("reported_cost_usd"),
+            pl.sum_horizontal(
+                pl.col(name).is_not_null()
+                for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "response_id")
+            )
+            .cast(pl.Int64)
+            .alias("detail"),
+            pl.lit(False).alias("cumulative"),
+            pl.when(pl.col("granularity") != "metric").then(pl.lit("call")).otherwise("granularity").alias("granularity"),
+            pl.coalesce("emitter", pl.concat_str(pl.lit("/"), pl.col("service").fill_null(""), pl.lit("/"))).alias("emitter"),
+        )
+        .drop("entry_id")
+        .rename({"base_id": "entry_id"})
+        .with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in ("kind", "reason", "rule", "stands_for"))
+        .select(
+            (pl.col(name) if name in (*COLUMNS, *_MADE) else pl.lit(None)).cast(kind).alias(name) for name, kind in KEPT.items()
+        )
+    )
+
+
+_MADE = ("role", "said", "rank", "started", "ended", "arrived", "detail", "cumulative", "emitter")
+
+
+def _moment(micros: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

@@ -1,0 +1,284 @@
+"""Records that sum up others: spans of agents, running totals, points of metrics."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from spanledger.collector.columns.ancestry import Ancestry
+from spanledger.collector.columns.keys import Keys, among, firsts, keys_of, mixed
+from spanledger.collector.count.evidence import HEARD, LEAF, METRIC, Evidence
+from spanledger.collector.count.fingerprint import SLACK_MICROS
+from spanledger.collector.count.grouping import RULE
+from spanledger.collector.count.nearby import ends_first
+from spanledger.collector.dialects import DIALECTS
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+#: Measures of which a running total is taken apart.
+_TOTALS = (
+    "calls",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "reported_cost_usd",
+)
+
+#: Dialects that sum over all calls of a trace, others over those below one span.
+_OVER_TRACES = keys_of(pl.Series([dialect.name for dialect in DIALECTS if dialect.cumulative == "trace"], dtype=pl.String))
+
+#: Providers whose answers end in the same words whether they ask for tools or not.
+_ASK_SILENTLY = r"^gcp\.|^ollama$"
+
+
+def told_apart(evidence: Evidence) -> Evidence:
+    """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
+    narrow = evidence.narrow
+    role = narrow["role"]
+    summed = np.flatnonzero(narrow["cumulative"] & ((role == METRIC) | ((role == LEAF) & narrow["said"])))
+    if not len(summed):
+        return evidence
+    run = _runs(evidence, summed)
+    summed, run = summed[run != 0], run[run != 0]
+    order = np.lexsort((narrow["entry"][summed], narrow["started"][summed], narrow["ended"][summed], run))
+    summed, run = summed[order], run[order]
+    begins = firsts(run)
+    first = np.repeat(begins, np.diff(np.append(begins, len(run))))
+    totals = _Total.of(evidence.take(summed, _TOTALS), first)
+    # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
+    shrank, follows = np.zeros(len(run), dtype=bool), np.zeros(len(run), dtype=bool)
+    for name, total in totals.items():
+        follows |= total.has_before
+        if name != "reported_cost_usd":
+            shrank |= total.known & total.has_before & (total.now < total.before)
+    follows &= ~shrank
+    tried = np.flatnonzero(follows & (role[summed] == LEAF))
+    follows[tried] = _goes_on(evidence, summed, tried, totals)
+    told: dict[str, tuple[Ints, pl.Series]] = {}
+    # A series that stood still made no call.
+    still = role[summed] == METRIC
+    for name, total in totals.items():
+        less = np.flatnonzero(follows & total.known & total.has_before)
+        total.now[less] -= total.before[less]
+        still &= ~total.known | (total.now == 0)
+        if len(less):
+            told[name] = summed[less], pl.Series(total.now[less].tolist(), dtype=total.kind)
+    if still.any():
+        nothing = int(still.sum())
+        told["role"] = summed[still], pl.Series(["span"]).new_from_index(0, nothing)
+        told["said"] = summed[still], pl.Series([False]).new_from_index(0, nothing)
+    loops = summed[follows & (role[summed] == LEAF)]
+    if len(loops):
+        told["flags"] = loops, evidence.raised(loops, "cumulative")
+    return evidence.changed(told) if told else evidence
+
+
+def _runs(evidence: Evidence, rows: Ints) -> Keys:
+    """Which of these belong to one series, or to one loop of calls; 0 for those that belong to none."""
+    narrow = evidence.narrow
+    said = evidence.take(rows, ["series", "name", "since", "parent_span_id", "dialect", "model"])
+    series, name, parent, model = (keys_of(said[each]) for each in ("series", "name", "parent_span_id", "model"))
+    trace = narrow["trace"][rows]
+    below = np.where(among(keys_of(said["dialect"]), _OVER_TRACES), np.uint64(0), parent)
+    since = said["since"].fill_null(0).cast(pl.UInt64).to_numpy()
+    metered = np.where(series != 0, mixed(series, name, since), np.uint64(0))
+    looped = np.where((trace != 0) & (parent != 0), mixed(trace, below, model), np.uint64(0))
+    return np.where(narrow["role"][rows] == METRIC, metered, looped)
+
+
+def _goes_on(evidence: Evidence, rows: Ints, tried: Ints, totals: "dict[str, _Total]") -> Flags:
+    """Which of the tried calls among these rows go on with the loop of the call before them: below one span there may be others.
+
+    That one has asked for tools and ended before, and whatever it read is read again. Some providers do not say that they ask.
+    """
+    narrow = evidence.narrow
+    said = evidence.take(rows[tried - 1], ["finish_reason", "provider"])
+    asked = said["finish_reason"].str.to_lowercase().str.contains("tool|function").fill_null(False)
+    mute = said["finish_reason"].is_null() | said["provider"].str.contains(_ASK_SILENTLY).fill_null(False)
+    read = totals.get("input_tokens")
+    grown = np.ones(len(tried), dtype=np.int64) if read is None else read.now[tried] - read.before[tried]
+    before = np.zeros(len(tried), dtype=np.int64) if read is None else (read.now - read.before * read.has_before)[tried - 1]
+    again = asked.to_numpy() | (mute.to_numpy() & (grown >= before))
+    goes_on = (grown > 0) & again & (narrow["ended"][rows[tried - 1]] <= narrow["started"][rows[tried]] + 1_000)
+    over_traces = among(keys_of(evidence.take(rows[tried], ["dialect"])["dialect"]), _OVER_TRACES)
+    found: Flags = over_traces | goes_on
+    return found
+
+
+@dataclass(slots=True)
+class _Total:
+    """One measure of records in the order of their runs, and the last that was known of it before each in its run."""
+
+    kind: pl.DataType
+    now: npt.NDArray[Any]
+    known: Flags
+    before: npt.NDArray[Any]
+    has_before: Flags
+
+    @classmethod
+    def of(cls, said: pl.DataFrame, first: Ints) -> "dict[str, _Total]":
+        """By name, those that any record knows; `first` is where each record's run begins."""
+        known, now = said.select(pl.all().is_not_null()), said.fill_null(0)
+        found = {}
+        for name, kind in said.schema.items():
+            here = known[name].to_numpy()
+            if here.any():
+                last = np.maximum.accumulate(np.where(here, np.arange(len(here)), -1))
+                earlier = np.concatenate([[-1], last[:-1]])
+                # No whole number of NumPy's holds all amounts of money.
+                values = np.array(now[name].to_list(), dtype=object) if kind.is_decimal() else now[name].to_numpy().copy()
+                found[name] = cls(kind, values, here, values[np.maximum(earlier, 0)], earlier >= first)
+        return found
+
+
+def aggregates(
+    evidence: Evidence,
+    aggregates: Flags,
+    leaves: Flags,
+    settled: Flags,
+    ancestry: Ancestry,
+    stands: Flags,
+    by: Ints,
+    rule: Ints,
+) -> None:
+    """Spans that sum up others stand only if nothing below them was counted, and after they have waited."""
+    rows = np.flatnonzero(aggregates)
+    if not len(rows):
+        return
+    trace, started, ended = (evidence.narrow[name] for name in ("trace", "started", "ended"))
+    below = np.flatnonzero(leaves & among(trace, trace[rows]))
+    covered = ancestry.mark_above(below, evidence.height)
+    # A leaf whose ancestors are not all known may belong to any aggregate of its trace around it.
+    loose = below[ancestry.dangles(below)]
+    loose = loose[trace[loose] != 0]
+    inside = ends_first(trace[loose], started[loose], ended[loose], trace[rows], started[rows] - 1000)
+    around = np.flatnonzero(inside >= 0)
+    around = around[ended[loose[inside[around]]] <= ended[rows[around]] + 1000]
+    row, leaf = rows[around], loose[inside[around]]
+    covered[row] = True
+    # The first standing call below each, for the record of what it repeats.
+    first = np.full(evidence.height, -1, dtype=np.int64)
+    first[row] = leaf
+    at = ancestry.up(below)
+    for _ in range(64):
+        live = at >= 0
+        if not live.any():
+            break
+        hit = live & (first[np.maximum(at, 0)] < 0)
+        first[at[hit]] = below[hit]
+        at = ancestry.up(at)
+    done = rows[covered[rows]]
+    leaf = first[done]
+    by[done] = np.where((leaf < 0) | stands[leaf], leaf, by[leaf])
+    rule[done] = RULE["aggregate"]
+    free = rows[~covered[rows]]
+    if not len(free):
+        return
+    candidate = np.zeros(evidence.height, dtype=bool)
+    candidate[free] = True
+    nowhere = np.zeros(evidence.height, dtype=bool)
+    above = ancestry.nearest(free, candidate, nowhere)
+    top = _outermost(free, above, ancestry, evidence.height)
+    inner = ~np.isin(free, above)
+    size = np.maximum(evidence.narrow["input"], 0) + np.maximum(evidence.narrow["output"], 0)
+    parts = np.zeros(evidence.height, dtype=np.int64)
+    np.add.at(parts, top[inner & (top != free)], size[free[inner & (top != free)]])
+    whole = size[top] >= parts[top]
+    alone = np.where(whole, free == top, inner)
+    stands[free[alone]] = settled[free[alone]]
+    rule[free[alone]] = np.where(settled[free[alone]], 0, RULE["waits"])
+    by[free[~alone]] = np.where(whole, top, -1)[~alone]
+    rule[free[~alone]] = RULE["aggregate"]
+
+
+def _outermost(rows: Ints, above: Ints, ancestry: Ancestry, height: int) -> Ints:
+    """For each of these rows the last one up that is reached by what is `above` each; who stands above himself is the last."""
+    step = np.arange(height)
+    step[rows] = np.where(above >= 0, above, rows)
+    looped = ancestry.looped()
+    step[looped] = looped
+    # Twice as far each time.
+    for _ in range(len(rows).bit_length()):
+        step = step[step]
+    return step[rows]
+
+
+def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by: Ints, rule: Ints) -> None:
+    """Points of metrics make calls only where their emitter sent nothing better."""
+    role, emitter = evidence.narrow["role"], evidence.narrow["emitter"]
+    points = np.flatnonzero(role == METRIC)
+    if not len(points):
+        return
+    better = emitter[(leaves | (role == HEARD)) & (emitter != 0)]
+    told = among(emitter[points], better)
+    counted = _latest(evidence, leaves, points, stands, by)
+    moments = _moments(evidence, points)
+    speaker = moments["speaker"].to_numpy()
+    speaks = (speaker == points) & moments["counts"].to_numpy()
+    stands[points] = speaks & ~told & settled[points]
+    by[points] = np.where(speaks, np.where(told, counted, by[points]), speaker)
+    rule[points] = np.where(told | ~speaks, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
+
+
+def _moments(evidence: Evidence, points: Ints) -> pl.DataFrame:
+    """Of these points `row`, `moment`, the `speaker` of all that is said of that moment, and whether that `counts` a call.
+
+    What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it. An exporter
+    asks one metric after another, and some SDKs look at the clock for each; what one metric says twice is of two moments.
+    """
+    said = evidence.take(points, ["series", "name", "ended", "said", "calls", "entry_id"])
+    said = said.with_columns(pl.Series("row", points), pl.col("said").fill_null(False), pl.col("calls").fill_null(0))
+    ordered = said.sort("series", "ended", "row")
+    begins = (pl.col("series") != pl.col("series").shift()) | (pl.col("ended") - pl.col("ended").shift() > SLACK_MICROS)
+    speaks = pl.col("row").sort_by(["said", "calls", "entry_id"], descending=[True, True, False]).first()
+    return (
+        ordered.with_columns(begins.fill_null(True).cum_sum().alias("near"))
+        .with_columns(pl.col("ended").rank("dense").over("near", "name").alias("nth"))
+        .with_columns(pl.struct("near", "nth").rank("dense").alias("moment"))
+        .with_columns(
+            speaks.over("moment").alias("speaker"),
+            (pl.col("said") | (pl.col("calls") > 0)).any().over("moment").alias("counts"),
+        )
+        .select("row", "moment", "speaker", "counts")
+        .sort("row")
+    )
+
+
+def _latest(evidence: Evidence, leaves: Flags, points: Ints, stands: Flags, by: Ints) -> Ints:
+    """For each point, a standing call of its emitter, the one that ended last, or the record that one was heard."""
+    rows = np.flatnonzero(leaves | (evidence.narrow["role"] == HEARD))
+    calls = (
+        evidence.take(rows, ["emitter", "ended", "entry_id"])
+        .with_columns(pl.Series("row", rows))
+        .sort("ended", "entry_id", nulls_last=False)
+        .unique("emitter", keep="last")
+        .select("emitter", "row")
+    )
+    found = evidence.take(points, ["emitter"]).join(calls, on="emitter", how="left", maintain_order="left")
+    leaf = found["row"].fill_null(-1).to_numpy()
+    return np.where((leaf < 0) | ~leaves[leaf] | stands[leaf], leaf, by[leaf])
+
+
+def of_one_moment(evidence: Evidence) -> Evidence:
+    """The records, of which the points that speak for a moment say what the other points of it say besides."""
+    points = np.flatnonzero(evidence.narrow["role"] == METRIC)
+    if len(points) < 2:
+        return evidence
+    moments = _moments(evidence, points).with_columns(evidence.take(points, _TOTALS).get_columns())
+    moments = moments.filter(pl.len().over("moment") > 1)
+    if moments.is_empty():
+        return evidence
+    whole = moments.group_by("speaker").agg(pl.col(name).max() for name in _TOTALS)
+    told = {}
+    for name in _TOTALS:
+        known = whole.filter(pl.col(name).is_not_null())
+        if known.height:
+            told[name] = known["speaker"].to_numpy(), known[name]
+    return evidence.changed(told) if told else evidence
