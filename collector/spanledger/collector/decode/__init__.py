@@ -1,0 +1,1 @@
+"""Bodies as they were sent become columns: records that may be about models, and their attributes."""

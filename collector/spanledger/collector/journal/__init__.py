@@ -1,0 +1,1 @@
+"""What was acknowledged, kept on disk until it is in the ledger."""
