@@ -56,8 +56,8 @@ bench: $(INSTALLED)               ## measure intake and the overhead of instrume
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/overhead.py
 
-soak: $(INSTALLED)                ## the long campaigns that `test` leaves out
-	$(PYTEST) -m soak --timeout 3600
+soak: $(INSTALLED)                ## the long campaigns that `test` leaves out, and new examples for every property
+	$(PYTEST) -m "soak or hypothesis" --timeout 3600
 
 fix: $(INSTALLED)                 ## format, and mend what ruff can mend safely
 	$(BIN)/ruff check --fix .

@@ -1,12 +1,36 @@
-"""For every part's tests: one that leaves something behind for the next fails, and databases that it opened are closed."""
+"""For every part's tests: one that leaves something behind for the next fails, and databases that it opened are closed.
+
+Properties are tried with the same examples in every run, so that a change fails by itself and never by chance; `make soak`
+looks for new ones.
+"""
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from tests.leaving import as_found, nothing_running
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if find_spec("hypothesis") is None:  # the clients' environment
+        return
+    from hypothesis import HealthCheck, settings
+
+    explores = "soak" in config.option.markexpr and "not soak" not in config.option.markexpr
+    # How long an example takes is the machine's affair.
+    timeless: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
+    settings.register_profile("suite", derandomize=not explores, **timeless)
+    settings.load_profile("suite")
+    if not explores:
+        # Examples are also taken from the source of whatever is imported by then, which is another thing in each worker.
+        with suppress(ImportError):  # before Hypothesis 6.131 they were not
+            from hypothesis.internal.conjecture import providers
+
+            providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.fixture(autouse=True, scope="module")
