@@ -94,6 +94,7 @@ async def _serve(config: "Configuration", announce: bool) -> bool:
         await asyncio.wait({start, told}, return_when=asyncio.FIRST_COMPLETED)
         if not start.done():
             # It was bringing the journal into the ledger, and has acknowledged nothing yet.
+            collector.abandon()
             logging.getLogger(__name__).warning("stopped before it was ready; the journal has what is not in the ledger yet")
             return False
         start.result()

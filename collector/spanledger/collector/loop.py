@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 import polars as pl
@@ -14,6 +15,7 @@ import pyarrow as pa
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from spanledger.collector.count.count_once import CountOnce
+from spanledger.collector.journal.deaths import Deaths
 from spanledger.collector.journal.journal import Journal
 from spanledger.collector.reading import Read, Reading, ReadingSteps
 from spanledger.collector.timed import Timed
@@ -61,6 +63,7 @@ class Loop:
         self.progress = Progress()
         self.position = max(ledger.mark(), journal.mark())
         self._journal, self._steps = journal, steps
+        self.deaths = Deaths(journal)
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position
         self._count_once = steps.fresh_count_once(self.position)
@@ -74,10 +77,20 @@ class Loop:
     def replay(self) -> int:
         """Bring everything that the journal holds into the ledger; gives the number of bodies. Called before `start`."""
         replayed = 0
-        while (batch := self._reading.now(self.position)) is not None:
-            self._finish(batch)
-            replayed += batch.bodies
-        return replayed
+        with self.deaths as deaths:
+            while True:
+                after = self.position
+                begun = partial(deaths.begun, after)
+                if reason := deaths.deadly(after):
+                    self._journal.take(after, enough_bytes=1, most=1)  # it is not waited for any more
+                    self._set_aside(deaths.last, reason)
+                    self._passed(deaths.last)
+                    continue
+                batch = self._reading.now(after, begun, deaths.most(after))
+                if batch is None:
+                    return replayed
+                self._finish(batch)
+                replayed += batch.bodies
 
     def start(self) -> None:
         """Begin to take from the journal."""
@@ -111,7 +124,7 @@ class Loop:
                 self._every_second()
             except _GivenUp:
                 return
-            except Exception as error:
+            except BaseException as error:  # a panic of a library in Rust is no Exception, and must not end this thread
                 failing = f"{type(error).__name__}: {error}"
                 if failing != self.progress.failing:  # once a cause, not once a second
                     logger.exception("the loop failed and goes on trying; what was acknowledged is in the journal")
@@ -132,7 +145,7 @@ class Loop:
             if batch.error is not None:
                 raise batch.error
             entries = self._entries(batch)
-        except Exception as error:
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             self._count_once = self._steps.fresh_count_once(self._marked)
             if isinstance(error, OSError | MemoryError):
                 raise  # a full disk is no body's fault: the whole batch is tried again
@@ -151,8 +164,7 @@ class Loop:
         for bad in batch.undecodable:
             self._set_aside(bad.sequence, bad.reason)
         self.progress.seen += batch.seen
-        self.position = mark
-        self._journal.drop(mark)
+        self._passed(mark)
         self.progress.batches += 1
         self.progress.bodies += batch.bodies
 
@@ -216,6 +228,10 @@ class Loop:
             for kind, count in entries["kind"].value_counts().iter_rows():
                 progress.entries[kind] = progress.entries.get(kind, 0) + count
             progress.unpriced += int((entries["cost_state"] == "unpriced").sum())
+
+    def _passed(self, mark: int) -> None:
+        self.position = mark
+        self._journal.drop(mark)
 
     def _set_aside(self, sequence: int, reason: str, *, ours: bool = False) -> None:
         logger.warning("body %d is set aside, see `spanledger journal list`: %s", sequence, reason)

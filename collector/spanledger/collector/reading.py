@@ -6,7 +6,7 @@ then, for the interpreter, for the disk or for another's columns.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,7 +52,7 @@ class Decoded:
     mark: int
     bodies: int
     telemetry: Telemetry | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Read:
     evidence: pl.DataFrame | None = None
     undecodable: Sequence[Undecodable] = ()
     seen: int = 0
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Reading:
@@ -101,9 +101,12 @@ class Reading:
         self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
         return self._recognised(decoded)
 
-    def now(self, after: int) -> Read | None:
-        """The next batch of what is there, without waiting for any and with nothing read ahead."""
-        decoded = self._decode(self._pieces(after, 0.0))
+    def now(self, after: int, begun: Callable[[int, int], None], most: int | None = None) -> Read | None:
+        """The next batch of what is there, of at most `most` bodies, without waiting for any and with nothing read ahead.
+
+        `begun` is told of the newest body, and of how many, before they are decoded.
+        """
+        decoded = self._decode(_told(self._pieces(after, 0.0, most), begun))
         return self._recognised(decoded) if decoded.bodies else None
 
     def again(self, bodies: Sequence[Received]) -> Read:
@@ -128,11 +131,13 @@ class Reading:
         decoded = self._decode(self._pieces(after, until))
         return decoded if decoded.bodies else None
 
-    def _pieces(self, after: int, until: float) -> Iterator[Sequence[Received]]:
+    def _pieces(self, after: int, until: float, most: int | None = None) -> Iterator[Sequence[Received]]:
         """The bodies above a sequence, piece by piece as each is whole; `until` that moment, and what is there then."""
-        while bodies := self._journal.take(after, enough_bytes=self._piece_bytes):
+        while bodies := self._journal.take(after, enough_bytes=self._piece_bytes, most=most):
             after = bodies[-1].sequence
             yield bodies
+            if most is not None and (most := most - len(bodies)) <= 0:
+                return
             del bodies
             while self._journal.unread < self._piece_bytes:
                 left = until - time.monotonic()
@@ -150,7 +155,7 @@ class Reading:
             try:
                 with Timed(self._seconds, "decode"):
                     parts.append(self._steps.decode(bodies))
-            except Exception as error:
+            except BaseException as error:  # a panic of a library in Rust is no Exception
                 return Decoded(mark, count, error=error)
             del bodies
             found = parts[-1].records.height
@@ -168,6 +173,14 @@ class Reading:
         try:
             with Timed(self._seconds, "recognise"):
                 evidence = self._steps.recognise(telemetry)
-        except Exception as error:
+        except BaseException as error:
             return Read(decoded.mark, decoded.bodies, error=error)
         return Read(decoded.mark, decoded.bodies, evidence, telemetry.undecodable, telemetry.seen)
+
+
+def _told(pieces: Iterable[Sequence[Received]], begun: Callable[[int, int], None]) -> Iterator[Sequence[Received]]:
+    count = 0
+    for bodies in pieces:
+        count += len(bodies)
+        begun(bodies[-1].sequence, count)
+        yield bodies

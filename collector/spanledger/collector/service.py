@@ -134,6 +134,11 @@ class Collector:
                 self.unfinished.append("counters")
         await asyncio.to_thread(self._close, deadline)
 
+    def abandon(self) -> None:
+        """Told to end while it starts and replays, a process that exits now must not leave the blame to what it replayed."""
+        if "loop" in vars(self):
+            self.loop.deaths.leave()
+
     def ready(self) -> str | None:
         """None when the collector takes telemetry and answers checks, else why it does not."""
         return self._not_ready

@@ -39,6 +39,11 @@ create table if not exists marks (
     reader      text primary key,                   -- ledger, or an exporter
     mark        integer not null                    -- it has read everything up to here
 );
+create table if not exists replaying (               -- no row, or what a start has in hand; left by one that died over it
+    last        integer not null,                   -- sequence of the newest body
+    bodies      integer not null,                   -- how many
+    deaths      integer not null                    -- starts that died over these, or over more of which these are a part
+);
 create table if not exists set_aside (
     sequence    integer primary key,
     received_at integer not null,
@@ -101,17 +106,17 @@ def made(connection: sqlite3.Connection) -> None:
 
 
 def read(
-    connection: sqlite3.Connection, segments: Path, after: int, enough_bytes: int, which: str = "true"
+    connection: sqlite3.Connection, segments: Path, after: int, enough_bytes: int, which: str = "true", most: int | None = None
 ) -> tuple[list[Received], list[int], int]:
-    """The oldest bodies above `after`, about `enough_bytes` of them, at least one if there is any.
+    """The oldest bodies above `after`, about `enough_bytes` and at most `most` of them, at least one if there is any.
 
     Gives the intact ones, the sequences of the damaged ones, and the bytes of both.
     """
     intact: list[Received] = []
     damaged: list[int] = []
     taken = 0
-    statement = f"select {ROW} from bodies where sequence > ? and {which} order by sequence"  # noqa: S608
-    found = connection.execute(statement, (after,))
+    statement = f"select {ROW} from bodies where sequence > ? and {which} order by sequence limit ?"  # noqa: S608
+    found = connection.execute(statement, (after, -1 if most is None else most))
     with Bodies(segments) as bodies:
         for row in found:
             received, whole = received_of(row, bodies)

@@ -89,17 +89,20 @@ class Journal:
             self._changed.wait_for(lambda: self._unread >= enough_bytes or self._closed, gather_seconds)
             return self._last > after
 
-    def take(self, after: int, *, enough_bytes: int) -> list[Received]:
-        """The oldest bodies above `after`, about `enough_bytes` of them, at least one if there is any.
+    def take(self, after: int, *, enough_bytes: int, most: int | None = None) -> list[Received]:
+        """The oldest bodies above `after`, about `enough_bytes` and at most `most` of them, at least one if there is any.
 
         A body whose bytes are not what was written is set aside.
         """
-        intact, damaged, size = read(self._reading, segments_of(self.path), after, enough_bytes)
-        for sequence in damaged:
-            self.set_aside(sequence, "the journal's file is damaged: the body is not what was received")
-        with self._changed:
-            self._unread = max(0, self._unread - size)
-        return intact
+        while True:
+            intact, damaged, size = read(self._reading, segments_of(self.path), after, enough_bytes, most=most)
+            for sequence in damaged:
+                self.set_aside(sequence, "the journal's file is damaged: the body is not what was received")
+            with self._changed:
+                self._unread = max(0, self._unread - size)
+            if intact or not damaged:
+                return intact
+            after = damaged[-1]
 
     @property
     def unread(self) -> int:
