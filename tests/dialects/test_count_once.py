@@ -120,6 +120,23 @@ def test_equal_calls_in_different_traces_are_one_if_one_ran_inside_the_other() -
     assert len(_counted(wrapper, chat(trace="b", scope="client", start=20, end=290, service="elsewhere"))) == 2
 
 
+def test_equal_calls_of_two_hosts_or_processes_are_two() -> None:
+    def told(scope: str, trace: str, start: float, end: float, **place: object) -> Span:
+        resource = {name.replace("_", "."): value for name, value in place.items()}
+        return chat(scope=scope, trace=trace, start=start, end=end, service="unknown_service", resource=resource)
+
+    wrapper = told("framework", "a", 0, 300, host_name="one", process_pid=7)
+    assert len(_counted(wrapper, told("client", "b", 20, 290, host_name="two", process_pid=7))) == 2
+    assert len(_counted(wrapper, told("client", "b", 20, 290, host_name="one", process_pid=8))) == 2
+    # Who does not say where it ran may have run there.
+    assert len(_counted(wrapper, told("client", "b", 20, 290, host_name="one"))) == 1
+    assert len(_counted(wrapper, told("client", "b", 20, 290))) == 1
+    hosts = [f"host {n}" for n in range(20)]
+    wrappers = [told("framework", host, n / 9, 300, host_name=host) for n, host in enumerate(hosts)]
+    clients = [told("client", f"{host} own", 20 - n / 9, 290, host_name=host) for n, host in enumerate(hosts)]
+    assert len(_counted(*wrappers, *clients)) == 20
+
+
 def test_equal_calls_made_at_once_for_many_are_counted_once_each_and_as_theirs() -> None:
     """Clients are asked in another order than their wrappers were, and some of the calls have no wrapper."""
 

@@ -23,6 +23,8 @@ BUCKET_MICROS = 4_000_000
 _MOST_BUCKETS = 64
 #: Two calls for different ones of these are two, however alike.
 _WHOM = ("tenant", "user", "session")
+#: … and so are two that ran at different ones of these. Senders that name no service share one emitter.
+_WHERE = ("host", "process")
 
 #: Of more records than these under one key only neighbours in time are laid beside each other, so many on either side.
 _CROWD, _NEIGHBOURS = 64, 4
@@ -102,7 +104,7 @@ def _fitting(evidence: Evidence, left: Ints, right: Ints, ancestry: Ancestry) ->
     left, right = left[fit], right[fit]
     fit = _alike(evidence, left, right)
     left, right = left[fit], right[fit]
-    together = ~_for_others(evidence, left, right, ancestry)
+    together = ~_for_others(evidence, left, right, ancestry) & ~_apart(evidence, left, right)
     return left[together], right[together]
 
 
@@ -135,13 +137,14 @@ def _join_in_order(evidence: Evidence, rows: Ints, ancestry: Ancestry, groups: G
     nth = _nth_voice(narrow["emitter"][rows], narrow["voice"][rows])
     found = False
     for last in range(1, min(int(nth.max()) + 1, _MOST_VOICES)):
-        for agreeing in ((*_WHOM, "output"), ("tenant", "output"), ("output",), ()):
+        for agreeing in ((*_WHERE, *_WHOM, "output"), (*_WHERE, "tenant", "output"), ("output",), ()):
             for swapped in (False, True):
                 left, right = _open(evidence, rows[nth < last], rows[nth == last], groups)
                 if not len(left):
                     break
                 both = np.concatenate([left, right])
                 said = {**_whom(evidence, both, ancestry), "output": narrow["output"][both].view(np.uint64)}
+                said |= {name: keys_of(evidence.take(both, [name]).to_series()) for name in _WHERE}
                 keys = mixed(
                     _prints(evidence, both), narrow["failed"][both].astype(np.uint64), *(said[name] for name in agreeing)
                 )
@@ -228,6 +231,16 @@ def _for_others(evidence: Evidence, left: Ints, right: Ints, ancestry: Ancestry)
     for name, whom in _whom(evidence, rows, ancestry).items():
         differ = (whom[one] != whom[other]) & (whom[one] != 0) & (whom[other] != 0)
         apart |= differ & (elsewhere | (name == "tenant"))
+    return apart
+
+
+def _apart(evidence: Evidence, left: Ints, right: Ints) -> Flags:
+    """Which pairs ran on different hosts or in different processes, as their resources say."""
+    apart = np.zeros(len(left), dtype=bool)
+    for name in _WHERE if len(left) else ():
+        if evidence.knows(name) is not None:
+            one, other = (keys_of(evidence.take(rows, [name]).to_series()) for rows in (left, right))
+            apart |= (one != other) & (one != 0) & (other != 0)
     return apart
 
 

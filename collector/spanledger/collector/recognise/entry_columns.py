@@ -33,6 +33,9 @@ EXTRA: dict[str, Any] = {
     # of its input and output what other records of the same call leave out: of what tools brought, and of compactions
     "beside_input_tokens": pl.Int64,
     "beside_output_tokens": pl.Int64,
+    # where it ran, as far as its resource says: what ran on two hosts, or in two processes, is never one by its fingerprint
+    "host": pl.String,
+    "process": pl.String,
     **{f"resource_{who}": pl.String for who in WHO},
 }
 

@@ -97,13 +97,14 @@ def scopes_of(telemetry: Telemetry) -> pl.DataFrame:
 _SERVICE = {
     "service": ("service.name",), "namespace": ("service.namespace",), "instance": ("service.instance.id",),
     "environment": ("deployment.environment.name", "deployment.environment", "gen_ai.environment", "env"),
+    "host": ("host.name",), "process": ("process.pid",),
 }  # fmt: skip
 
 
 def _service(telemetry: Telemetry) -> pl.DataFrame:
-    """Service, environment and emitter of each resource, and whether one of their names was `cut`."""
+    """Service, environment, emitter and place of each resource, and whether one of their names was `cut`."""
     of, keys, count = telemetry.resources, telemetry.keys, _count(telemetry.records["resource"])
-    texts = cast(pl.Series, pl.from_arrow(of.texts(np.arange(len(of)), keys)))
+    texts = cast(pl.Series, pl.from_arrow(of.spelled(np.arange(len(of)), keys)))
     whole = texts.str.len_bytes()
     texts = texts.str.slice(0, LONGEST_TEXT)
     shorter = np.append((texts.str.len_bytes() < whole).fill_null(False).to_numpy(), False)
@@ -121,7 +122,8 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
         cut |= shorter[found]
     frame = pl.DataFrame({**columns, "cut": cut})
     emitter = pl.concat_str([pl.col(name).fill_null("") for name in ("namespace", "service", "instance")], separator="/")
-    return frame.select("service", pl.col("environment").alias("resource_environment"), emitter.alias("emitter"), "cut")
+    environment = pl.col("environment").alias("resource_environment")
+    return frame.select("service", environment, emitter.alias("emitter"), "host", "process", "cut")
 
 
 def _count(indexes: pl.Series) -> int:
