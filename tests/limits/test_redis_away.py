@@ -36,9 +36,11 @@ def test_while_redis_is_away_each_limit_fails_as_it_says_and_says_so(both: Colle
 
 
 def test_a_redis_that_hangs_delays_one_call_and_not_the_next(both: Collectors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_script, "AWAY_SECONDS", 60.0)
-    script = both.one._counters._script  # type: ignore[attr-defined]
     both.add(amount=5, on_failure="closed")
+    monkeypatch.setattr(redis_script, "AWAY_SECONDS", 60.0)
+    monkeypatch.setattr(redis_script, "ANSWER_SECONDS", 0.5)
+    script = both.one._counters._script  # type: ignore[attr-defined]
+    script._redis = redis_script._client(both.redis.url, None)
     both.redis.pause()
     try:
         assert ask(both.one) == "refuse"
