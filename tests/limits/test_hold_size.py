@@ -1,6 +1,8 @@
 """Holds smaller than the worst case: learned or fixed, with a bound that is stated and kept."""
 
+import errno
 import gc
+import os
 import random
 from decimal import Decimal
 from pathlib import Path
@@ -148,3 +150,26 @@ def test_the_log_of_holds_does_not_grow_without_end(tmp_path: Path) -> None:
     again = limits(tmp_path, clock, folder=tmp_path)
     assert again.find_hold(kept or "") is not None
     assert again.counts()["holds"] == 2
+
+
+def test_checks_go_on_when_the_disk_has_no_room_for_the_log_and_it_is_whole_again_when_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock, folder=tmp_path)
+    add(of, amount=10**9, thresholds=[])
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    kept = [of.check(Check()).hold_id or "" for _ in range(6_000)]
+    assert all(kept)
+    of.keep()
+    assert of.check(Check()).hold_id
+    monkeypatch.undo()
+    of.keep()
+    of.release(kept[0])
+    again = limits(tmp_path, clock, folder=tmp_path)
+    assert again.counts()["holds"] == 6_000
+    assert again.find_hold(kept[-1]) is not None

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json: what is wrong, in which field, and what to do."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -14,6 +16,8 @@ from spanledger.control import NotFound
 from spanledger.ledger.opening import LedgerError
 from spanledger.limits import LimitError
 from spanledger.limits.counters import CountersAway
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "https://spanledger.dev/problems/"
@@ -31,6 +35,10 @@ TITLES = {
     500: "Something broke in the collector",
     503: "The collector is not ready",
 }
+#: How a full disk, or a quota that is used up, is told by SQLite, PostgreSQL, Python and the ledger's library.
+_FULL = ("disk is full", "No space left on device", "os error 28", "Disk quota exceeded", "os error 122")
+#: When to try again what needs an operator, or time.
+RETRY_SECONDS = 30
 
 
 class Problem(Exception):
@@ -64,8 +72,26 @@ class Problem(Exception):
 
 
 def broken(error: Exception) -> Problem:
-    """500 for a fault of ours; whoever asks for it writes to the log what it was."""
-    return Problem(500, f"{type(error).__name__}; the collector's log has the details")
+    """500 for a fault of ours, 503 for a full disk; whoever asks for it writes to the log what it was."""
+    return unwritable(error) or Problem(500, f"{type(error).__name__}; the collector's log has the details")
+
+
+def unwritable(error: BaseException) -> Problem | None:
+    """503 where the control database or the disk was to blame, for now; None where another thing was."""
+    said, cause = "", error
+    while cause is not None:
+        said, cause = f"{said} {cause}", cause.__cause__ or cause.__context__
+    if any(text in said for text in _FULL):
+        return _away("disk-full", "the collector's disk is full: nothing was changed; make room there, or try again later")
+    if isinstance(error, OperationalError):
+        return _away(
+            "control-away", "the control database cannot be used just now: nothing was changed; the collector's log says why"
+        )
+    return None
+
+
+def _away(name: str, detail: str) -> Problem:
+    return Problem(503, detail, name=name, headers={"retry-after": str(RETRY_SECONDS)})
 
 
 def wrong_field(field: str, text: str) -> Problem:
@@ -137,7 +163,16 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(LedgerError)
     async def _damaged(_: Request, error: Exception) -> Response:
-        return Problem(503, str(error), name="ledger-damaged").response()
+        return (unwritable(error) or Problem(503, str(error), name="ledger-damaged")).response()
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(OSError)
+    async def _unwritable(_: Request, error: Exception) -> Response:
+        problem = broken(error)
+        # The lines that follow have the statement's parameters.
+        reason = str(error).partition("\n")[0]
+        logger.error("a request was answered %d: %s", problem.status, reason, exc_info=error if problem.status == 500 else None)
+        return problem.response()
 
     @app.exception_handler(NotFound)
     async def _missing(_: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ One line per event, without fsync: a killed process loses nothing that way, only
 the leases of its clients run out. The file is written anew when most of it is about holds that are gone.
 """
 
+import logging
 import mmap
 import os
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ import msgspec
 
 from spanledger.limits.counters import Hold
 from spanledger.limits.memory import MemoryCounters
+
+logger = logging.getLogger(__name__)
 
 #: A file shorter than this is not worth writing anew.
 COMPACT_BYTES = 4 * 1024 * 1024
@@ -27,13 +30,15 @@ class HoldLog:
     """Appends what happens to holds; `load` gives back those that are still held.
 
     It writes through a shared mapping: that survives a kill as a write does, and saves each check a system call, which
-    took a sixth of its time.
+    took a sixth of its time. When the disk has no room for more, checks go on, by the holds in memory, and the file is written
+    anew as soon as it can be.
     """
 
     def __init__(self, file: Path) -> None:
         self._path = file
         file.touch()
         self._live_size = 0
+        self._incomplete = False
         self._end = len(file.read_bytes().rstrip(b"\0"))
         self._map = self._mapped(file, self._end)
 
@@ -62,19 +67,24 @@ class HoldLog:
         return live
 
     def rewrite(self, live: Iterable[Hold]) -> None:
-        """Write the file anew with these holds alone."""
+        """Write the file anew with these holds alone. Raises `OSError`, and then the file is as it was."""
         fresh = self._path.with_suffix(".new")
         written = b"".join(_line(hold) + b"\n" for hold in live)
-        fresh.write_bytes(written)
-        mapped = self._mapped(fresh, len(written))
+        try:
+            fresh.write_bytes(written)
+            mapped = self._mapped(fresh, len(written))
+        except OSError:
+            fresh.unlink(missing_ok=True)  # what of it could be written takes room
+            raise
         fresh.replace(self._path)
         self._map.close()
         self._map, self._end, self._live_size = mapped, len(written), len(written)
+        self._incomplete = False
 
     @property
     def wants_rewriting(self) -> bool:
-        """Whether most of a file that is large by now is about holds that are gone."""
-        return self._end > COMPACT_BYTES + 2 * self._live_size
+        """Whether most of a file that is large by now is about holds that are gone, or it lacks what is held."""
+        return self._incomplete or self._end > COMPACT_BYTES + 2 * self._live_size
 
     def close(self) -> None:
         """Give the file back."""
@@ -82,11 +92,21 @@ class HoldLog:
 
     def _write(self, line: bytes) -> None:
         end = self._end + len(line)
-        if end > len(self._map):
-            self._map.close()
-            self._map = self._mapped(self._path, end)
+        if self._incomplete or (end > len(self._map) and not self._grown(end)):
+            return
         self._map[self._end : end] = line
         self._end = end
+
+    def _grown(self, end: int) -> bool:
+        try:
+            mapped = self._mapped(self._path, end)
+        except OSError as error:
+            logger.error("holds cannot be written down (%s) and would be lost if this process were killed now", error)
+            self._incomplete = True
+            return False
+        self._map.close()
+        self._map = mapped
+        return True
 
     @staticmethod
     def _mapped(file: Path, end: int) -> mmap.mmap:

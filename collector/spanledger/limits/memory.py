@@ -7,6 +7,7 @@ checks can never both take the last of a limit. Nothing here knows what a limit 
 import heapq
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Struct
@@ -219,9 +220,9 @@ class MemoryCounters:
         return {hold.id for hold in holds}
 
     def tidy_log(self) -> None:
-        """Write the log anew with the live holds alone, when most of it is about others."""
+        """Write the log anew with the live holds alone, when most of it is about others or it lacks some."""
         if self._log is not None and self._log.wants_rewriting:
-            with self._lock:
+            with self._lock, suppress(OSError):  # a full disk: tried again at the next call
                 self._log.rewrite(held.hold for held in self._holds.values())
 
     def forget(self, limit_id: str) -> None:

@@ -146,7 +146,11 @@ class PriceBooks:
     def _write(self, file: str, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         written = self.folder / f"{file}.new"
-        written.write_bytes(content)
+        try:
+            written.write_bytes(content)
+        except OSError:
+            written.unlink(missing_ok=True)  # of a full disk it would keep what is left
+            raise
         written.replace(self.folder / file)
 
     def _retire(self, change: Change, name: str) -> None:
