@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from spanledger.collector.recognise.names import bare_model, family, provider, provider_at, provider_of_model
+from spanledger.collector.recognise.names import bare_model, family, provider_at
+from spanledger.ledger.providers import provider, provider_of_model
 from tests.dialects.bodies import received
 from tests.dialects.counting import entries_of, standing
 from tests.dialects.spans import body_of, chat

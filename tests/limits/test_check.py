@@ -228,6 +228,47 @@ def test_a_call_is_held_in_the_bucket_in_which_it_will_be_counted(tmp_path: Path
     assert ask(of, user=said) == "refuse"
 
 
+SPELLED = [
+    ("azure", "gpt-4o", "azure.ai.openai"),
+    ("Google", "gemini-2.5-pro", "gcp.gen_ai"),
+    ("bedrock", "anthropic.claude-sonnet-5", "aws.bedrock"),
+    (None, "gpt-4o", "openai"),
+    ("litellm", "claude-sonnet-5", "anthropic"),
+    ("ours", "of-our-own", "ours"),
+]
+
+
+@pytest.mark.parametrize("per", [False, True], ids=["selected", "per"])
+@pytest.mark.parametrize(("said", "model", "paid"), SPELLED)
+def test_a_provider_is_one_however_a_limit_a_check_and_an_entry_spell_it(
+    tmp_path: Path, said: str | None, model: str, paid: str, per: bool
+) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    named = said if said not in (None, "litellm") else paid
+    limit = add(of, amount=3, thresholds=[], **({"per": ["provider"]} if per else {"selectors": {"provider": named}}))
+    hold = of.check(Check(provider=said, model=model))
+    assert ask(of, provider=paid, model=model) == "allow"
+    assert ask(of, model="unheard-of") == "allow"
+    of.post(entries(entry(clock, provider=paid, requested_model=model, hold_id=hold.hold_id)))
+    key = (paid,) if per else ()
+    assert [one for one in stands(of, limit) if one[0] == key] == [(key, 1, 1)]
+    assert [ask(of, provider=said, model=model) for _ in range(2)] == ["allow", "refuse"]
+
+
+def test_members_pauses_and_top_ups_of_a_provider_are_named_as_the_ledger_does(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    limit = add(of, amount=1, per=["provider"], thresholds=[])
+    of.admin.grant(limit, "top_up", 1, reason="busy", who="tests", subject={"provider": "bedrock"})
+    assert [ask(of, provider="aws.bedrock") for _ in range(3)] == ["allow", "allow", "refuse"]
+    assert of.admin.put_tier({"name": "clouds", "dimension": "provider", "members": ["vertex", "x*"]}, who="tests").members == (
+        "gcp.vertex_ai",
+        "x*",
+    )
+    of.admin.pause({"provider": ["azure"]}, reason="an audit", who="tests")
+    assert ask(of, provider="azure_openai", dry_run=True) == "refuse"
+
+
 def test_checks_read_names_as_the_collector_does() -> None:
     assert fields.LONGEST_TEXT == LONGEST_KEPT
     assert set(fields._ABSENT.to_pylist()) == NOT_GIVEN

@@ -36,7 +36,7 @@ def subject(scope: str, value: str) -> dict[str, Any]:
 def test_a_scope_holds_for_checks_lists_dry_runs_leases_and_what_entries_say(
     collector: Running, scope: str, selected: bool
 ) -> None:
-    mine, others = f"{scope}-{selected}", f"other-{scope}-{selected}"
+    mine, others = f"{scope}-{selected}".lower(), f"other-{scope}-{selected}".lower()
     covers = {"selectors": {scope: mine}} if selected else {"per": [scope], "selectors": {scope: ["*"]}}
     given = {"name": mine, "measure": "requests", "amount": 2, "window": "lifetime", "thresholds": [], **covers}
     made = collector.client.post("/api/limits", json=given)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from spanledger.control import TABLES, Control, NotFound
+from spanledger.limits.check import as_kept
 from spanledger.limits.counters import CountersAway, Key, Place
 from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
@@ -69,7 +70,7 @@ class Admin:
             to = next((tier for tier in tiers if tier.id == tier_id), None)
             if to is None:
                 raise NotFound(f"there is no tier {tier_id!r}")
-            moved = members_of(members)
+            moved = members_of(members, to.dimension)
             if not moved:
                 raise LimitError("members", "must name whom to move")
             others = [tier for tier in tiers if tier.id != to.id and tier.dimension == to.dimension]
@@ -271,7 +272,7 @@ def key_of(limit: Limit, subject: Mapping[str, str | None]) -> Key:
     for name in limit.per:
         if name not in subject:
             raise LimitError(f"subject.{name}", f"is required: {limit.name!r} has a bucket for each")
-    return tuple(subject[name] for name in limit.per)
+    return tuple(as_kept(name, subject[name]) for name in limit.per)
 
 
 def _may_change(tier: Tier) -> None:

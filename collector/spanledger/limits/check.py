@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from spanledger.ledger import providers
 from spanledger.limits.window import moment
 
 LEASE_SECONDS = 600
@@ -27,7 +28,15 @@ def as_kept(dimension: str, value: str | None) -> str | None:
     """A name as the ledger will have it, or a call would be held in one bucket and counted in another."""
     if value is None:
         return None
-    return _tag(value) if dimension.startswith("tag.") else _name(value)
+    if dimension.startswith("tag."):
+        return _tag(value)
+    kept = _name(value)
+    return providers.provider(kept) if dimension == "provider" and kept else kept
+
+
+def pattern_as_kept(dimension: str, pattern: str) -> str:
+    """What selects the names that `as_kept` gives: a prefix stays as it is, and so does what is no name."""
+    return pattern if pattern.endswith("*") else as_kept(dimension, pattern) or pattern
 
 
 def _name(value: str) -> str | None:
@@ -63,6 +72,11 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
     wait_ms: Annotated[int, Meta(ge=0, le=LONGEST_WAIT_MS)] = 0
     dry_run: bool = False
 
+    @property
+    def payee(self) -> str | None:
+        """Who is paid, as the entry of the call will name it; where the check does not say, whose model it is."""
+        return providers.payee(self.provider, self.model)
+
     def subject(self) -> dict[str, str | None]:
         """Dimension → value, tags as `tag.<key>`; all of them as the ledger will have them."""
         subject = {
@@ -74,7 +88,7 @@ class Check(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_
             "environment": self.environment,
             "service": self.service,
             "operation": self.operation,
-            "provider": self.provider,
+            "provider": self.payee,
             "model": self.model,
             "trace": self.trace,
         }

@@ -145,6 +145,8 @@ class Covering:
         self._names = tuple(name for name in (*DIMENSIONS, *sorted(used.difference(DIMENSIONS))) if name in used)
         #: The dimensions that some limit or pause looks at.
         self.looks_at = self._names
+        #: Where a check names no provider, its model tells it.
+        self._by_provider = "provider" in self._names
         self._known: dict[Key, Cover] = {}
         plain = len(self._names) > 1 and not any(name.startswith("tag.") for name in self._names)
         self._key_of = attrgetter(*self._names) if plain else None
@@ -172,7 +174,7 @@ class Covering:
 
     def cover_check(self, check: Check, at: int) -> Cover:
         """The same for a check; it need not be spelled out as a subject when it is known already."""
-        if self._key_of is not None and not self._dated:
+        if self._key_of is not None and not self._dated and (check.provider is not None or not self._by_provider):
             cover = self._known.get(self._key_of(check))
             if cover is not None:
                 return cover

@@ -6,6 +6,7 @@ In limits, `model` is the model that is asked for (the requested one): before th
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from spanledger.limits.check import pattern_as_kept
 from spanledger.limits.errors import LimitError
 
 #: The dimensions that a check and an entry both know. Tags are `tag.<key>`.
@@ -33,7 +34,7 @@ def selectors_of(given: Any) -> dict[str, tuple[str, ...]]:
         for pattern in listed:
             if "*" in pattern[:-1]:
                 raise LimitError(f"selectors.{name}", f'{pattern!r}: "*" may stand at the end only')
-        selectors[name] = tuple(dict.fromkeys(listed))
+        selectors[name] = tuple(dict.fromkeys(pattern_as_kept(name, pattern) for pattern in listed))
     return selectors
 
 

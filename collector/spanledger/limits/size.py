@@ -79,7 +79,7 @@ def size_of(check: Check, pricing: Pricing, now: int, *, priced: bool) -> Size:
         input_tokens = ASSUMED_INPUT_TOKENS
         assumed.append("input_tokens")
     if output_tokens is None:
-        output_tokens = pricing.max_output_tokens(check.provider, check.model) or ASSUMED_OUTPUT_TOKENS
+        output_tokens = pricing.max_output_tokens(check.payee, check.model) or ASSUMED_OUTPUT_TOKENS
         assumed.append("max_output_tokens")
     return _sized(check, pricing, now, input_tokens, output_tokens, tuple(assumed), priced=priced)
 
@@ -112,7 +112,7 @@ def _sized(
     most: int | str = 0
     if priced:
         most = pricing.most(
-            provider=check.provider,
+            provider=check.payee,
             model=check.model,
             at=now,
             input_tokens=input_tokens,

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from spanledger.control import TABLES, Control
+from spanledger.limits.check import pattern_as_kept
 from spanledger.limits.counters import Key
 from spanledger.limits.errors import LimitError
 from spanledger.limits.selector import DIMENSIONS, is_dimension, matches
@@ -160,7 +161,7 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
         name=name,
         dimension=dimension,
         is_default=is_default,
-        members=members_of(members),
+        members=members_of(members, dimension),
         description=fields.get("description"),
         source=source,
     )
@@ -177,13 +178,13 @@ def tier_from(fields: Mapping[str, Any], tier_id: str, others: Iterable[Tier], s
     return tier
 
 
-def members_of(given: Any) -> tuple[str, ...]:
-    """Members as someone writes them, each once. Raises `LimitError`."""
+def members_of(given: Any, dimension: str) -> tuple[str, ...]:
+    """Members of a dimension as the ledger names them, each once. Raises `LimitError`."""
     if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(m, str) and m for m in given):
         raise LimitError("members", "must be a list of values; abc* is a prefix")
     if any("*" in member[:-1] for member in given):
         raise LimitError("members", '"*" may stand at the end of a member only')
-    return tuple(dict.fromkeys(given))
+    return tuple(dict.fromkeys(pattern_as_kept(dimension, member) for member in given))
 
 
 def _alike(name: str) -> str:
@@ -223,7 +224,12 @@ def _tier(row: Mapping[str, Any]) -> Tier:
 
 
 def _pause(row: Mapping[str, Any]) -> Pause:
-    return Pause(**{**row, "selectors": {name: tuple(values) for name, values in row["selectors"].items()}})
+    selectors = {name: tuple(_kept(name, value) for value in values) for name, values in row["selectors"].items()}
+    return Pause(**{**row, "selectors": selectors})
+
+
+def _kept(name: str, value: str | None) -> str | None:
+    return None if value is None else pattern_as_kept(name, value)
 
 
 def _grant(row: Mapping[str, Any]) -> Grant:

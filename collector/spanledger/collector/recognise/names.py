@@ -1,56 +1,13 @@
-"""Names brought to one spelling: providers, the family a model belongs to, and what a call did."""
+"""Names brought to one spelling: hosts, models, and the family a model belongs to. Providers are `ledger/providers.py`'s."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 
 import polars as pl
 
 from spanledger.collector.dialects.dialect import Family
-
-_PROVIDERS: Mapping[str, tuple[str, ...]] = {
-    "openai": (
-        "openai",
-        "openai.chat",
-        "openai.responses",
-        "openai.embedding",
-        "openai.completion",
-        "openai-chat",
-        "text-completion-openai",
-    ),
-    "anthropic": ("anthropic", "anthropic.messages", "firstparty"),
-    "gcp.gemini": ("gcp.gemini", "gemini", "google_genai", "google-gla"),
-    "gcp.gen_ai": ("gcp.gen_ai", "google", "google.generative-ai", "gcp.vertex.agent", "googleai"),
-    "gcp.vertex_ai": (
-        "gcp.vertex_ai",
-        "vertex_ai",
-        "vertexai",
-        "google.vertex",
-        "google.vertex.chat",
-        "vertex",
-        "google-vertex",
-        "google-cloud",
-        "vertex_ai_beta",
-    ),
-    "aws.bedrock": ("aws.bedrock", "aws_bedrock", "aws", "bedrock", "amazon-bedrock", "amazon_bedrock", "bedrock_converse"),
-    "azure.ai.openai": ("azure.ai.openai", "az.ai.openai", "azure", "azure_openai", "azure-openai", "azure_text"),
-    "azure.ai.inference": ("azure.ai.inference", "az.ai.inference", "azure_ai"),
-    "mistral_ai": ("mistral_ai", "mistral", "mistralai"),
-    "x_ai": ("x_ai", "xai", "grok"),
-    "moonshot_ai": ("moonshot_ai", "moonshot", "moonshotai"),
-    "ibm.watsonx.ai": ("ibm.watsonx.ai", "watsonx", "ibm"),
-    "cohere": ("cohere", "cohere_chat"),
-    "together": ("together", "together_ai", "togetherai"),
-    "fireworks": ("fireworks", "fireworks_ai"),
-    **{name: (name,) for name in ("perplexity", "deepseek", "groq", "cerebras", "openrouter")},
-}
-_CANONICAL = {alias: name for name, aliases in _PROVIDERS.items() for alias in aliases}
-
-#: Frameworks and gateways that put their own name where the provider's belongs.
-_NOT_PROVIDERS = frozenset((
-    "strands-agents", "microsoft.agent_framework", "langchain", "langgraph", "crewai", "spring_ai", "github",
-    "litellm", "ag2", "autogen", "llamaindex", "llama_index", "haystack",
-))  # fmt: skip
+from spanledger.ledger.providers import CANONICAL
 
 _HOSTS: tuple[tuple[str, str], ...] = (
     (r"\.openai\.azure\.com|\.cognitiveservices\.azure\.com", "azure.ai.openai"),
@@ -73,19 +30,6 @@ _HOSTS: tuple[tuple[str, str], ...] = (
     (r"api\.cohere\.", "cohere"),
 )
 
-_MODELS: tuple[tuple[str, str], ...] = (
-    (r"^((us|eu|apac|jp|au|global)\.)?(anthropic|amazon|meta|cohere|mistral|ai21)\.", "aws.bedrock"),
-    (r"claude", "anthropic"),
-    (r"^(gpt|chatgpt|o[134](-|$)|text-embedding-|davinci|babbage|whisper|tts-|dall-e|omni-moderation|codex|sora)", "openai"),
-    (r"gemini|^gemma|^text-embedding-00|^imagen|^veo", "gcp.gen_ai"),
-    (r"mistral|mixtral|codestral|ministral|pixtral|magistral", "mistral_ai"),
-    (r"^(command|embed-|rerank-)", "cohere"),
-    (r"deepseek", "deepseek"),
-    (r"^grok", "x_ai"),
-    (r"^sonar", "perplexity"),
-    (r"kimi|moonshot", "moonshot_ai"),
-)
-
 #: Those who answer in OpenAI's form, where cached input is inside the input.
 _LIKE_OPENAI = frozenset((
     "openai", "azure.ai.openai", "azure.ai.inference", "mistral_ai", "deepseek", "groq", "x_ai", "perplexity",
@@ -98,25 +42,9 @@ HOSTS_OF_OTHERS = ("openrouter", "groq", "together", "fireworks", "cerebras", "h
 
 
 @lru_cache(maxsize=65_536)
-def provider(named: str) -> str | None:
-    """OpenTelemetry's spelling of a provider; None for what is no provider."""
-    plain = named.strip().lower()
-    if plain in _NOT_PROVIDERS or not plain:
-        return None
-    return _CANONICAL.get(plain) or _CANONICAL.get(plain.split(".", 1)[0]) or plain[:128]
-
-
-@lru_cache(maxsize=65_536)
 def provider_at(address: str) -> str | None:
     """The provider that answers at a host."""
     return next((name for pattern, name in _HOSTS if re.search(pattern, address[:512])), None)
-
-
-@lru_cache(maxsize=65_536)
-def provider_of_model(model: str) -> str | None:
-    """The provider whose model this is, by its name."""
-    plain = model.lower().rsplit("/", 1)[-1]
-    return next((name for pattern, name in _MODELS if re.search(pattern, plain)), None)
 
 
 @lru_cache(maxsize=65_536)
@@ -136,7 +64,7 @@ def region_in(model: str) -> str | None:
 def unprefixed(model: str) -> str:
     """A model's name without the provider that gateways put before it: `openai/gpt-4o` is gpt-4o."""
     first, slash, rest = model.partition("/")
-    return rest if slash and rest and first.lower() in _CANONICAL else model
+    return rest if slash and rest and first.lower() in CANONICAL else model
 
 
 def hosted(provider: str, model: str) -> str:

@@ -3,6 +3,7 @@
 from spanledger.collector.dialects.dialect import Dialect, Family
 from spanledger.collector.recognise import names
 from spanledger.collector.recognise.embedded import model_in
+from spanledger.ledger import providers
 
 #: Those whose client speaks to many providers: the host knows better who answers.
 _ANY_HOST = (None, "openai", "anthropic", "gcp.gen_ai")
@@ -26,14 +27,14 @@ def paid(
         requested = model_in(model_hint)
     sent = requested if response_model is None else response_model
     model = None if sent is None else names.unprefixed(sent)
-    named = None if provider is None else names.provider(provider)
+    named = None if provider is None else providers.provider(provider)
     answering = None if server_address is None else names.provider_at(server_address)
     if answering is not None and named in _ANY_HOST:
         payee: str | None = answering
     elif named is not None or row.provider:
         payee = named or row.provider
     else:
-        payee = None if model is None else names.provider_of_model(model)
+        payee = None if model is None else providers.provider_of_model(model)
     if sent is not None and payee in names.HOSTS_OF_OTHERS:
         model = names.hosted(payee, sent)
     if region is None:
