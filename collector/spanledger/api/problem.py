@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from fastapi import FastAPI, Request
@@ -78,7 +78,7 @@ def broken(error: Exception) -> Problem:
 
 def unwritable(error: BaseException) -> Problem | None:
     """503 where the control database or the disk was to blame, for now; None where another thing was."""
-    said, cause = "", error
+    said, cause = "", cast(BaseException | None, error)
     while cause is not None:
         said, cause = f"{said} {cause}", cause.__cause__ or cause.__context__
     if any(text in said for text in _FULL):
