@@ -111,7 +111,7 @@ def running(data: Path, **options: Any) -> Generator[Running]:
             collector.kill()
 
 
-def eventually(found: Callable[[], T], wanted: Callable[[T], bool], *, seconds: float = 30.0) -> T:
+def eventually(found: Callable[[], T], wanted: Callable[[T], bool], *, seconds: float = 90.0) -> T:
     """Ask until the answer is what is wanted; the last answer otherwise."""
     deadline = time.monotonic() + seconds
     while not wanted(answer := found()) and time.monotonic() < deadline:

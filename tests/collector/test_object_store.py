@@ -57,7 +57,7 @@ def test_two_collectors_feed_one_ledger_in_an_object_store_and_everybody_reads_i
     one, two = tmp_path / "one", tmp_path / "two"
     with running(one, config=str(tmp_path / "c.yaml")) as first, running(two, config=str(tmp_path / "c.yaml")) as second:
         sent: list[str] = [identity for _ in range(4) for collector in (first, second) for identity in _send(collector, 3)]
-        assert sorted(eventually(lambda: stored(one), lambda found: len(list(found)) == len(sent), seconds=60)) == sorted(sent)
+        assert sorted(eventually(lambda: stored(one), lambda found: len(list(found)) == len(sent))) == sorted(sent)
         second.kill()
         assert first.stop() == 0
     with running(two, config=str(tmp_path / "c.yaml")) as again:

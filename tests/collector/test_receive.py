@@ -40,10 +40,10 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
 def exporters(collector: Running) -> dict[str, SpanExporter]:
     grpc_address, traces = collector.addresses["grpc"], f"{collector.http}/v1/traces"
     return {
-        "gRPC": GrpcExporter(endpoint=grpc_address, insecure=True),
-        "gRPC with gzip": GrpcExporter(endpoint=grpc_address, insecure=True, compression=grpc.Compression.Gzip),
-        "HTTP": HttpExporter(endpoint=traces),
-        "HTTP with gzip": HttpExporter(endpoint=traces, compression=Compression.Gzip),
+        "gRPC": GrpcExporter(endpoint=grpc_address, insecure=True, timeout=60),
+        "gRPC with gzip": GrpcExporter(endpoint=grpc_address, insecure=True, timeout=60, compression=grpc.Compression.Gzip),
+        "HTTP": HttpExporter(endpoint=traces, timeout=60),
+        "HTTP with gzip": HttpExporter(endpoint=traces, timeout=60, compression=Compression.Gzip),
     }
 
 
