@@ -5,6 +5,7 @@ looks for new ones.
 """
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -38,6 +39,14 @@ def _nothing_runs_on() -> Iterator[None]:
     """By modules, not by tests: what a module's tests share may start threads when it likes."""
     with nothing_running():
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _within_a_day() -> None:
+    """Today's calls are asked for on the day on which they were made: just before midnight (UTC) the next day is waited for."""
+    left = 86_400 - time.time() % 86_400
+    if left < 30:
+        time.sleep(left + 0.1)
 
 
 @pytest.fixture(autouse=True)
