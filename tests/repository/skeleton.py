@@ -24,11 +24,13 @@ def packages() -> list[Path]:
 
 
 def skeleton(folder: Path, planted: dict[str, str]) -> Path:
-    """The repository's settings and its packages, each empty but for the files planted there (path → text)."""
+    """The repository's settings and all its packages, each empty but for the files planted there (path → text)."""
     shutil.copy(ROOT / "pyproject.toml", folder)
     for package in packages():
-        (folder / package).mkdir(parents=True)
-        (folder / package / "__init__.py").write_text('"""Empty."""\n')
+        for found in (ROOT / package).rglob("__init__.py"):
+            within = folder / found.relative_to(ROOT)
+            within.parent.mkdir(parents=True, exist_ok=True)
+            within.write_text('"""Empty."""\n')
         (folder / package / "py.typed").touch()
     for extra in ("tests", "bench"):
         (folder / extra).mkdir()
