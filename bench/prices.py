@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from spanledger.prices import Prices
+from spanledger.prices.books.snapshot import Snapshot
 from spanledger.prices.rule_form import rule_of
-from spanledger.prices.snapshot import Snapshot
 
 
 def calls(snapshot: Snapshot, count: int, seed: int = 7) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from spanledger.control import Control
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
-from spanledger.prices.snapshot import Snapshot
+from spanledger.prices.books.snapshot import Snapshot
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.limits.made import MANY, check_of, limits, microseconds_each
 from spanledger.control import Control
 from spanledger.limits import Check, Limit, Limits
-from spanledger.limits.counters import Amount, Posting
+from spanledger.limits.counters.counters import Amount, Posting
 from spanledger.limits.covering import place_of
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spanledger.limits import redis_script
+from spanledger.limits.counters import redis_script
 from tests.limits.collectors import Collectors
 from tests.limits.made import Clock
 from tests.limits.redis_server import RedisServer

@@ -15,7 +15,7 @@ import polars as pl
 from spanledger.control import Control
 from spanledger.ledger.frame import COLUMNS
 from spanledger.limits import Check, Limit, Limits
-from spanledger.limits.counters import CountersAway
+from spanledger.limits.counters.counters import CountersAway
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

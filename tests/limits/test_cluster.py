@@ -14,7 +14,7 @@ import redis
 from spanledger.ledger.connect import connect
 from spanledger.ledger.table import Ledger
 from spanledger.limits import Check, Limits
-from spanledger.limits.redis_script import RedisScript
+from spanledger.limits.counters.redis_script import RedisScript
 from tests.limits.made import Clock, FlatPrice, add, ask, control, stands, until
 from tests.limits.redis_server import RedisServer
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spanledger.limits import Check
-from spanledger.limits.counters import Amount, Counters, CountersAway, Demand, Part, Place, Posting, Reading
-from spanledger.limits.memory import MemoryCounters
-from spanledger.limits.shared import SharedCounters
+from spanledger.limits.counters.counters import Amount, Counters, CountersAway, Demand, Part, Place, Posting, Reading
+from spanledger.limits.counters.memory import MemoryCounters
+from spanledger.limits.counters.shared import SharedCounters
 from spanledger.limits.window import FOREVER, SECOND
 from tests.limits.redis_server import RedisServer
 

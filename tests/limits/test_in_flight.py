@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from spanledger.limits import Check, Limit, Limits, keeper
-from spanledger.limits.counters import Place
+from spanledger.limits.counters.counters import Place
 from tests.limits.collectors import Collectors, kept
 from tests.limits.made import Clock, add, ask, entry, limits, stands, until
 

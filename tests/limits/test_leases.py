@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanledger.limits.leases import Leases
+from spanledger.limits.counters.leases import Leases
 from spanledger.limits.window import SECOND
 
 BEGIN = 1_790_000_000 * SECOND

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from spanledger.ledger.frame import conform
-from spanledger.limits import Check, Verdict, keeper, redis_script
+from spanledger.limits import Check, Verdict, keeper
+from spanledger.limits.counters import redis_script
 from tests.limits.collectors import Collectors, kept
 from tests.limits.made import ask, entries, entry, stands, until
 

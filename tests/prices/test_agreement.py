@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from spanledger.prices import Prices
-from spanledger.prices.snapshot import CONTEXTS, Snapshot
+from spanledger.prices.books.snapshot import CONTEXTS, Snapshot
 
 LAST_DIGIT = Decimal("1e-12")
 BOUNDARIES = [128_000, 199_999, 200_000, 200_001, 256_000, 272_000, 272_001, 512_000]

@@ -13,12 +13,12 @@ import pytest
 from spanledger.collector.pricing.books import NotAccepted
 from spanledger.collector.pricing.shown import shown_difference
 from spanledger.prices import Prices
-from spanledger.prices.book_file import book_of
-from spanledger.prices.difference import difference
-from spanledger.prices.found import Found
+from spanledger.prices.books.difference import difference
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.found import Found
+from spanledger.prices.books.snapshot import Snapshot
 from spanledger.prices.layers import Layers, Name
 from spanledger.prices.rule_form import rule_of
-from spanledger.prices.snapshot import Snapshot
 from tests.prices.desks import desk_at
 
 AT = datetime(2026, 11, 18, 14, 30, tzinfo=UTC)

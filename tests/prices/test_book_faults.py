@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanledger.prices.book_file import NotABook, book_of
-from spanledger.prices.found import Found
+from spanledger.prices.books.file import NotABook, book_of
+from spanledger.prices.books.found import Found
 from tests.prices.desks import desk_at
 
 

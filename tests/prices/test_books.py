@@ -16,9 +16,9 @@ from genai_prices import types as genai
 from spanledger.collector.pricing import books, desk
 from spanledger.collector.pricing.books import NotAccepted
 from spanledger.prices import Call, Prices
-from spanledger.prices.book_file import book_of
-from spanledger.prices.difference import difference
-from spanledger.prices.snapshot import Snapshot, installed
+from spanledger.prices.books.difference import difference
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.snapshot import Snapshot, installed
 from tests.prices.desks import At, desk_at
 
 BOOKS = Path(__file__).parent / "books"

@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 
 from spanledger.prices import Prices
-from spanledger.prices.book_file import book_of
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.snapshot import installed
 from spanledger.prices.meters import BY_COUNTER, BY_RATE_KEY, CHARGED, METERS
-from spanledger.prices.snapshot import installed
 
 CALLS: list[dict[str, Any]] = [json.loads(line) for line in (Path(__file__).parent / "golden.jsonl").read_text().splitlines()]
 

@@ -11,8 +11,8 @@ import pytest
 from spanledger.collector.decode.decode import decode
 from spanledger.collector.recognise.recognise import recognise
 from spanledger.prices import Prices
-from spanledger.prices.book_file import book_of
-from spanledger.prices.flat import OF_NO_SIZE
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.flat import OF_NO_SIZE
 from tests.dialects.spans import body_of, chat
 from tests.prices.desks import At, desk_at
 from tests.prices.test_moved_calls import ALL

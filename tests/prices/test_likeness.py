@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanledger.prices import Prices
-from spanledger.prices.clauses import _flat
-from spanledger.prices.found import Found
+from spanledger.prices.books.clauses import _flat
+from spanledger.prices.books.found import Found
+from spanledger.prices.books.snapshot import installed
 from spanledger.prices.layers import Name
-from spanledger.prices.snapshot import installed
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PRICES = Prices()

@@ -11,10 +11,10 @@ import pytest
 from spanledger.collector.pricing.queries import rows
 from spanledger.collector.pricing.traffic import instead, traffic
 from spanledger.prices import Call, Prices
-from spanledger.prices.book_file import book_of
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.snapshot import Snapshot
 from spanledger.prices.cell import microseconds
 from spanledger.prices.compare import Wanted, compare
-from spanledger.prices.snapshot import Snapshot
 from spanledger.prices.tokens import _encoder, count_tokens
 from tests.prices.desks import NOW, At, desk_at
 

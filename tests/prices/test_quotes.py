@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanledger.prices import Call, Prices, Quote
-from spanledger.prices.book_file import book_of
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.snapshot import Snapshot
 from spanledger.prices.meters import COMPONENTS, METERS
 from spanledger.prices.rule_form import rule_of
-from spanledger.prices.snapshot import Snapshot
 from tests.prices.desks import NOW, At, desk_at
 
 BOOKS = Path(__file__).parent / "books"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanledger.collector.pricing.unheard import unheard
+from spanledger.prices.books.snapshot import installed
 from spanledger.prices.layers import Layers
 from spanledger.prices.rule_form import FIELDS, RuleError, moment_of, rule_of
-from spanledger.prices.snapshot import installed
 
 #: A form that is wrong → the field that the error names, and a word of what it says.
 WRONG = [

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanledger.prices import Prices
+from spanledger.prices.books.snapshot import Snapshot
 from spanledger.prices.cell import EVERYWHERE, Box, overlay
 from spanledger.prices.layers import Layers, Name
 from spanledger.prices.rule import Rule, apply
 from spanledger.prices.rule_form import rule_of
-from spanledger.prices.snapshot import Snapshot
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOOK = Snapshot()

@@ -16,10 +16,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spanledger.prices import Call, Prices, at_azure
-from spanledger.prices.book_file import book_of
+from spanledger.prices import Call, Prices
+from spanledger.prices.books import at_azure
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.snapshot import installed
 from spanledger.prices.rule_form import rule_of
-from spanledger.prices.snapshot import installed
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)  # a Friday
 LITELLM = (Path(__file__).parent / "books" / "litellm.json").read_bytes()
@@ -295,7 +296,8 @@ import socket, sys, threading
 def refuse(*_, **__): raise SystemExit("something went to the network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from datetime import UTC, datetime
-from spanledger.prices import Call, Prices, at_azure
+from spanledger.prices import Call, Prices
+from spanledger.prices.books import at_azure
 assert Prices().cost_of("openai", "gpt-4o", datetime(2026, 11, 20, tzinfo=UTC), 1000, 0).cost_usd
 assert threading.active_count() == 1, threading.enumerate()
 print(*sorted({"litellm", "httpx2", "genai_prices.update_prices"} & set(sys.modules)))

@@ -45,7 +45,11 @@ def test_an_empty_tree_keeps_both_contracts(tmp_path: Path) -> None:
         ("collector/spanledger/api/planted.py", "import spanledger.dashboard\n", DOWNWARDS),
         ("analytics/spanledger/analytics/planted.py", "from spanledger.collector import __doc__\n", DOWNWARDS),
         ("collector/spanledger/collector/decode/planted.py", "import spanledger.collector.journal\n", STEPS),
-        ("collector/spanledger/collector/recognise/planted.py", "def late() -> None:\n    import spanledger.collector.count\n", STEPS),
+        (
+            "collector/spanledger/collector/recognise/planted.py",
+            "def late() -> None:\n    import spanledger.collector.count\n",
+            STEPS,
+        ),
         ("instrumentation/spanledger/instrumentation/planted.py", "import duckdb\n", LIGHT),
         ("instrumentation/spanledger/instrumentation/planted.py", "def late() -> None:\n    import polars\n", LIGHT),
         ("instrumentation/spanledger/instrumentation/planted.py", "import spanledger.prices\n", LIGHT),

@@ -19,7 +19,7 @@ from spanledger.limits import Limit, Limits
 from spanledger.limits.answer import Asked, seconds_until
 from spanledger.limits.backtest import backtest
 from spanledger.limits.check import as_kept
-from spanledger.limits.counters import CountersAway, Key
+from spanledger.limits.counters.counters import CountersAway, Key
 from spanledger.limits.covering import scope_of
 from spanledger.limits.limit import text_of
 from spanledger.limits.selector import is_dimension, matches

@@ -13,7 +13,7 @@ from spanledger.collector.pricing.books import NotAccepted
 from spanledger.collector.pricing.rules import Clash
 from spanledger.collector.pricing.shown import shown_difference
 from spanledger.control import NotFound
-from spanledger.prices.book_file import NotABook
+from spanledger.prices.books.file import NotABook
 from spanledger.prices.rule_form import RuleError, scope_of
 
 Json = dict[str, Any]

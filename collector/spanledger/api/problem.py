@@ -15,7 +15,7 @@ from starlette.responses import Response
 from spanledger.control import NotFound
 from spanledger.ledger.opening import LedgerError
 from spanledger.limits import LimitError
-from spanledger.limits.counters import CountersAway
+from spanledger.limits.counters.counters import CountersAway
 
 logger = logging.getLogger(__name__)
 

@@ -82,7 +82,7 @@ def _in_process(data: Path, method: str, target: str, body: bytes) -> tuple[int,
     from spanledger.control import Control, ControlError
     from spanledger.ledger.connect import connect
     from spanledger.ledger.table import Ledger, LedgerError
-    from spanledger.prices.book_file import NotABook
+    from spanledger.prices.books.file import NotABook
 
     config = load(None, os.environ, data=data)
     try:

@@ -221,7 +221,7 @@ def update(
     """Fetch the newest data of genai-prices from its repository and use it. Nothing else here goes to the network."""
     from spanledger.cli.price_tables import print_difference
     from spanledger.cli.say import fail
-    from spanledger.prices.fetch import NotFetched, fetched
+    from spanledger.prices.books.fetch import NotFetched, fetched
 
     if installed:
         query = {"installed": True, "accept": accept, "note": note or "the book that is installed"}

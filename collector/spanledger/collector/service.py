@@ -49,7 +49,7 @@ from spanledger.ledger.opening import note_location
 from spanledger.ledger.table import Ledger, LedgerError
 from spanledger.limits import LimitError, Limits
 from spanledger.prices import Prices
-from spanledger.prices.book_file import NotABook
+from spanledger.prices.books.file import NotABook
 
 logger = logging.getLogger(__name__)
 

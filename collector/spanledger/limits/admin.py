@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from spanledger.control import TABLES, Control, NotFound
 from spanledger.limits.check import as_kept
-from spanledger.limits.counters import CountersAway, Key, Place
+from spanledger.limits.counters.counters import CountersAway, Key, Place
 from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spanledger.limits.check import Standing
-from spanledger.limits.counters import Demand, Key, Reading
+from spanledger.limits.counters.counters import Demand, Key, Reading
 from spanledger.limits.covering import scope_of
 from spanledger.limits.limit import Limit, text_of
 from spanledger.limits.size import Size

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from spanledger.limits.answer import Asked, paused, retry_after, standing
 from spanledger.limits.check import LONGEST_LEASE, Check, Standing, Verdict
-from spanledger.limits.counters import Demand, Hold, Part, Place, Reading
+from spanledger.limits.counters.counters import Demand, Hold, Part, Place, Reading
 from spanledger.limits.covering import Covered, Covering, place_of
 from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit, units_of

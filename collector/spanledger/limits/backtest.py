@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from spanledger.limits.counters import Key, Place
+from spanledger.limits.counters.counters import Key, Place
 from spanledger.limits.covering import Covering, scope_of
 from spanledger.limits.limit import USD, Limit, units_of
 from spanledger.limits.tally import Tally

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from spanledger.limits.counters import Counters, CountersAway, Place
+from spanledger.limits.counters.counters import Counters, CountersAway, Place
 from spanledger.limits.covering import Covered, place_of
 from spanledger.limits.limit import Limit
 from spanledger.limits.window import micros

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from spanledger.limits.asking import Asking, Prepared
 from spanledger.limits.carried import Carried
 from spanledger.limits.check import LONGEST_WAIT_MS, Check, Verdict
-from spanledger.limits.counters import Counters, CountersAway
+from spanledger.limits.counters.counters import Counters, CountersAway
 from spanledger.limits.covering import Covering
 from spanledger.limits.waiting import Waiting
 

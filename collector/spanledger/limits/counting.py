@@ -7,7 +7,7 @@ from dataclasses import replace
 import duckdb
 import polars as pl
 
-from spanledger.limits.counters import Amount, Posting
+from spanledger.limits.counters.counters import Amount, Posting
 from spanledger.limits.covering import FADES_SECONDS, Covering, fades, place_of
 from spanledger.limits.limit import Limit
 from spanledger.limits.tally import Shape, Tally, of_entries, of_history

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Key, Place
+from spanledger.limits.counters.counters import Key, Place
 from spanledger.limits.limit import Limit, units_of
 from spanledger.limits.selector import DIMENSIONS, Index, Subject
 from spanledger.limits.terms import Grant, Pause, Terms

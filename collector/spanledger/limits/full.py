@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from spanledger.limits.answer import Asked
 from spanledger.limits.carried import Carried
-from spanledger.limits.counters import Counters, Demand, Key
+from spanledger.limits.counters.counters import Counters, Demand, Key
 from spanledger.limits.covering import Covered
 from spanledger.limits.limit import Limit
 from spanledger.limits.terms import Grant

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from spanledger.control import TABLES, Control
-from spanledger.limits.counters import Counters, CountersAway
-from spanledger.limits.memory import MemoryCounters
+from spanledger.limits.counters.counters import Counters, CountersAway
+from spanledger.limits.counters.memory import MemoryCounters
 from spanledger.limits.rulebook import Rulebook
 
 if TYPE_CHECKING:

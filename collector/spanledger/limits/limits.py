@@ -21,15 +21,15 @@ from spanledger.limits.asking import Asking
 from spanledger.limits.carried import Carried
 from spanledger.limits.check import LONGEST_LEASE, Check, Verdict
 from spanledger.limits.checking import Checking
-from spanledger.limits.counters import Amount, Counters, CountersAway, Hold, Key, Place, Posting
+from spanledger.limits.counters.counters import Amount, Counters, CountersAway, Hold, Key, Place, Posting
+from spanledger.limits.counters.hold_log import HoldLog, restored
+from spanledger.limits.counters.memory import MemoryCounters
 from spanledger.limits.counting import postings
 from spanledger.limits.covering import Covering, place_of
 from spanledger.limits.full import how_full
-from spanledger.limits.hold_log import HoldLog, restored
 from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit
-from spanledger.limits.memory import MemoryCounters
 from spanledger.limits.metrics import Metrics
 from spanledger.limits.rulebook import Rulebook
 from spanledger.limits.settling import CONFIRM_SECONDS, settled_parts

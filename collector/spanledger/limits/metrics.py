@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from spanledger.limits.check import Verdict
-from spanledger.limits.counters import CountersAway
+from spanledger.limits.counters.counters import CountersAway
 
 if TYPE_CHECKING:
     from spanledger.limits.limits import Limits

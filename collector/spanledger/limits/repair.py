@@ -11,9 +11,9 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.ledger.frame import frame_of
-from spanledger.limits.counters import Amount, Posting
+from spanledger.limits.counters.counters import Amount, Posting
+from spanledger.limits.counters.shared import KNOWN_SECONDS, SharedCounters
 from spanledger.limits.counting import postings
-from spanledger.limits.shared import KNOWN_SECONDS, SharedCounters
 
 if TYPE_CHECKING:
     from spanledger.limits.limits import Limits

@@ -11,7 +11,7 @@ import duckdb
 
 from spanledger.control import TABLES, Change, Control, NotFound
 from spanledger.limits import rows
-from spanledger.limits.counters import Counters, CountersAway, Hold, Part, Posting
+from spanledger.limits.counters.counters import Counters, CountersAway, Hold, Part, Posting
 from spanledger.limits.counting import recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError

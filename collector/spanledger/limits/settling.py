@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from spanledger.limits.counters import Hold, Part
+from spanledger.limits.counters.counters import Hold, Part
 from spanledger.limits.limit import Limit, amount_of, units_of
 from spanledger.limits.size import Pricing, size_of
 

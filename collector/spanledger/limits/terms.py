@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spanledger.control import TABLES, Control
 from spanledger.limits.check import pattern_as_kept
-from spanledger.limits.counters import Key
+from spanledger.limits.counters.counters import Key
 from spanledger.limits.errors import LimitError
 from spanledger.limits.selector import DIMENSIONS, is_dimension, matches
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from spanledger.prices.found import Found
+from spanledger.prices.books.found import Found
 from spanledger.prices.meters import METERS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from spanledger.prices.flat import Flat
+from spanledger.prices.books.flat import Flat
 from spanledger.prices.prices import Prices
 from spanledger.prices.quote import Call, Quote
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from fractions import Fraction
 
-from spanledger.prices.book import Book
+from spanledger.prices.books.book import Book
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import Cell, overlay, times
-from spanledger.prices.found import Found
 from spanledger.prices.names import routed, spellings
 from spanledger.prices.tiers import BATCH, STANDARD
 

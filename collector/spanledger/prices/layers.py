@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from spanledger.prices.at_azure import at_azure
-from spanledger.prices.book import Book
+from spanledger.prices.books.at_azure import at_azure
+from spanledger.prices.books.book import Book
+from spanledger.prices.books.flat import OF_NO_SIZE, Flat
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import Cell, overlay, unpriced_everywhere
-from spanledger.prices.flat import OF_NO_SIZE, Flat
-from spanledger.prices.found import Found
 from spanledger.prices.judged import known_as, of_tier
 from spanledger.prices.names import GOV, in_govcloud, of_size, provider_id, spellings
 from spanledger.prices.regions import ABROAD, GOVCLOUD, REGIONAL, place_of

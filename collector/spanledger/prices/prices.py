@@ -7,7 +7,9 @@ from datetime import datetime
 import polars as pl
 
 from spanledger.prices.amounts import Amounts
-from spanledger.prices.book import Book
+from spanledger.prices.books.book import Book
+from spanledger.prices.books.site import site_rules
+from spanledger.prices.books.snapshot import installed
 from spanledger.prices.claims import MONEY, claims_of
 from spanledger.prices.keys import Keys
 from spanledger.prices.layers import Layers, Name, Priced
@@ -19,8 +21,6 @@ from spanledger.prices.revision import revision_of
 from spanledger.prices.rows import asked, named
 from spanledger.prices.rule import Belongs, Rule
 from spanledger.prices.settings import Settings
-from spanledger.prices.site import site_rules
-from spanledger.prices.snapshot import installed
 from spanledger.prices.stated import Charged, stated
 from spanledger.prices.tables import Wholes
 from spanledger.prices.tiers import tier_of

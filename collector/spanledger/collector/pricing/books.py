@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from spanledger.control import Change, Control
 from spanledger.control.tables import price_book_files, price_books
-from spanledger.prices.book import Book
-from spanledger.prices.book_file import NotABook, book_of
-from spanledger.prices.difference import Difference, difference
-from spanledger.prices.snapshot import installed
+from spanledger.prices.books.book import Book
+from spanledger.prices.books.difference import Difference, difference
+from spanledger.prices.books.file import NotABook, book_of
+from spanledger.prices.books.snapshot import installed
 
 logger = logging.getLogger(__name__)
 

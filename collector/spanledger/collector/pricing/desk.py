@@ -19,11 +19,11 @@ from spanledger.collector.pricing.rules import PriceRules, Row
 from spanledger.control import Control
 from spanledger.ledger.frame import conform
 from spanledger.prices import Prices
-from spanledger.prices.book_file import book_of
-from spanledger.prices.difference import Difference
+from spanledger.prices.books.difference import Difference
+from spanledger.prices.books.file import book_of
+from spanledger.prices.books.snapshot import installed
 from spanledger.prices.rule_form import RuleError
 from spanledger.prices.settings import Settings
-from spanledger.prices.snapshot import installed
 
 
 def open_prices(control: Control, data: Path, settings: Settings | None = None) -> Prices:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from spanledger.collector.pricing.rules import form_of
+from spanledger.prices.books.difference import Difference
 from spanledger.prices.cell import ALL_WEEK, BEGINNING, DAY_MINUTES, FOREVER, UNBOUNDED, Box, Cell, microseconds, moment
-from spanledger.prices.difference import Difference
 from spanledger.prices.layers import Priced
 from spanledger.prices.rule_form import rate_keys
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import Cell, unpriced_everywhere
-from spanledger.prices.found import Found
 from spanledger.prices.names import of_size
 from spanledger.prices.tiers import STANDARD
 

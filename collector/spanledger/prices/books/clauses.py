@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from genai_prices import types as genai
 
-from spanledger.prices.found import Match
-from spanledger.prices.likeness import unknown_words
+from spanledger.prices.books.found import Match
+from spanledger.prices.books.likeness import unknown_words
 
 
 class Clauses:

@@ -8,12 +8,12 @@ from typing import Any
 import redis
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
-from spanledger.limits.own_holds import Own, OwnHolds
-from spanledger.limits.redis_holds import PartsOf, RedisHolds
-from spanledger.limits.redis_script import RedisScript
-from spanledger.limits.redis_together import Together
-from spanledger.limits.redis_words import (
+from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
+from spanledger.limits.counters.own_holds import Own, OwnHolds
+from spanledger.limits.counters.redis_holds import PartsOf, RedisHolds
+from spanledger.limits.counters.redis_script import RedisScript
+from spanledger.limits.counters.redis_together import Together
+from spanledger.limits.counters.redis_words import (
     about_text,
     amount_words,
     demands_text,

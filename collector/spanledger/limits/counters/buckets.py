@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 
-from spanledger.limits.counters import Key, Place
+from spanledger.limits.counters.counters import Key, Place
 
 SWEEP_US = 60_000_000
 KEPT_US = 3_600_000_000

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Amount, Demand, Key, Part, Place, Posting, Reading
+from spanledger.limits.counters.counters import Amount, Demand, Key, Part, Place, Posting, Reading
 
 BASE = 10**12
 #: All that a check says: by it a hold is priced when it is settled, and placed anew when limits change.

@@ -5,8 +5,8 @@ Redis then reads and writes each bucket once for all, which is half of what chec
 
 import asyncio
 
-from spanledger.limits.redis_pipe import Word
-from spanledger.limits.redis_script import RedisScript
+from spanledger.limits.counters.redis_pipe import Word
+from spanledger.limits.counters.redis_script import RedisScript
 
 #: Checks in a step. While Redis is busy with these, the next are made ready here; with more at a time both would wait for
 #: each other. A step of eight takes Redis a third of a millisecond.

@@ -7,8 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import Cell
-from spanledger.prices.found import Found
 from spanledger.prices.meters import MILLION
 
 #: https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry: at Anthropic's standard prices.

@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from spanledger.prices.books.flat import OF_NO_SIZE, Flat, Listing
 from spanledger.prices.cell import DAY_MINUTES, UNBOUNDED, Box, Cell, overlay
-from spanledger.prices.flat import OF_NO_SIZE, Flat, Listing
 from spanledger.prices.names import of_size, provider_id
 from spanledger.prices.tiers import BATCH, STANDARD
 

@@ -19,9 +19,9 @@ import orjson
 from genai_prices import types as genai
 from genai_prices.data_snapshot import find_provider_by_id
 
+from spanledger.prices.books.clauses import Clauses
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import BEGINNING, DAY_MINUTES, FOREVER, UNBOUNDED, Box, Cell, microseconds, moment
-from spanledger.prices.clauses import Clauses
-from spanledger.prices.found import Found
 from spanledger.prices.meters import BY_RATE_KEY, HOUR, METERS
 from spanledger.prices.tiers import BATCH, STANDARD
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from spanledger.prices.books.flat import Flat, Listing
+from spanledger.prices.books.litellm_file import any_price, exactly, whole
 from spanledger.prices.cell import UNBOUNDED, Box, Cell
-from spanledger.prices.flat import Flat, Listing
-from spanledger.prices.litellm_file import any_price, exactly, whole
 from spanledger.prices.meters import MILLION
 from spanledger.prices.names import provider_id
 from spanledger.prices.tiers import STANDARD

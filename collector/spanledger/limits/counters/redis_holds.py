@@ -5,10 +5,10 @@ from typing import Any
 
 import redis
 
-from spanledger.limits.counters import Hold, Part
-from spanledger.limits.own_holds import OwnHolds
-from spanledger.limits.redis_script import RedisScript
-from spanledger.limits.redis_words import parts_text, read_about, read_parts
+from spanledger.limits.counters.counters import Hold, Part
+from spanledger.limits.counters.own_holds import OwnHolds
+from spanledger.limits.counters.redis_script import RedisScript
+from spanledger.limits.counters.redis_words import parts_text, read_about, read_parts
 from spanledger.limits.settling import parts_anew
 
 #: Holds that are given other parts in one step: two milliseconds.

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from spanledger.limits.buckets import Bucket, Buckets
 from spanledger.limits.check import Check
-from spanledger.limits.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
-from spanledger.limits.leases import Leases
+from spanledger.limits.counters.buckets import Bucket, Buckets
+from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
+from spanledger.limits.counters.leases import Leases
 from spanledger.limits.settling import parts_anew
 
 

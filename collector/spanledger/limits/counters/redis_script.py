@@ -16,8 +16,8 @@ import hiredis
 import redis
 from redis.exceptions import MovedError, NoScriptError, RedisError
 
-from spanledger.limits.counters import CountersAway
-from spanledger.limits.redis_pipe import Address, RedisPipe, Word, options_of
+from spanledger.limits.counters.counters import CountersAway
+from spanledger.limits.counters.redis_pipe import Address, RedisPipe, Word, options_of
 
 logger = logging.getLogger(__name__)
 

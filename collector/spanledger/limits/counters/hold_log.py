@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from spanledger.limits.counters import Hold
-from spanledger.limits.memory import MemoryCounters
+from spanledger.limits.counters.counters import Hold
+from spanledger.limits.counters.memory import MemoryCounters
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import orjson
 from genai_prices.types import _providers_from_raw
 from pydantic import ValidationError
 
-from spanledger.prices.book import Book
-from spanledger.prices.book_faults import genai_fault, litellm_fault, models_dev_fault
-from spanledger.prices.litellm_file import litellm_book
-from spanledger.prices.models_dev_file import models_dev_book
-from spanledger.prices.snapshot import Snapshot
+from spanledger.prices.books.book import Book
+from spanledger.prices.books.faults import genai_fault, litellm_fault, models_dev_fault
+from spanledger.prices.books.litellm_file import litellm_book
+from spanledger.prices.books.models_dev_file import models_dev_book
+from spanledger.prices.books.snapshot import Snapshot
 
 LARGEST = 64 * 2**20
 

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import Cell
-from spanledger.prices.found import Found
 
 
 class Book(Protocol):

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import product
 
-from spanledger.prices.book import Book
+from spanledger.prices.books.book import Book
+from spanledger.prices.books.found import Found
 from spanledger.prices.cell import BEGINNING, Cell, microseconds
 from spanledger.prices.cell import moment as moment_of
-from spanledger.prices.found import Found
 from spanledger.prices.meters import METERS
 from spanledger.prices.rule_form import text_of
 from spanledger.prices.tiers import BATCH, STANDARD

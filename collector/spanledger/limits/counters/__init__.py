@@ -1,0 +1,1 @@
+"""What is used and held in every bucket: in this process, or in Redis for several collectors."""
