@@ -1,6 +1,6 @@
 """Runs bodies through decode, recognise and count once, and compares what comes out with what was really charged."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -34,8 +34,11 @@ class Posted:
     def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
 
-    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+    def named(self, records: pl.DataFrame, *, since: datetime, came: tuple[datetime, datetime] | None) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
+
+    def ids(self, *, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        return iter(())
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         return pl.concat(self.frames).filter(pl.col("entry_id").is_in(entry_ids.implode()))

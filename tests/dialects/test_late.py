@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from spanledger.collector.count import evidence_files
 from spanledger.collector.count.count_once import Counting, CountOnce
 from spanledger.collector.count.older import LedgerEvidence
 from spanledger.collector.decode.decode import decode
@@ -141,15 +142,19 @@ def test_what_its_provider_takes_back_an_hour_later_is_taken_back(how: str, tmp_
         assert entries.select(pl.col("calls", "input_tokens", "output_tokens").sum()).row(0) == (1, 0, 0)
 
 
-@pytest.mark.parametrize("how", ["kept in memory", "forgotten"])
-def test_an_answer_that_a_cache_plays_again_an_hour_later_is_no_second_call(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["kept in memory", "forgotten", "forgotten and merged, after a restart"])
+def test_an_answer_that_a_cache_plays_again_an_hour_later_is_no_second_call(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "merged" in how:
+        monkeypatch.setattr(evidence_files, "MOST_FILES", 2)
     answers = ("chatcmpl-AbCdEf0123456789", "chatcmpl-123")
     first, again = (
         [body_of(*(chat(trace=f"{answer} {start}", id="x", start=start, end=start + 50, service="app",
                         attributes={"gen_ai.response.id": answer}) for answer in answers))]
         for start in (_RAN, _LATER)
     )  # fmt: skip
-    entries = _in_turn(tmp_path, first, again, how)
+    entries = _in_turn(tmp_path, first, again, how.replace("a restart", "restart"))
     # What a local server hands out again and again proves nothing.
     assert entries.group_by("response_id").agg(pl.col("calls").sum()).sort("calls").rows() == [(answers[0], 1), (answers[1], 2)]
     _explained(entries)
@@ -170,9 +175,9 @@ def test_an_answer_that_is_played_again_and_again_is_looked_up_once(tmp_path: Pa
     class Asked(LedgerEvidence):
         times = 0
 
-        def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+        def named(self, records: pl.DataFrame, *, since: datetime, came: tuple[datetime, datetime] | None) -> pl.DataFrame:
             Asked.times += 1
-            return super().named(records, since=since)
+            return super().named(records, since=since, came=came)
 
     ledger = Ledger.open(tmp_path / "entries")
     counter = CountOnce(Counting(rows=40), older=Asked(str(tmp_path / "entries")))

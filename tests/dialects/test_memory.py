@@ -1,6 +1,7 @@
 """What the counter keeps in mind, what it lets go of, and that its short ways lead where the long ones do."""
 
 import random
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,11 @@ class _Asked:
         self.about += late.height
         return pl.DataFrame(schema=COLUMNS)
 
-    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+    def named(self, records: pl.DataFrame, *, since: datetime, came: tuple[datetime, datetime] | None) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
+
+    def ids(self, *, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        return iter(())
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)

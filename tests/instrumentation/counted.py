@@ -1,6 +1,6 @@
 """Emitted spans through the collector's own steps: what the ledger would say of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,8 +24,11 @@ class _Posted:
     def find(self, late: pl.DataFrame, *, since: datetime, horizon: int) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
 
-    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
+    def named(self, records: pl.DataFrame, *, since: datetime, came: tuple[datetime, datetime] | None) -> pl.DataFrame:
         return pl.DataFrame(schema=COLUMNS)
+
+    def ids(self, *, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        return iter(())
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         return pl.concat(self.frames).filter(pl.col("entry_id").is_in(entry_ids.implode()))

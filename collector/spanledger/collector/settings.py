@@ -142,6 +142,7 @@ class CountOnceProcessor(Block):
     remember: Seconds = Counting().remember.total_seconds()
     quiet: Seconds = Counting().quiet.total_seconds()
     fingerprint: bool = Counting().fingerprint
+    known_ids: Annotated[int, Field(gt=0)] = Counting().known_ids
 
     def made(self) -> Counting:
         """What `CountOnce` takes."""
@@ -150,6 +151,7 @@ class CountOnceProcessor(Block):
             remember=timedelta(seconds=self.remember),
             quiet=timedelta(seconds=self.quiet),
             fingerprint=self.fingerprint,
+            known_ids=self.known_ids,
         )
 
 

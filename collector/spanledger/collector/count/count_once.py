@@ -4,6 +4,7 @@ Each batch is laid beside what memory (and, for late comers, the ledger) holds o
 `resolve` says what all of it means; `postings` are the entries that bring the ledger there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import polars as pl
 
 from spanledger.collector.columns.chunks import in_columns
 from spanledger.collector.columns.keys import among, keys_of
+from spanledger.collector.count.answered import Answered
 from spanledger.collector.count.evidence import AGENT, METRIC, SPAN, Evidence, narrowed
 from spanledger.collector.count.evidence_files import PLAIN, REPEATED, EvidenceFiles
 from spanledger.collector.count.gone import Narrow
@@ -38,8 +40,12 @@ class Older(Protocol):
         """Entries (`COLUMNS`) that occurred since then and share a trace, an id or a fingerprint with these records."""
         ...
 
-    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
-        """Entries that occurred since then and bear a provider's id of one of these records."""
+    def named(self, records: pl.DataFrame, *, since: datetime, came: tuple[datetime, datetime] | None) -> pl.DataFrame:
+        """Entries that occurred since then, `came` between those moments, and bear a provider's id of one of these records."""
+        ...
+
+    def ids(self, *, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        """`response_id`, `request_id` and `arrived` (microseconds) of entries recorded in that time, the newest first."""
         ...
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
@@ -59,6 +65,8 @@ class Counting:
     quiet: timedelta = timedelta(minutes=2)
     #: take two records of one emitter for one call if usage, model and time agree
     fingerprint: bool = True
+    #: provider's ids that are known of the calls of that time: up to five bytes each in memory, eight on disk
+    known_ids: int = 25_000_000
 
 
 class CountOnce:
@@ -72,13 +80,17 @@ class CountOnce:
     ) -> None:
         self._counting = counting or Counting()
         self._older = older
-        self.memory = Memory(rows=self._counting.rows, kept_for=self._counting.remember)
+        answered = Answered(folder / "ids" if folder is not None else None, most=self._counting.known_ids)
+        self.memory = Memory(rows=self._counting.rows, kept_for=self._counting.remember, answered=answered)
         self._files = EvidenceFiles(folder) if folder is not None else None
         if self._files is not None:
             self._files.read(self.memory, mark)
             self.memory.let_go(0)
         self._waiting = self._sums(np.arange(self.memory.evidence.height))
         self._unwritten = pl.DataFrame()
+        #: until when (microseconds) the ids of what was let go before this start are known; None once all are
+        known = answered.read() or 0
+        self._ids_until = None if self.memory.horizon is None else known
 
     def count(self, evidence: pl.DataFrame, *, now: datetime, mark: int = 0) -> pl.DataFrame:
         """Entries without money for this evidence: calls, duplicates and reversals; `now` is when they are recorded."""
@@ -212,6 +224,7 @@ class CountOnce:
         """
         if self._older is None or self.memory.horizon is None:
             return
+        self._learn_ids(now)
         asked = self.memory.unknown_likes(narrow, arriving=arriving)
         named, came = self._named(evidence, narrow) if arriving else (asked[:0], None)
         since, parts = now - self._counting.remember, []
@@ -219,8 +232,8 @@ class CountOnce:
         if len(asked):
             parts.append(self._older.find(late[: len(asked)], since=since, horizon=self.memory.horizon))
         if len(named):
-            ran = since if came is None else max(since, came - LONGEST_CALL)
-            parts.append(self._older.named(late[len(asked) :], since=ran))
+            ran = since if came is None else max(since, came[0] - LONGEST_CALL)
+            parts.append(self._older.named(late[len(asked) :], since=ran, came=came))
         found = pl.concat(parts).unique("entry_id", keep="first", maintain_order=True) if parts else late[:0]
         if not found.height:
             return
@@ -232,11 +245,28 @@ class CountOnce:
             rows = self.memory.rows_of(entries["base_id"])
             self.memory.remember(entries.with_columns(pl.Series("row", rows)).filter(pl.Series(rows >= before)))
 
-    def _named(self, evidence: pl.DataFrame, narrow: Narrow) -> tuple[Rows, datetime | None]:
-        """`Memory.named_likes` whose ids prove something, and since when their like may have come."""
+    def _named(self, evidence: pl.DataFrame, narrow: Narrow) -> tuple[Rows, tuple[datetime, datetime] | None]:
+        """`Memory.named_likes` whose ids prove something, and when their like came."""
         named, came = self.memory.named_likes(narrow)
         if not len(named):
             return named, None
         ids = evidence[["response_id", "request_id"]][pl.Series(named)]
         prove = [ids[name].is_not_null().to_numpy() & ~weak_ids(ids[name]) for name in ids.columns]
-        return named[prove[0] | prove[1]], None if came is None else datetime.fromtimestamp(came / 1e6, UTC)
+        window = None if came is None else (_datetime(came[0]), _datetime(came[1]))
+        return named[prove[0] | prove[1]], window
+
+    def _learn_ids(self, now: datetime) -> None:
+        """Once after a start: what the ledger knows of ids, and no file does."""
+        if self._ids_until is None or self._older is None:
+            return
+        answered, since = self.memory.answered, max(_datetime(self._ids_until), now - self._counting.remember)
+        self._ids_until = None
+        for told in self._older.ids(since=since, until=now):
+            if answered.size >= self._counting.known_ids:
+                break
+            answered.learn(told)
+        answered.flush()
+
+
+def _datetime(micros: int) -> datetime:
+    return datetime.fromtimestamp(micros / 1e6, UTC)

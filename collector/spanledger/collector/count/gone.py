@@ -16,20 +16,16 @@ SKEW_MICROS = 5_000_000
 #: Records whose keys are kept, about 40 bytes each; of those before, nothing is known but until when they came.
 _MOST_RECORDS = 1_000_000
 _PART_RECORDS = 125_000
-#: Ids of providers are looked up by so many of their bits first: 2 MB, of which an eighth is taken at most.
-_TABLE_BITS = 24
 
 Narrow = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(slots=True)
 class _Part:
-    """Sorted keys of so many records, those of their providers' ids, and when the first and the last of them came."""
+    """Sorted keys of so many records, and when the last of them came."""
 
     keys: Keys
-    names: Keys
     records: int
-    first: int
     last: int
 
 
@@ -39,8 +35,6 @@ class Gone:
 
     since: int | None = None
     _parts: list[_Part] = field(default_factory=list)
-    #: which of the places that the last bits of a key name are taken by an id, a bit each
-    _table: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
 
     def forgot(self, before: int) -> None:
         """What came up to this moment (microseconds since 1970) may be gone without being known here."""
@@ -48,43 +42,15 @@ class Gone:
 
     def add(self, narrow: Narrow) -> None:
         """Note the keys of records that are let go now."""
-        records, first, last = len(narrow["arrived"]), int(narrow["arrived"].min()), int(narrow["arrived"].max())
+        records, last = len(narrow["arrived"]), int(narrow["arrived"].max())
         keys = distinct(np.concatenate([ours for _, ours in _keys(narrow, narrow["role"] == LEAF)]))
-        names = distinct(np.concatenate([ours for _, ours in _names(narrow)]))
-        self._take(names)
         if self._parts and self._parts[-1].records + records <= _PART_RECORDS:
             before = self._parts.pop()
             keys = distinct(np.concatenate([before.keys, keys]), in_runs=True)
-            names = distinct(np.concatenate([before.names, names]), in_runs=True)
-            records, first, last = records + before.records, min(first, before.first), max(last, before.last)
-        self._parts.append(_Part(keys, names, records, first, last))
+            records, last = records + before.records, max(last, before.last)
+        self._parts.append(_Part(keys, records, last))
         if sum(part.records for part in self._parts) > _MOST_RECORDS and len(self._parts) > 1:
             self.forgot(self._parts.pop(0).last)
-            self._table[:] = 0
-            for part in self._parts:
-                self._take(part.names)
-
-    def _take(self, names: Keys) -> None:
-        if len(names) and not len(self._table):
-            self._table = np.zeros((1 << _TABLE_BITS) // 8, dtype=np.uint8)
-        if len(names):
-            byte, bit = _place(names)
-            np.bitwise_or.at(self._table, byte, bit)
-
-    def named(self, narrow: Narrow) -> tuple[npt.NDArray[np.int64], int]:
-        """Which of these records bear an id that a record among what is gone bears, and since when (microseconds) such came."""
-        found, since = np.zeros(len(narrow["arrived"]), dtype=bool), int(narrow["arrived"].max(initial=0))
-        for rows, names in _names(narrow) if len(self._table) else ():
-            byte, bit = _place(names)
-            maybe = np.flatnonzero(self._table[byte] & bit)
-            maybe = maybe[np.argsort(names[maybe])]
-            asked = names[maybe]
-            for part in self._parts if len(maybe) else ():
-                if len(part.names):
-                    hit = part.names[np.minimum(np.searchsorted(part.names, asked), len(part.names) - 1)] == asked
-                    found[rows[maybe[hit]]] = True
-                    since = min(since, part.first) if hit.any() else since
-        return np.flatnonzero(found), since
 
     def may_hold(self, narrow: Narrow, talking: Flags) -> Flags:
         """Which of these records may have their like among what is gone; `talking` are calls of emitters with several voices,
@@ -112,18 +78,7 @@ class Gone:
     @property
     def size(self) -> int:
         """Bytes."""
-        return self._table.nbytes + sum(part.keys.nbytes + part.names.nbytes for part in self._parts)
-
-
-def _place(names: Keys) -> tuple[Keys, npt.NDArray[np.uint8]]:
-    """Which byte of the table, and which bit of it, stands for each key."""
-    place = names & np.uint64((1 << _TABLE_BITS) - 1)
-    return place >> np.uint64(3), np.left_shift(np.uint8(1), (place & np.uint64(7)).astype(np.uint8))
-
-
-def _names(narrow: Narrow) -> list[tuple[npt.NDArray[np.int64], Keys]]:
-    """(rows, keys) of what providers call their answers."""
-    return [(rows, narrow[name][rows]) for name in ("response", "request") for rows in [np.flatnonzero(narrow[name])]]
+        return sum(part.keys.nbytes for part in self._parts)
 
 
 def _keys(narrow: Narrow, calls: Flags) -> list[tuple[npt.NDArray[np.int64], Keys]]:

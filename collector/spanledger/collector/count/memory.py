@@ -14,6 +14,7 @@ import polars as pl
 
 from spanledger.collector.columns.chunks import Chunks, Flags, Rows
 from spanledger.collector.columns.keys import Keys, among, distinct, entry_keys, mixed, repeated
+from spanledger.collector.count.answered import Answered
 from spanledger.collector.count.arrays import Arrays
 from spanledger.collector.count.evidence import (
     CORRECTION,
@@ -80,6 +81,8 @@ class Memory:
     #: evidence that came before this is no longer here; None while nothing was ever let go
     horizon: int | None = None
     gone: Gone = field(default_factory=Gone)
+    #: what providers called the answers of calls that are no longer here
+    answered: Answered = field(default_factory=Answered)
 
     @property
     def version(self) -> Rows:
@@ -160,13 +163,13 @@ class Memory:
         talking = self.heard.talking(asked)
         return rows[self.gone.may_hold(asked, np.zeros(len(rows), dtype=bool) if talking is None else talking)]
 
-    def named_likes(self, narrow: Narrow) -> tuple[Rows, int | None]:
+    def named_likes(self, narrow: Narrow) -> tuple[Rows, tuple[int, int] | None]:
         """Which of these arriving records name an answer of which something is no longer here, whenever they themselves ran, as
-        a cached answer that is played again; and since when (microseconds) that may have come, None for ever. A provider takes
+        a cached answer that is played again; and between which moments (microseconds) that came, None for ever. A provider takes
         back what it billed any time later."""
         if self.horizon is None:
             return np.zeros(0, dtype=np.int64), None
-        rows, since = self.gone.named(narrow)
+        rows, *came = self.answered.named(narrow)
         taken_back = np.flatnonzero((narrow["role"] == CORRECTION) & (narrow["response"] != 0))
         both = distinct(np.concatenate([rows, taken_back]))
         # Of an answer whose call stands here the ledger has nothing more to tell, however often it is played.
@@ -174,7 +177,7 @@ class Memory:
             rows = self._having(name, narrow[name][both])
             rows = rows if name == "entry" else rows[self.standing[rows] >= 0]
             both = both[~among(narrow[name][both], self.arrays[name][rows])]
-        return both, None if len(taken_back) else since
+        return both, None if len(taken_back) else (came[0], came[1])
 
     def _same_print(self, wanted: Rows, within: Flags) -> Rows:
         """Calls, within some, of the same emitter and input and at about the same time as one of these."""
@@ -248,7 +251,10 @@ class Memory:
         if kept.all():
             return
         self.horizon = max(int(arrived[~kept].max()), self.horizon or 0)
-        self.gone.add({name: self.arrays[name][~kept] for name in NARROW})
+        leaving = {name: self.arrays[name][~kept] for name in NARROW}
+        self.gone.add(leaving)
+        self.answered.add(leaving)
+        self.answered.let_go(old)
         self.evidence.keep(kept)
         self.arrays.keep(kept)
         here = np.flatnonzero(self.standing >= 0)

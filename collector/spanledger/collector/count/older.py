@@ -4,7 +4,7 @@ A record can only describe a call that ran while it ran, so the ledger is asked 
 only for records that began before memory does. Files of other hours are left out by their statistics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -22,6 +22,8 @@ from spanledger.ledger.frame import COLUMNS, frame_of
 #: How long before a record another one that contains it may have begun.
 LONGEST_CALL = timedelta(hours=6)
 _SLACK = timedelta(minutes=5)
+#: Ids are read from the ledger an hour at a time.
+_AT_A_TIME, _ROWS_AT_A_TIME = timedelta(hours=1), 100_000
 #: So many postings of a record may be missing among those found.
 _NOT_FOUND = 16
 
@@ -77,17 +79,45 @@ class LedgerEvidence:
             ).to_arrow_table()
         return frame_of(found)
 
-    def named(self, records: pl.DataFrame, *, since: datetime) -> pl.DataFrame:
-        """Entries that occurred since then and bear a provider's id of one of these records."""
-        statement = """
-            select * from entries
-            where day >= $day and occurred_at >= $since
-              and (response_id in (select response_id from named) or request_id in (select request_id from named))
+    def named(self, records: pl.DataFrame, *, since: datetime, came: tuple[datetime, datetime] | None) -> pl.DataFrame:
+        """Entries that occurred since then, `came` between those moments, and bear a provider's id of one of these records.
+
+        What came while the ledger could not be written is recorded later than it came, and is looked for if it is not found.
         """
+        between = None if came is None else (came[0] - _SLACK, came[1] + _SLACK)
+        found = self._bearing(records, since, between)
+        if between is not None:
+            borne = [records[name].is_in(found[name].drop_nulls().implode()) for name in ("response_id", "request_id")]
+            if not (borne[0].fill_null(False) | borne[1].fill_null(False)).all():
+                found = self._bearing(records, since, (between[0], datetime.max.replace(tzinfo=UTC)))
+        return found
+
+    def _bearing(self, records: pl.DataFrame, since: datetime, recorded: tuple[datetime, datetime] | None) -> pl.DataFrame:
+        statement = f"""
+            select * from entries
+            where day >= $day and occurred_at >= $since {"" if recorded is None else "and recorded_at between $first and $last"}
+              and (response_id in (select response_id from named) or request_id in (select request_id from named))
+        """  # noqa: S608  # both halves stand here
+        window = {} if recorded is None else {"first": recorded[0], "last": recorded[1]}
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("named", records.select("response_id", "request_id").to_arrow())
-            found = connection.sql(statement, params={"day": since.date(), "since": since}).to_arrow_table()
+            found = connection.sql(statement, params={"day": since.date(), "since": since, **window}).to_arrow_table()
         return frame_of(found)
+
+    def ids(self, *, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        """`response_id`, `request_id`, `arrived` (microseconds) of entries recorded then, by the hour, the newest first."""
+        statement = """
+            select response_id, request_id, epoch_us(recorded_at) as arrived from entries
+            where recorded_at > $after and recorded_at <= $to and (response_id is not null or request_id is not null)
+              and kind in ('call', 'duplicate')
+        """
+        with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
+            while since < until:
+                after = max(since, until - _AT_A_TIME)
+                told = connection.sql(statement, params={"after": after, "to": until}).to_arrow_reader(_ROWS_AT_A_TIME)
+                for batch in told:
+                    yield cast(pl.DataFrame, pl.from_arrow(batch))
+                until = after
 
     def entries(self, entry_ids: pl.Series) -> pl.DataFrame:
         """The entries of these ids."""
