@@ -30,7 +30,7 @@ PACED = {"type": "https://spanledger.dev/problems/too-many-requests", "status": 
 class CheckApi:
     """`allowed` checks pass, the next is refused, and so are `refused` models; `asked` and `told` keep what came in.
 
-    The first `paced` come too often.
+    The first `paced` come too often. It answers after `wait_seconds`, and not before `until` is set.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class CheckApi:
         allowed: int = 1_000,
         status: int | None = None,
         wait_seconds: float = 0.0,
+        until: threading.Event | None = None,
         refused: tuple[str, ...] = (),
         paced: int = 0,
     ) -> None:
@@ -76,6 +77,8 @@ class CheckApi:
                     number = len(api.asked)
                 api.authorization.append(self.headers.get("authorization"))
                 time.sleep(wait_seconds)
+                if until is not None:
+                    until.wait(60)
                 if status is not None:
                     self._answer(status, {"title": "no"})
                 elif number <= paced:
@@ -103,7 +106,7 @@ class CheckApi:
 
     def wait_for(self, what: tuple[str, str, Any]) -> None:
         """Until this was told about a hold."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while what not in self.told:
             assert time.monotonic() < deadline, (what, self.told)
             time.sleep(0.01)

@@ -40,7 +40,7 @@ class OtlpSink:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def wait_for(self, count: int) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(self.spans) < count:
             assert time.monotonic() < deadline, f"{len(self.spans)} of {count} spans came"
             time.sleep(0.02)

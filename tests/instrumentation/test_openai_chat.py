@@ -283,12 +283,15 @@ def test_a_helper_left_early_ends_its_call(client: Any, spans: Spans) -> None:
 
 def test_a_task_cancelled_in_a_stream_ends_its_call_without_an_error(provider: StandIn, spans: Spans) -> None:
     async def use(client: Any) -> None:
+        reads = asyncio.Event()
+
         async def read() -> None:
             async for _ in await client.chat.completions.create(**STREAM):
-                await asyncio.sleep(30)
+                reads.set()
+                await asyncio.sleep(100)
 
         task = asyncio.create_task(read())
-        await asyncio.sleep(0.3)
+        await reads.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

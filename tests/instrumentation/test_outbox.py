@@ -48,7 +48,7 @@ def _outbox(environ: pytest.MonkeyPatch, collector: Collector, *, reachable: boo
 
 
 def _until(true: Any) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -85,7 +85,7 @@ def test_the_exit_does_not_wait_where_nothing_listens_and_says_what_is_lost(
     began = time.monotonic()
     with caplog.at_level(logging.WARNING):
         outbox.shutdown()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert "3 calls could not be sent before the exit" in caplog.text
 
 
@@ -113,6 +113,9 @@ def test_when_it_is_full_the_oldest_go_and_the_log_says_so_once(
         for number in range(30):
             tracer.start_span(str(number)).end()
     assert caplog.text.count("telemetry is lost") == 1
+    # What is on its way may have been taken from the queue before it was full; what is after that was not.
+    tried = collector.attempts
+    _until(lambda: collector.attempts >= tried + 2)
     collector.there = True
     _until(lambda: collector.names == [str(number) for number in range(20, 30)])
     outbox.shutdown()
@@ -124,7 +127,7 @@ def test_an_exporter_that_raises_does_not_end_the_outbox(clean_environ: pytest.M
     collector.raises = ZeroDivisionError()
     outbox, tracer = _outbox(clean_environ, collector)
     tracer.start_span("bad").end()
-    _until(lambda: collector.attempts == 1)
+    _until(lambda: collector.attempts >= 1)
     collector.raises = None
     tracer.start_span("good").end()
     _until(lambda: "good" in collector.names)
