@@ -45,7 +45,8 @@ async def asgi(scope, receive, send):
 
 SERVERS = {
     "gunicorn": ["gunicorn", "--workers", "2", "--bind", "127.0.0.1:0", "application:wsgi"],
-    "uvicorn": ["uvicorn", "--workers", "2", "--port", "0", "application:asgi"],
+    # Where a worker does not answer for five seconds, uvicorn would kill it: a busy machine may need as long to start one.
+    "uvicorn": ["uvicorn", "--workers", "2", "--timeout-worker-healthcheck", "60", "--port", "0", "application:asgi"],
     "uvicorn alone": ["uvicorn", "--port", "0", "application:asgi"],
 }
 

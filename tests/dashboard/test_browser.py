@@ -24,6 +24,7 @@ QUIET = (
     "--disable-sync",
 )
 PATIENCE = 60_000  # milliseconds: two busy cores may be all there is
+NARROW = "document.documentElement.scrollWidth === 390"
 
 
 @contextmanager
@@ -74,21 +75,22 @@ def test_an_empty_ledger_shows_what_to_do_and_the_first_call_appears_by_itself(t
         page.on("pageerror", lambda error: wrong.append(str(error)))
         visit(page, address)
         expect(page.get_by_text("No calls yet")).to_be_visible(timeout=PATIENCE)
-        expect(page.get_by_text("import spanledger.auto")).to_be_visible()
+        expect(page.get_by_text("import spanledger.auto")).to_be_visible(timeout=PATIENCE)
 
         filled(tmp_path, [call("12.34", at=datetime.now(UTC), tenant="<i>acme</i>", model="gpt-5")])
         expect(page.locator("dd.sl-value", has_text="$12.34").first).to_be_visible(timeout=PATIENCE)
-        expect(page.get_by_text("<i>acme</i>", exact=True).first).to_be_visible()
-        expect(page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first).to_be_visible()
+        expect(page.get_by_text("<i>acme</i>", exact=True).first).to_be_visible(timeout=PATIENCE)
+        chart = page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first
+        expect(chart).to_be_visible(timeout=PATIENCE)
 
-        page.get_by_role("link", name="Calls").click()
+        page.get_by_role("link", name="Calls").click(timeout=PATIENCE)
         expect(page.get_by_role("cell", name="$12.34")).to_be_visible(timeout=PATIENCE)
 
         page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.wait_for_function(NARROW, timeout=PATIENCE)
         page.goto(address, timeout=PATIENCE)
         expect(page.locator("dd.sl-value", has_text="$12.34").first).to_be_visible(timeout=PATIENCE)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.wait_for_function(NARROW, timeout=PATIENCE)
 
         assert not wrong
         elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]

@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
+from spanledger.dashboard import limit_api
 from spanledger.dashboard.limit_api import CollectorAway, api_of, read_limits
 from spanledger.dashboard.pages.limits import limits_card
+from tests.ports import nobody_listens
 from tests.serving import answering
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page waits for its collector a moment only; here whoever is there shall have the time to answer."""
+    monkeypatch.setattr(limit_api, "_PATIENCE_SECONDS", 60.0)
 
 
 def limit(name: str = "acme monthly", **columns: Any) -> dict[str, Any]:
@@ -87,9 +95,8 @@ def test_something_else_at_the_address_is_said_to_be_that(body: bytes) -> None:
 
 
 def test_a_collector_that_is_away_is_a_sentence_that_says_what_to_do() -> None:
-    with answering(b"") as api:
-        gone = api
-    shown = limits_card(gone, brief=False)
+    with nobody_listens() as gone:
+        shown = limits_card(gone, brief=False)
     assert f"does not answer at {gone}" in shown
     assert "spanledger up" in shown
 
