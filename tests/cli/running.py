@@ -95,9 +95,9 @@ def alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() if Path("/proc").exists() else True
+    except (ProcessLookupError, FileNotFoundError):  # it may end between the two
         return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() if Path("/proc").exists() else True
 
 
 def get(url: str) -> Any:

@@ -105,6 +105,7 @@ def test_one_collector_over_a_folder_at_a_time_even_after_a_kill(tmp_path: Path)
     data = tmp_path / "data"
     with collector(tmp_path / "first", data) as (first, found):
         assert found["pid"] == first.process.pid
+        eventually(lambda: "ledger" in first.out, "what it prints once it is announced")
         assert url_of(first.out, "API") == found["api"]
         refused = here("serve", "--data", str(data), *FREE_PORTS)
         assert refused.code == 1
