@@ -183,8 +183,8 @@ def post(url: str, body: dict[str, Any]) -> tuple[int, dict[str, str], dict[str,
 
 def test_calls_that_fail_count_against_a_limit_on_requests_before_their_spans_arrive(way: Way) -> None:
     limit = {
-        "name": "three requests a day", "measure": "requests", "amount": "3", "hard": True,
-        "window": {"kind": "calendar", "unit": "day", "zone": "UTC"}, "selectors": {"tenant": ["failer"]},
+        "name": "three requests a year", "measure": "requests", "amount": "3", "hard": True,
+        "window": {"kind": "calendar", "unit": "year", "zone": "UTC"}, "selectors": {"tenant": ["failer"]},
     }  # fmt: skip
     status, _, made = post(f"{way.addresses['api']}/api/limits", limit)
     assert status == 201, made
@@ -197,8 +197,8 @@ def test_calls_that_fail_count_against_a_limit_on_requests_before_their_spans_ar
 
 def test_a_call_is_refused_when_its_limit_is_reached(way: Way) -> None:
     limit = {
-        "name": "a cent a day for each tenant", "per": ["tenant"], "measure": "cost_usd", "amount": "0.01",
-        "window": {"kind": "calendar", "unit": "day", "zone": "UTC"}, "hard": True, "selectors": {"tenant": ["spender", "saver"]},
+        "name": "a cent a year for each tenant", "per": ["tenant"], "measure": "cost_usd", "amount": "0.01",
+        "window": {"kind": "calendar", "unit": "year"}, "hard": True, "selectors": {"tenant": ["spender", "saver"]},
     }  # fmt: skip
     status, _, made = post(f"{way.addresses['api']}/api/limits", limit)
     assert status == 201, made

@@ -32,7 +32,7 @@ def run(folder: Path, digit: str) -> None:
     ledger = Ledger.open(folder, journal=digit)
     mark = ledger.mark()
     # What another is just writing is in no snapshot yet.
-    kept, grace = (None, 2.0) if digit else (KEPT, 0.0)
+    kept, grace = (None, 20.0) if digit else (KEPT, 0.0)
     maintenance = Maintenance(ledger, retention=kept, clock=lambda: at(mark), grace_seconds=grace)
     print("on", flush=True)
     while True:
