@@ -44,7 +44,7 @@ def url() -> Generator[str]:
         settings = ["-D", f"{folder}/db"]
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **other}
         subprocess.run([programs / "initdb", *settings, "-A", "trust", "-U", "postgres", "--no-sync"], check=True, **quiet)
-        listen = ["-p", str(port), "-k", folder, "-h", "127.0.0.1", "-c", "fsync=off"]
+        listen = ["-p", str(port), "-k", "", "-h", "127.0.0.1", "-c", "fsync=off"]
         server = subprocess.Popen([programs / "postgres", *settings, *listen], **quiet)
         try:
             deadline = time.monotonic() + 60
