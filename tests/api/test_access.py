@@ -1,17 +1,14 @@
 """Who may do what: every endpoint's role, keys that open only what they should, tokens of an issuer, one tenant's view."""
 
-import json
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, Issuer, is_loopback, permit
+from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, is_loopback, permit
 from spanledger.api.app import create_app
 from spanledger.api.problem import Problem
 from spanledger.collector.config import ConfigError, load
@@ -22,7 +19,6 @@ from spanledger.control.keys import ROLES, Keys
 from spanledger.ledger.frame import conform
 from tests.api.running import Running, running
 from tests.limits.made import Clock, control, entries, entry
-from tests.serving import answering
 
 
 @pytest.fixture(scope="module")
@@ -172,51 +168,6 @@ def test_other_machines_are_not_served_without_a_key(collector: Running, tmp_pat
 def test_the_loopback_is_told_from_the_rest() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "::1", "localhost"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", ""))
-
-
-class Tokens:
-    """Of an OpenID Connect issuer: its key set, and tokens signed with it."""
-
-    def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        self.key_set = json.dumps({"keys": [{**public, "kid": "k", "use": "sig", "alg": "RS256"}]}).encode()
-
-    def token(self, key: Any = None, **claims: Any) -> dict[str, str]:
-        given = {"iss": "https://id.example", "aud": "spanledger", "sub": "ann", "exp": datetime.now(UTC) + timedelta(minutes=5)}
-        return _bearer(jwt.encode(given | claims, key or self.key, algorithm="RS256", headers={"kid": "k"}))
-
-
-def test_tokens_of_the_issuer_say_who_and_what_and_others_are_not_taken(tmp_path: Path) -> None:
-    tokens = Tokens()
-    with answering(tokens.key_set) as url:
-        issuer = Issuer(issuer="https://id.example", audience="spanledger", jwks_url=url)
-        _check_tokens(tokens, Access(Keys(control(tmp_path)), issuer=issuer))
-
-
-def _check_tokens(tokens: Tokens, access: Access) -> None:
-    read = ("GET", "/api/limits")
-    assert permit(access, read, tokens.token(roles=["read", "emperor"])).name == "token ann"
-    assert access.caller(tokens.token(roles="check read")).roles == {"check", "read"}
-    assert permit(access, ("GET", "/api/summary"), tokens.token(roles=["read"], tenant="acme")).tenant == "acme"
-    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    wrong = [
-        tokens.token(key=other, roles=["admin"]),
-        tokens.token(iss="https://evil.example", roles=["admin"]),
-        tokens.token(aud="something else", roles=["admin"]),
-        tokens.token(exp=datetime.now(UTC) - timedelta(minutes=5), roles=["admin"]),
-        tokens.token(tenant=["acme"], roles=["read"]),
-        _bearer(jwt.encode({"sub": "ann", "roles": ["admin"]}, "", algorithm="none", headers={"kid": "k"})),
-        _bearer("a.b.c"),
-        {},
-    ]
-    for headers in wrong:
-        with pytest.raises(Problem) as caught:
-            permit(access, read, headers)
-        assert caught.value.status == 401
-    with pytest.raises(Problem) as caught:
-        permit(access, read, tokens.token(roles=["check"]))
-    assert caught.value.status == 403
 
 
 def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
 from fastapi import Request
 
 from spanledger.api.problem import Problem
+from spanledger.api.tokens import Issuer, Tokens
 from spanledger.control.keys import ROLES, Keys
 
 PUBLIC = "public"
@@ -112,24 +112,12 @@ class Caller:
 LOCAL = Caller("local", frozenset(ROLES))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """An OpenID Connect issuer whose tokens are taken: where its keys are, and which claims say role and tenant."""
-
-    issuer: str
-    audience: str
-    jwks_url: str
-    roles_claim: str = "roles"
-    tenant_claim: str = "tenant"
-
-
 class Access:
     """Tells callers by key or token, and lets each ask so often."""
 
     def __init__(self, keys: Keys, *, issuer: Issuer | None = None, requests_per_second: float = 0) -> None:
         self._keys = keys
-        self._issuer = issuer
-        self._jwks = None if issuer is None else jwt.PyJWKClient(issuer.jwks_url, cache_keys=True, timeout=5)
+        self._tokens = None if issuer is None else Tokens(issuer)
         self._rate = requests_per_second
         self._lock = threading.Lock()
         self._spent: dict[str, tuple[float, float]] = {}
@@ -140,12 +128,13 @@ class Access:
         """Whether nothing needs to be shown: no key was ever made, and no issuer. Other processes' keys are seen in a second."""
         now, generation = time.monotonic(), self._keys.generation
         if now >= self._open_until or generation != self._open_at:
-            self._open = self._issuer is None and not self._keys.any_made()
+            self._open = self._tokens is None and not self._keys.any_made()
             self._open_until, self._open_at = now + 1, generation
         return self._open
 
-    def caller(self, headers: Mapping[str, str]) -> Caller:
-        """Who asks. Raises `Problem` 401, or 429 when it asks too often."""
+    def caller(self, headers: Mapping[str, str], *, wait: bool = True) -> Caller:
+        """Who asks. Raises `Problem` 401, 429 when it asks too often, or 503 while its issuer cannot be asked; and `MustWait`
+        where that must be asked first and the caller of this may not wait, as an event loop may not."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         if not token:
@@ -154,27 +143,15 @@ class Access:
         if key is not None:
             # Two keys may have one name.
             caller = Caller(f"key {key.name} ({key.id})", key.roles, key.tenant)
-        elif self._issuer is not None and token.count(".") == 2:
-            caller = self._of_token(token, self._issuer)
+        elif self._tokens is not None and token.count(".") == 2:
+            caller = self._of_token(token, self._tokens, wait)
         else:
             raise _unknown("this key is unknown, revoked or expired")
         self._pace(caller.name)
         return caller
 
-    def _of_token(self, token: str, issuer: Issuer) -> Caller:
-        assert self._jwks is not None  # noqa: S101
-        try:
-            signing = self._jwks.get_signing_key_from_jwt(token)
-            claims = jwt.decode(
-                token,
-                signing.key,
-                algorithms=["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA", "PS256"],
-                audience=issuer.audience,
-                issuer=issuer.issuer,
-                options={"require": ["exp", "iss", "aud", "sub"]},
-            )
-        except jwt.PyJWTError as error:
-            raise _unknown(f"this token is not taken: {error}") from None
+    def _of_token(self, token: str, tokens: Tokens, wait: bool) -> Caller:
+        issuer, claims = tokens.issuer, tokens.claims(token, wait=wait)
         given = claims.get(issuer.roles_claim, [])
         roles = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
         tenant = claims.get(issuer.tenant_claim)
@@ -206,14 +183,14 @@ def authorise(request: Request) -> None:
     request.state.who = request.state.caller.name
 
 
-def permit(access: Access, endpoint: tuple[str, str], headers: Mapping[str, str]) -> Caller:
-    """The caller, if it may use an endpoint. Raises `Problem` 401 or 403."""
+def permit(access: Access, endpoint: tuple[str, str], headers: Mapping[str, str], *, wait: bool = True) -> Caller:
+    """The caller, if it may use an endpoint. Raises `Problem` 403 and as `Access.caller` does."""
     role = ROLE_OF.get(endpoint)
     if role is not None and access.open_to_all:
         return LOCAL
     if role == PUBLIC:
         return Caller("public", frozenset())
-    caller = access.caller(headers)
+    caller = access.caller(headers, wait=wait)
     if role is None or not caller.may(role):
         raise Problem(403, f"{caller.name} has not the role {role or 'for this'}", name="forbidden")
     if caller.tenant is not None and endpoint not in PER_TENANT:

@@ -7,10 +7,11 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 
 from spanledger.api import assumptions, checks, costs, health, keys, limits, prices, terms, tiers
-from spanledger.api.access import Access, Issuer, authorise, is_loopback
+from spanledger.api.access import Access, authorise, is_loopback
 from spanledger.api.checks import Checks
 from spanledger.api.json_bodies import JsonBodies
 from spanledger.api.problem import DOCUMENTED, answer_problems
+from spanledger.api.tokens import Issuer
 from spanledger.collector.config import ConfigError
 from spanledger.collector.settings import Api as ApiSettings
 from spanledger.control.keys import Keys

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from spanledger.api.check_answers import PLAIN, Answered
 from spanledger.api.checks import PATH, Checks
 from spanledger.api.problem import Problem, broken
+from spanledger.api.tokens import MustWait
 
 logger = logging.getLogger(__name__)
 
@@ -130,16 +131,22 @@ class CheckConnection(HttpToolsProtocol):
             caller = self._checks.caller(headers)
             answered = self._checks.at_once(body, caller)
             if answered is None:
-                self._answering = self.loop.create_task(self._answer_later(self._checks.answer(body, caller)))
-                self.tasks.add(self._answering)
-                self._answering.add_done_callback(self.tasks.discard)
+                self._begin(self._checks.answer(body, caller))
                 return
+        except MustWait:
+            self._begin(self._checks.answer_whom(body, headers))
+            return
         except Problem as problem:
             answered = problem.answered()
         except Exception as error:
             logger.exception("a check could not be answered")
             answered = broken(error).answered()
         self._write(answered)
+
+    def _begin(self, answer: Any) -> None:
+        self._answering = self.loop.create_task(self._answer_later(answer))
+        self.tasks.add(self._answering)
+        self._answering.add_done_callback(self.tasks.discard)
 
     async def _answer_later(self, answer: Any) -> None:
         try:

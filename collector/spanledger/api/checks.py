@@ -4,6 +4,7 @@
 connection before a request of ASGI is made.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -43,11 +44,12 @@ class Checks:
         self._access = access
         self._answers = Answers()
 
-    def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """Who asks. Raises `Problem`."""
+    def caller(self, headers: Mapping[bytes, bytes], *, wait: bool = False) -> Caller:
+        """Who asks. Raises `Problem`, and `MustWait` unless it may wait."""
         if self._access.open_to_all:
             return LOCAL
-        return permit(self._access, ("POST", PATH), {n.decode("latin-1"): v.decode("latin-1") for n, v in headers.items()})
+        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        return permit(self._access, ("POST", PATH), told, wait=wait)
 
     def at_once(self, body: bytes, caller: Caller) -> Answered | None:
         """The answer to one check that needs to wait for nothing; None where it does. Raises `Problem`."""
@@ -55,6 +57,10 @@ class Checks:
             return None
         verdict = self._limits.ask_at_once(_check(body, caller))
         return None if verdict is None else self._answers.one(verdict, self._limits.covering.looks_at)
+
+    async def answer_whom(self, body: bytes, headers: Mapping[bytes, bytes]) -> Answered:
+        """The same for a caller whose issuer must be asked first, which takes a thread. Raises `Problem`."""
+        return await self.answer(body, await asyncio.to_thread(self.caller, headers, wait=True))
 
     async def answer(self, body: bytes, caller: Caller) -> Answered:
         """Status, headers and body for one check, or for a list of them. Raises `Problem`."""
