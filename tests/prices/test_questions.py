@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,10 +133,16 @@ def test_a_worst_case_is_never_below_what_a_call_costs(prices: Prices) -> None:
             assert most >= real.cost_usd.scaleb(12)
 
 
-def test_embeddings_have_no_output_to_hold(prices: Prices) -> None:
-    asked = {"provider": "openai", "model": "text-embedding-3-small", "input_tokens": 1000, "output_tokens": 4096}
-    assert prices.most(**asked, at=microseconds(AT)) == "no rate for output_tokens"  # type: ignore[arg-type]
-    assert prices.most(**asked, at=microseconds(AT), operation="embeddings") == 20_000_000  # type: ignore[arg-type]
+@pytest.mark.parametrize("operation", [None, "chat", "embeddings"])
+def test_what_a_model_has_no_rate_for_leaves_the_worst_case_of_the_rest_as_in_the_ledger(
+    prices: Prices, operation: str | None
+) -> None:
+    asked: dict[str, Any] = {"at": microseconds(AT), "input_tokens": 1000, "output_tokens": 4096, "operation": operation}
+    assert prices.most(provider="openai", model="text-embedding-3-small", **asked) == 20_000_000
+    real = prices.cost_of("openai", "text-embedding-3-small", AT, 1000, 4096)
+    assert (real.cost_state, real.cost_usd) == ("priced", Decimal("0.00002"))
+    neither = "no rate for input_tokens" if operation == "embeddings" else "no rate for input_tokens, output_tokens"
+    assert prices.most(provider="groq", model="whisper-large-v3", **asked) == neither
 
 
 def test_an_unknown_counter_is_refused_by_name(prices: Prices) -> None:

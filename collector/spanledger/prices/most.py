@@ -59,8 +59,11 @@ class Most:
 def _most(dearest: _Dearest, input_tokens: int, output_tokens: int) -> int | str:
     if dearest.cell.unpriced is not None:
         return dearest.cell.unpriced
-    if (input_tokens and dearest.input is None) or (output_tokens and dearest.output is None):
-        return f"no rate for {'input' if dearest.input is None else 'output'}_tokens"
+    # As in the ledger, a part without a rate leaves the price of the rest: embeddings have no output, whatever the check says.
+    lacking = [name for name, tokens, rate in (("input_tokens", input_tokens, dearest.input),
+               ("output_tokens", output_tokens, dearest.output)) if tokens and rate is None]  # fmt: skip
+    if lacking and len(lacking) == (input_tokens > 0) + (output_tokens > 0) and not dearest.request:
+        return f"no rate for {', '.join(lacking)}"
     most = input_tokens * (dearest.input or 0) + output_tokens * (dearest.output or 0) + dearest.request
     return -(-most // PICO)
 
