@@ -126,6 +126,41 @@ def test_what_comes_together_is_a_call_and_a_duplicate_and_nothing_is_reversed(t
     _explained(entries)
 
 
+#: what tools brought, and what compactions took, is told by one record of these calls alone
+_LESS_TOLD: dict[str, tuple[Received, Received]] = {
+    "gemini-cli": (
+        logs_of(Log(scope="gemini-cli", service="gemini-cli", event="gemini_cli.api_response", at=290, attributes={
+            "event.name": "gemini_cli.api_response", "model": "gemini-2.5-flash", "input_token_count": 1000,
+            "output_token_count": 72, "thoughts_token_count": 128, "tool_token_count": 90, "duration_ms": 290})),
+        logs_of(Log(scope="gemini-cli", service="gemini-cli", event=_EVENT, at=290, attributes={
+            "event.name": _EVENT, "gen_ai.request.model": "gemini-2.5-flash", "gen_ai.usage.input_tokens": 1000,
+            "gen_ai.usage.output_tokens": 72, "gen_ai.response.id": "kJ8xaNTo1Z"})),
+    ),
+    "compacted": (
+        body_of(Span(scope="com.anthropic.sdk.python", service="compacted", trace="inner", id="i", start=20, end=290, attributes={
+            **chat(1000, 200, attributes={"gen_ai.request.model": "claude-sonnet-4-5"}).attributes,
+            "gen_ai.provider.name": "anthropic", "anthropic.usage.compaction.input_tokens": 90,
+            "anthropic.usage.compaction.output_tokens": 90})),
+        body_of(Span(scope="openinference.instrumentation.langchain", service="compacted", trace="outer", id="o", end=300,
+            attributes={"openinference.span.kind": "LLM", "llm.model_name": "claude-sonnet-4-5",
+                        "llm.token_count.prompt": 1000, "llm.token_count.completion": 200})),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["forgotten", "forgotten, after a restart"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_record_that_leaves_out_some_tokens_of_a_call_of_which_only_the_ledger_knows_is_no_second_call(
+    first: int, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_files, "MOST_FILES", 2)
+    early, late = ([pair[at] for pair in _LESS_TOLD.values()] for at in (first, 1 - first))
+    entries = _in_turn(tmp_path, early, late, how.replace("a restart", "restart"))
+    found = entries.group_by("service").agg(pl.col("calls", "input_tokens", "output_tokens").sum()).sort("service")
+    assert found.rows() == [("compacted", 1, 1090, 290), ("gemini-cli", 1, 1090, 200)]
+    _explained(entries)
+
+
 @pytest.mark.parametrize("how", ["kept in memory", "forgotten", "forgotten, after a restart"])
 def test_what_its_provider_takes_back_an_hour_later_is_taken_back(how: str, tmp_path: Path) -> None:
     def told(text: str, event: str, at: float, **more: object) -> Received:

@@ -16,6 +16,7 @@ from spanledger.collector.count.evidence_files import WRITTEN
 from spanledger.collector.count.fingerprint import SLACK_MICROS
 from spanledger.collector.count.memory import KEPT, as_kept
 from spanledger.collector.dialects import DIALECTS
+from spanledger.collector.recognise.entry_columns import BESIDE
 from spanledger.ledger.connect import connect
 from spanledger.ledger.frame import COLUMNS, frame_of
 
@@ -26,6 +27,15 @@ _SLACK = timedelta(minutes=5)
 _AT_A_TIME, _ROWS_AT_A_TIME = timedelta(hours=1), 100_000
 #: So many postings of a record may be missing among those found.
 _NOT_FOUND = 16
+
+
+#: What a record counts beside others of its call stands among its attributes.
+_BESIDE = {name: f'"{key.replace(".", "[.]")}": ([0-9]{{1,18}})' for name, key in BESIDE.items()}
+_BESIDE_INPUT = f"""
+    case when contains(coalesce(entries.attributes, ''), '{BESIDE["beside_input_tokens"]}')
+         then coalesce(try_cast(regexp_extract(entries.attributes, '{_BESIDE["beside_input_tokens"]}', 1) as bigint), 0)
+         else 0 end
+"""
 
 
 class LedgerEvidence:
@@ -48,7 +58,7 @@ class LedgerEvidence:
         # One instrumentation in one signal says a call once (only logs may say it under two names), so equal input alone
         # makes nothing of the same scope and signal worth a look: without this a burst from one emitter recalls all of itself.
         # What ran at another time is none of it either, or hours of equal calls would come with one that is late.
-        statement = """
+        statement = f"""
             with speaking as (
                 select input_tokens, coalesce(service, '') as service, signal, coalesce(scope_name, '') as scope,
                        started // 60000000 as minute, min(started) - $slack as began, max(ended) + $slack as over
@@ -60,16 +70,16 @@ class LedgerEvidence:
                    or trace_id in (select trace_id from late) or response_id in (select response_id from late)
                    or request_id in (select request_id from late)
                    or exists (select 1 from speaking
-                              where speaking.input_tokens = entries.input_tokens
+                              where speaking.input_tokens = entries.input_tokens - {_BESIDE_INPUT}
                                 and speaking.service = coalesce(entries.service, '')
                                 and epoch_us(entries.occurred_at) <= speaking.over
                                 and epoch_us(entries.occurred_at) + coalesce(duration_seconds, 0) * 1e6 >= speaking.began
                                 and (speaking.signal = 'logs' or speaking.signal is distinct from entries.signal
                                      or speaking.scope <> coalesce(entries.scope_name, ''))))
-        """
+        """  # noqa: S608  # all of it stands here
         wanted = late.select(
-            "entry_id", "trace_id", "response_id", "request_id", "input_tokens", "service", "signal", "scope_name", "started",
-            "ended", pl.col("said").fill_null(False),
+            "entry_id", "trace_id", "response_id", "request_id", "service", "signal", "scope_name", "started", "ended",
+            pl.col("said").fill_null(False), pl.col("input_tokens") - pl.col("beside_input_tokens").fill_null(0),
         ).to_arrow()  # fmt: skip
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("late", wanted)
@@ -163,6 +173,7 @@ def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
     rank = pl.Series("rank", [ranks.get(pair, 9) for pair in rows.select("dialect", "signal").iter_rows()], dtype=pl.Int64)
     started = pl.col("occurred_at").dt.epoch("us")
     emitters = late.select("service", "emitter").drop_nulls().unique("service")
+    beside = [pl.col("attributes").str.extract(told).cast(pl.Int64, strict=False).alias(name) for name, told in _BESIDE.items()]
     said = pl.coalesce("claimed_input_tokens", "input_tokens", "claimed_output_tokens", "output_tokens").is_not_null()
     role = (
         pl.when(pl.col("rule").is_in(["repeat"])).then(pl.lit("repeat"))
@@ -174,6 +185,7 @@ def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.join(emitters, on="service", how="left", maintain_order="left")
         .with_columns(
+            *beside,
             role.alias("role"),
             said.alias("said"),
             rank,
@@ -183,9 +195,9 @@ def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
             pl.when(duplicate).then("claimed_input_tokens").otherwise("input_tokens").alias("input_tokens"),
             pl.when(duplicate).then("claimed_output_tokens").otherwise("output_tokens").alias("output_tokens"),
             pl.when(duplicate).then("claimed_cost_usd").otherwise("reported_cost_usd").alias("reported_cost_usd"),
-            pl.sum_horizontal(
-                pl.col(name).is_not_null()
-                for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "response_id")
+            (
+                pl.sum_horizontal(pl.col(name).is_not_null() for name in _DETAILS)
+                + 16 * pl.any_horizontal(each > 0 for each in beside).fill_null(False)
             )
             .cast(pl.Int64)
             .alias("detail"),
@@ -202,7 +214,12 @@ def _as_evidence(told: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_MADE = ("role", "said", "rank", "started", "ended", "arrived", "detail", "cumulative", "emitter")
+#: As `entry_columns` counts them.
+_DETAILS = (
+    "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "reasoning_tokens",
+    "input_audio_tokens", "response_id", "time_to_first_token_seconds", "service_tier",
+)  # fmt: skip
+_MADE = (*BESIDE, "role", "said", "rank", "started", "ended", "arrived", "detail", "cumulative", "emitter")
 
 
 def _moment(micros: int) -> datetime:

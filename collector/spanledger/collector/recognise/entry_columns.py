@@ -68,7 +68,24 @@ def evidence_of(frame: pl.DataFrame) -> pl.DataFrame:
         )
     frame = frame.with_columns(_flagged(frame))
     silent = {name for name in _SELDOM if name in frame.columns and frame[name].null_count() == frame.height}
-    return frame.select(_told(frozenset(frame.columns) - silent))
+    return _with_beside(frame.select(_told(frozenset(frame.columns) - silent)))
+
+
+#: Under these names the ledger keeps what a record counts beside what others of its call do, so that these are known later too.
+BESIDE = {f"beside_{which}_tokens": f"spanledger.beside_{which}_tokens" for which in ("input", "output")}
+
+
+def _with_beside(evidence: pl.DataFrame) -> pl.DataFrame:
+    """The evidence with what few records count beside others among their attributes."""
+    for name, key in BESIDE.items():
+        beside = (evidence[name] > 0).fill_null(False)
+        if beside.any():
+            before = pl.when(pl.col("attributes").is_null()).then(pl.lit("{")).otherwise(
+                pl.col("attributes").str.strip_suffix("}") + ", "
+            )  # fmt: skip
+            told = pl.concat_str(before, pl.lit(f'"{key}": '), name, pl.lit("}"))
+            evidence = evidence.with_columns(pl.when(beside).then(told).otherwise("attributes").alias("attributes"))
+    return evidence
 
 
 #: Fields that most batches say nothing of, and that take a while to be read: these are left out then.
@@ -131,7 +148,7 @@ def _told(given: frozenset[str]) -> list[pl.Expr]:
         "cut_short": _cut_short(given),
         # Who knows of tokens that others leave out knows more than any detail of theirs.
         "detail": pl.sum_horizontal(pl.col(name).is_not_null() for name in details)
-        + 16 * pl.any_horizontal(pl.col(name) > 0 for name in ("extra_input", "extra_output")).fill_null(False),
+        + 16 * pl.any_horizontal(pl.col(name) > 0 for name in ("extra_input", "extra_output", "tool_prompt")).fill_null(False),
     }
     said |= {who: pl.col(who).str.strip_chars('"') for who in WHO}
     told = {name: said.get(name, pl.col(name) if name in given else pl.lit(None)) for name in EVIDENCE}
