@@ -8,18 +8,18 @@ from uuid import uuid4
 
 from spanledger.limits import Limit
 from spanledger.limits.backtest import Backtest, backtest
-from spanledger.limits.terms import Terms
+from spanledger.limits.terms import Grant, GrantKind, Terms
 from tests.limits.made import NOON, Clock, entry
 from tests.limits.test_post import history
 
 
-def run(folder: Path, rows: list[dict[str, Any]], **fields: Any) -> Backtest:
+def run(folder: Path, rows: list[dict[str, Any]], terms: Terms | None = None, **fields: Any) -> Backtest:
     given = {"name": "x", "measure": "cost_usd", "amount": "0.03", "window": "day", "thresholds": [1]} | fields
     folder = folder / uuid4().hex
     folder.mkdir()
     with history(folder, *rows) as connection:
         since, until = NOON - timedelta(days=10), NOON + timedelta(days=1)
-        return backtest(connection, Limit.of(given, limit_id="x"), Terms(), since=since, until=until)
+        return backtest(connection, Limit.of(given, limit_id="x"), terms or Terms(), since=since, until=until)
 
 
 def calls(count: int, **fields: Any) -> list[dict[str, Any]]:
@@ -77,3 +77,43 @@ def test_corrections_move_what_is_used_and_are_no_calls(tmp_path: Path) -> None:
     last[0]["occurred_at"] = NOON + timedelta(seconds=20)
     found = run(tmp_path, [*rows, back, *last])
     assert (found.calls, found.refused) == (3, 0)
+
+
+def test_a_call_that_was_re_rated_is_one_call_at_its_new_price(tmp_path: Path) -> None:
+    rows = calls(3, cost_usd=None, cost_state="unpriced")
+    about = [{"stands_for": row["entry_id"], "occurred_at": row["occurred_at"], "kind": "adjustment"} for row in rows[:2]]
+    clock = Clock()
+    rows += [entry(clock, **one, calls=-1, input_tokens=-10, output_tokens=-10, cost_usd=None) for one in about]
+    rows += [entry(clock, **one, cost_usd="0.02") for one in about]
+    found = run(tmp_path, rows)
+    assert (found.calls, found.covered, found.refused, found.saved_usd) == (3, 3, 1, Decimal("0.02"))
+    assert found.cost_usd == Decimal("0.04")
+    tokens = run(tmp_path, rows, measure="tokens", amount=40)
+    assert (tokens.covered, tokens.refused) == (3, 1)
+
+
+def test_a_call_that_was_reversed_asks_for_nothing(tmp_path: Path) -> None:
+    rows = calls(4)
+    back = {"stands_for": rows[0]["entry_id"], "occurred_at": rows[0]["occurred_at"], "kind": "reversal"}
+    rows.append(entry(Clock(), **back, calls=-1, input_tokens=-10, output_tokens=-10, cost_usd="-0.01"))
+    found = run(tmp_path, rows)
+    assert (found.calls, found.covered, found.refused) == (3, 3, 0)
+
+
+def test_top_ups_overrides_and_what_rolls_over_let_pass_what_they_let_pass_then(tmp_path: Path) -> None:
+    def grant(kind: GrantKind, amount: str, start: int, end: int) -> Terms:
+        given = {"valid_from": NOON + timedelta(seconds=start), "expires_at": NOON + timedelta(seconds=end), "reason": "why"}
+        return Terms(grants={"x": (Grant(id="g", limit_id="x", kind=kind, subject=None, amount=Decimal(amount), **given),)})
+
+    rows = calls(8)
+    assert run(tmp_path, rows).refused == 5
+    assert run(tmp_path, rows, grant("top_up", "0.02", 0, 60)).refused == 3
+    assert run(tmp_path, rows, grant("top_up", "0.02", 5, 60)).refused == 3
+    assert run(tmp_path, rows, grant("top_up", "0.02", 0, 4)).refused == 4
+    assert run(tmp_path, rows, grant("override", "0", 1, 60)).refused == 7
+    for row in rows[:2]:
+        row["occurred_at"] -= timedelta(days=1)
+        row["day"] = row["occurred_at"].date()
+    assert run(tmp_path, rows).refused == 3
+    found = run(tmp_path, rows, rollover="1")
+    assert (found.refused, found.warned) == (2, 1)

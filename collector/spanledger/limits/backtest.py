@@ -1,10 +1,11 @@
 """What a limit would have done: over the ledger's history, whom it would have refused or warned, and what that saves.
 
-Each call is taken as a check that knows its size exactly. A refused call is taken as not made, so it uses nothing; what
-an application would have done instead is not known. Calls are taken one after another, in the order they began.
+Each call is taken as a check that knows its size exactly, at what it costs by now. A refused call is taken as not made, so it
+uses nothing; what an application would have done instead is not known. Calls are taken one after another, in the order they
+began. Top-ups and overrides count while they were in force, and what was left rolls over; resets and pauses are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,9 +14,10 @@ from typing import Any
 
 import duckdb
 
+from spanledger.limits.carried import rest_of
 from spanledger.limits.counters.counters import Key, Place
-from spanledger.limits.covering import Covering, scope_of
-from spanledger.limits.limit import USD, Limit, units_of
+from spanledger.limits.covering import Covering, place_of, scope_of
+from spanledger.limits.limit import USD, Limit
 from spanledger.limits.tally import Tally
 from spanledger.limits.terms import Terms
 from spanledger.limits.window import Calendar, Lifetime, Rolling, micros, moment
@@ -67,17 +69,17 @@ def backtest(connection: duckdb.DuckDBPyConnection, limit: Limit, terms: Terms, 
     found = Backtest(since=since, until=until)
     running: dict[tuple[int, Key], _Running] = {}
     spells: dict[tuple[int, Key], Spell] = {}
-    cap = units_of(limit.measure, limit.amount * (1 + limit.grace))
-    for tally, usd in _tallies(connection, _begin(limit, since), until):
+    for tally, usd, is_call in _tallies(connection, _begin(limit, since), until):
         counts = tally.at >= micros(since)
         found.calls += tally.calls if counts else 0
+        # What is no call, or tells of several at once, just moves what is used.
+        asks = counts and is_call and tally.calls == 1
         for covered in covering.all(tally.subject, tally.at).limits:
             place = covered.at(tally.at)
             bucket = running.setdefault((place.start, covered.key), _Running())
             units = tally.amount(limit)
             used = _used(bucket, place, tally.at)
-            # Only a call asks; what corrects earlier ones just moves what is used.
-            asks = tally.calls == 1 and counts
+            cap = covered.cap_at(tally.at) + _carried(limit, covered.key, place, running)
             refused = asks and limit.refuses and (used + max(units, 1) > cap or _unpriced(limit, usd))
             if not refused:
                 _use(bucket, place, tally.at, units)
@@ -85,7 +87,8 @@ def backtest(connection: duckdb.DuckDBPyConnection, limit: Limit, terms: Terms, 
                 continue
             found.covered += 1
             found.cost_usd += usd or 0
-            warned = not refused and limit.first_threshold is not None and used + units >= limit.first_threshold
+            first = covered.warns_from(cap)
+            warned = not refused and first is not None and used + units >= first
             if refused or warned:
                 start = None if place.width or isinstance(limit.window, Lifetime) else moment(place.start)
                 spell = spells.setdefault((place.start, covered.key), Spell(scope_of(limit, covered.key), start))
@@ -98,8 +101,16 @@ def _begin(limit: Limit, since: datetime) -> datetime:
     if isinstance(limit.window, Rolling):
         return since - timedelta(seconds=limit.window.seconds)
     if isinstance(limit.window, Calendar):
-        return moment(limit.window.span(micros(since))[0])
+        start = limit.window.span(micros(since))[0]
+        return moment(limit.window.span(start - 1)[0] if limit.rollover else start)
     return moment(0)
+
+
+def _carried(limit: Limit, key: Key, place: Place, running: Mapping[tuple[int, Key], _Running]) -> int:
+    if not limit.rollover:
+        return 0
+    before = running.get((place_of(limit, key, place.start - 1).start, key))
+    return rest_of(limit, before.used if before else 0)
 
 
 def _unpriced(limit: Limit, usd: Decimal | None) -> bool:
@@ -135,13 +146,15 @@ def _use(bucket: _Running, place: Place, at: int, units: int) -> None:
         bucket.slots[slot] = bucket.slots.get(slot, 0) + units
 
 
-def _tallies(connection: duckdb.DuckDBPyConnection, since: datetime, until: datetime) -> Iterator[tuple[Tally, Decimal | None]]:
+def _tallies(
+    connection: duckdb.DuckDBPyConnection, since: datetime, until: datetime
+) -> Iterator[tuple[Tally, Decimal | None, bool]]:
     rows = connection.execute(HISTORY, {"since": since, "until": until})
     while batch := rows.fetchmany(10_000):
-        for at, *who, tags, calls, input_tokens, output_tokens, usd in batch:
+        for at, *who, tags, is_call, calls, input_tokens, output_tokens, usd in batch:
             subject: dict[str, Any] = dict(zip(_NAMES, who, strict=True))
             for pair in tags or ():
                 subject[f"tag.{pair['key']}"] = pair["value"]
             cost = 0 if usd is None else int(usd * USD)
             unpriced = input_tokens + output_tokens if usd is None else 0
-            yield Tally(subject, at, calls, input_tokens, output_tokens, cost, unpriced), usd
+            yield Tally(subject, at, calls, input_tokens, output_tokens, cost, unpriced), usd, is_call

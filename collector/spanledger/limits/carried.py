@@ -32,11 +32,11 @@ class Carried:
             return 0
         if not self._counters.remote:
             [reading] = self._counters.read([before], now)
-            return _rest(limit, reading.used)
+            return rest_of(limit, reading.used)
         known = self._known.get(before)
         if known is None or known[1] < time.monotonic():
             self._wanted.append(before)
-        return 0 if known is None else _rest(limit, known[0])
+        return 0 if known is None else rest_of(limit, known[0])
 
     @property
     def wanted(self) -> Sequence[Place]:
@@ -68,5 +68,6 @@ class Carried:
         self._known.update((place, (units, until)) for place, units in zip(places, used, strict=True))
 
 
-def _rest(limit: Limit, used: int) -> int:
+def rest_of(limit: Limit, used: int) -> int:
+    """What a window of which so much was used leaves to the next, in units."""
     return max(0, min(limit.cap - used, int(limit.cap * limit.rollover)))
