@@ -4,6 +4,7 @@ One thread decodes and another recognises. With the loop's own they keep two cor
 then, for the interpreter, for the disk or for another's columns.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,8 @@ from typing import Protocol
 
 import polars as pl
 
-from spanledger.collector.decode.decode import Telemetry, Undecodable
+from spanledger.collector.decode.decode import Crowded, Telemetry, Undecodable
+from spanledger.collector.decode.portions import MOST_BODIES, portions
 from spanledger.collector.journal.journal import Journal
 from spanledger.collector.received import Received
 from spanledger.collector.timed import Timed
@@ -80,7 +82,7 @@ class Reading:
         self._recogniser = ThreadPoolExecutor(1, thread_name_prefix="spanledger-recognise")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
         self._ahead: tuple[int, Future[Decoded | None]] | None = None
-        self._piece_bytes = PIECE_BYTES
+        self._piece_bytes = self._portion_bytes = PIECE_BYTES
         self._decoding = 0.0
 
     def ahead(self, after: int) -> "Future[Read | None]":
@@ -101,7 +103,7 @@ class Reading:
         self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
         return self._recognised(decoded)
 
-    def now(self, after: int, begun: Callable[[int, int], None], most: int | None = None) -> Read | None:
+    def now(self, after: int, begun: Callable[[int, int], None], most: int = sys.maxsize) -> Read | None:
         """The next batch of what is there, of at most `most` bodies, without waiting for any and with nothing read ahead.
 
         `begun` is told of the newest body, and of how many, before they are decoded.
@@ -111,7 +113,7 @@ class Reading:
 
     def again(self, bodies: Sequence[Received]) -> Read:
         """These bodies, and no others, as a batch."""
-        return self._recognised(self._decode([bodies]))
+        return self._recognised(self._decode([bodies], all_of_them=True))
 
     def close(self) -> None:
         """Return when both threads have ended."""
@@ -131,12 +133,12 @@ class Reading:
         decoded = self._decode(self._pieces(after, until))
         return decoded if decoded.bodies else None
 
-    def _pieces(self, after: int, until: float, most: int | None = None) -> Iterator[Sequence[Received]]:
+    def _pieces(self, after: int, until: float, most: int = sys.maxsize) -> Iterator[Sequence[Received]]:
         """The bodies above a sequence, piece by piece as each is whole; `until` that moment, and what is there then."""
-        while bodies := self._journal.take(after, enough_bytes=self._piece_bytes, most=most):
+        while bodies := self._journal.take(after, enough_bytes=self._piece_bytes, most=min(most, MOST_BODIES)):
             after = bodies[-1].sequence
             yield bodies
-            if most is not None and (most := most - len(bodies)) <= 0:
+            if (most := most - len(bodies)) <= 0:
                 return
             del bodies
             while self._journal.unread < self._piece_bytes:
@@ -145,26 +147,56 @@ class Reading:
                     return
                 self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=self._piece_bytes)
 
-    def _decode(self, pieces: Iterable[Sequence[Received]]) -> Decoded:
+    def _decode(self, pieces: Iterable[Sequence[Received]], *, all_of_them: bool = False) -> Decoded:
+        """The bodies of so many pieces as make a batch: it may end inside of one, the rest of which is taken again."""
         parts: list[Telemetry] = []
         mark = count = size = records = 0
         before = self._seconds.get("decode", 0.0)
-        for bodies in pieces:
-            piece = sum(len(body.body) for body in bodies)
-            mark, count, size = bodies[-1].sequence, count + len(bodies), size + piece
-            try:
-                with Timed(self._seconds, "decode"):
-                    parts.append(self._steps.decode(bodies))
-            except BaseException as error:  # a panic of a library in Rust is no Exception
-                return Decoded(mark, count, error=error)
-            del bodies
-            found = parts[-1].records.height
-            self._piece_bytes = PIECE_BYTES if found * SPARSE_BYTES > piece else 2 * PIECE_BYTES
-            records += found
-            if size >= MOST_BYTES or records >= FITTING_RECORDS:
+        for piece in pieces:
+            for bodies, telemetry in self._in_portions(piece):
+                plain = sum(len(body.body) for body in bodies)
+                mark, count, size = bodies[-1].sequence, count + len(bodies), size + plain
+                if isinstance(telemetry, BaseException):
+                    return Decoded(mark, count, error=telemetry)
+                parts.append(telemetry)
+                found = telemetry.records.height
+                self._piece_bytes = PIECE_BYTES if found * SPARSE_BYTES > plain else 2 * PIECE_BYTES
+                records += found
+                del bodies, telemetry
+                enough = not all_of_them and (size >= MOST_BYTES or records >= FITTING_RECORDS)
+                if enough:
+                    break
+            if enough:
+                self._journal.put_back(sum(len(body.body) for body in piece if body.sequence > mark))
                 break
+            del piece
         self._decoding = self._seconds.get("decode", 0.0) - before
         return Decoded(mark, count, Telemetry.joined(parts) if parts else None)
+
+    def _in_portions(self, piece: Sequence[Received]) -> "Iterator[tuple[list[Received], Telemetry | BaseException]]":
+        """Bodies, some at a time, and what they are decoded to, or the error that came of it, after which nothing follows."""
+        turns = portions(piece, self._portion_bytes)
+        while True:
+            with Timed(self._seconds, "decode"):
+                waiting = [some] if (some := next(turns, None)) else []
+            if not waiting:
+                return
+            while waiting:
+                bodies = waiting.pop()
+                try:
+                    with Timed(self._seconds, "decode"):
+                        telemetry = self._steps.decode(bodies)
+                except Crowded:
+                    middle = len(bodies) // 2
+                    waiting += [bodies[middle:], bodies[:middle]]
+                    self._portion_bytes = max(sum(len(body.body) for body in bodies) // 2, 1)
+                    continue
+                except BaseException as error:  # a panic of a library in Rust is no Exception
+                    yield bodies, error
+                    return
+                self._portion_bytes = min(2 * self._portion_bytes, self._piece_bytes)
+                yield bodies, telemetry
+                del bodies, telemetry
 
     def _recognised(self, decoded: Decoded) -> Read:
         telemetry, decoded.telemetry = decoded.telemetry, None

@@ -49,7 +49,7 @@ class RealSteps:
 
     def decode(self, bodies: Sequence[Received]) -> Telemetry:
         """Bodies to columns, without prompts and answers."""
-        telemetry = decode(bodies, self._attribution.bytes)
+        telemetry = decode(bodies, self._attribution.bytes, bounded=True)
         telemetry.without_content(self._reads, LONGEST_UNREAD)
         return telemetry
 

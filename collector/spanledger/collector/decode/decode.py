@@ -14,7 +14,7 @@ import pyarrow as pa
 from spanledger.collector.decode import wire
 from spanledger.collector.decode.attributes import Attributes
 from spanledger.collector.decode.cut import cut
-from spanledger.collector.decode.envelope import Around, Envelope, Rejected, Undecodable, split
+from spanledger.collector.decode.envelope import Around, Crowded, Envelope, Rejected, Undecodable, split
 from spanledger.collector.decode.marked import about_models
 from spanledger.collector.decode.messages import from_arrow
 from spanledger.collector.decode.pairs import Pairs, numbered, pairs_of
@@ -23,13 +23,17 @@ from spanledger.collector.decode.telemetry import BODIES, LINKS, RECORDS, Teleme
 from spanledger.collector.decode.walk import Ints, walk
 from spanledger.collector.received import Received, Signal
 
-__all__ = ["Rejected", "Telemetry", "Undecodable", "decode"]
+__all__ = ["Crowded", "Rejected", "Telemetry", "Undecodable", "decode"]
+
+#: Records about models of several bodies that are decoded at once, at most: twice what makes a batch.
+_MOST_KEPT = 32_000
 
 _TRACE_ID_BYTES = 16
 
 
-def decode(bodies: Sequence[Received], also: str = "") -> Telemetry:
-    """Never raises because of what a body holds: what cannot be read is named in `undecodable` and `rejected`.
+def decode(bodies: Sequence[Received], also: str = "", *, bounded: bool = False) -> Telemetry:
+    """Never raises because of what a body holds: what cannot be read is named in `undecodable` and `rejected`. Where
+    several bodies are too much at once `Crowded` is raised when it is `bounded`.
 
     `also` finds, as a regular expression over their bytes, further records that are wanted: `Attribution.bytes`.
     """
@@ -43,12 +47,14 @@ def decode(bodies: Sequence[Received], also: str = "") -> Telemetry:
         ours = [(index, body) for index, body in enumerate(bodies) if body.signal == signal]
         if not ours:
             continue
-        envelope, undecodable, rejected = split(ours, around)
+        envelope, undecodable, rejected = split(ours, around, bounded=bounded)
         telemetry.undecodable += undecodable
         telemetry.rejected += rejected
         telemetry.seen += len(envelope)
         about = about_models(envelope, list(around.scopes), also)
         kept.append((signal, envelope.chosen(np.flatnonzero(about))))
+        if bounded and len(bodies) > 1 and sum(len(found) for _, found in kept) > _MOST_KEPT:
+            raise Crowded
         if signal == "traces" and about.any() and not about.all():
             others.append(envelope.chosen(np.flatnonzero(~about)))
     if not any(len(envelope) for _, envelope in kept):

@@ -6,6 +6,7 @@ and metrics, from protobuf and from JSON.
 
 import gzip
 import io
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as made_by
@@ -21,6 +22,12 @@ from spanledger.collector.received import BODY_LIMIT, Received
 
 #: First byte of a field that holds a message, by its number.
 _FIRST, _SECOND = 0x0A, 0x12
+#: Records of several bodies that are split at once, at most; each takes 100 bytes, however small it is.
+_MOST_RECORDS = 150_000
+
+
+class Crowded(Exception):
+    """Several bodies hold so many records that fewer of them are to be decoded at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +102,19 @@ def unpacked(received: Received) -> bytes:
     return body
 
 
-def split(bodies: Sequence[tuple[int, Received]], around: Around) -> tuple[Envelope, list[Undecodable], list[Rejected]]:
-    """One envelope for bodies of one signal, each given with its index; their resources and scopes are noted in `around`."""
+def split(
+    bodies: Sequence[tuple[int, Received]], around: Around, *, bounded: bool = False
+) -> tuple[Envelope, list[Undecodable], list[Rejected]]:
+    """One envelope for bodies of one signal, each given with its index; their resources and scopes are noted in `around`.
+
+    Raises `Crowded` when it is `bounded`.
+    """
     undecodable: list[Undecodable] = []
     rejected: list[Rejected] = []
     found = _Split(around)
     for index, received in bodies:
+        if bounded and found.records > _MOST_RECORDS:
+            raise Crowded
         try:
             body = unpacked(received)
             if received.encoding == "protobuf":
@@ -121,10 +135,14 @@ class _Split:
         self._around = around
         self._pieces: list[bytes] = []
         self._size = 0
-        self._begin: list[int] = []
-        self._end: list[int] = []
+        self._begin, self._end = array("q"), array("q")
         #: Of each block: body, resource, scope, and how many records.
         self._blocks: list[tuple[int, int, int, int]] = []
+
+    @property
+    def records(self) -> int:
+        """How many were added."""
+        return len(self._begin)
 
     def add(self, index: int, body: bytes) -> bool:
         """The records of a request in protobuf; whether it could be followed to its end, otherwise none are added."""
@@ -157,7 +175,7 @@ class _Split:
         block = np.repeat(np.arange(len(blocks)), blocks[:, 3])
         body, resource, scope, _ = blocks[block].T
         data = np.frombuffer(b"".join([*self._pieces, bytes(PADDING)]), dtype=np.uint8)
-        begin, end = (np.array(places, dtype=np.int64) for places in (self._begin, self._end))
+        begin, end = (np.frombuffer(places, dtype=np.int64) for places in (self._begin, self._end))
         return Envelope(self._around, data, body, resource, scope, block, begin, end)
 
     def _of_resource(self, index: int, body: bytes, at: int, end: int) -> None:

@@ -4,6 +4,7 @@ Nothing is copied, so a prompt of a megabyte costs no more than its length. A me
 (groups, field number 0, lengths that lead out of it) is told as odd and left to the reader.
 """
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,7 +115,7 @@ def _walk(data: Bytes, begin: Ints, end: Ints, first: int) -> Fields:
     long = [_one(data, int(one_at), int(one_stop)) for one_at, one_stop in zip(at, stop, strict=True)] if len(live) else []
     places = count.copy()
     for one, (found, whole) in zip(live.tolist(), long, strict=True):
-        count[one] += len(found)
+        count[one] += len(found) // 3
         if not whole:
             odd.append(np.array([one]))
     starts = np.cumsum(count) - count
@@ -125,7 +126,7 @@ def _walk(data: Bytes, begin: Ints, end: Ints, first: int) -> Fields:
         tags[place], begins[place], ends[place] = tag, stands, stops
     for one, (found, _) in zip(live.tolist(), long, strict=True):
         rest = slice(starts[one] + places[one], starts[one] + count[one])
-        tags[rest], begins[rest], ends[rest] = np.array(found, dtype=np.int64).reshape(-1, 3).T
+        tags[rest], begins[rest], ends[rest] = np.frombuffer(found, dtype=np.int64).reshape(-1, 3).T
     row = np.repeat(np.arange(first, first + len(begin)), count)
     return Fields(row, tags, begins, ends, np.concatenate(odd) + first if odd else np.zeros(0, dtype=np.int64))
 
@@ -159,11 +160,11 @@ def _carefully(data: Bytes, at: Ints) -> tuple[npt.NDArray[np.uint16], Ints, Int
     return np.minimum(number, np.uint64(_LARGEST_TAG)).astype(np.uint16), begin, np.where(good, end, -1)
 
 
-def _one(data: Bytes, at: int, stop: int) -> tuple[list[tuple[int, int, int]], bool]:
-    """The fields of what is left of one message, and whether it could be followed to its end."""
+def _one(data: Bytes, at: int, stop: int) -> "tuple[array[int], bool]":
+    """Tag, begin and end of each field of what is left of one message, and whether it could be followed to its end."""
     body = data[at:stop].tobytes()
     shift, end = at, len(body)
-    found: list[tuple[int, int, int]] = []
+    found = array("q")
     at = 0
     try:
         while at < end:
@@ -178,7 +179,7 @@ def _one(data: Bytes, at: int, stop: int) -> tuple[list[tuple[int, int, int]], b
                 stops = at + {_FIXED64: 8, _FIXED32: 4}[kind]
             if tag < 8 or stops > end:
                 return found, False
-            found.append((min(tag, _LARGEST_TAG), shift + at, shift + stops))
+            found.extend((min(tag, _LARGEST_TAG), shift + at, shift + stops))
             at = stops
     except (IndexError, KeyError):
         return found, False

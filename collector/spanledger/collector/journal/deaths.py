@@ -8,6 +8,7 @@ killed for another reason, or has too little memory for a whole batch, only repl
 
 import logging
 import sqlite3
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -74,9 +75,9 @@ class Deaths:
             "`spanledger journal retry` tries it once more, best with more memory or a newer version"
         )
 
-    def most(self, after: int) -> int | None:
-        """How many bodies above a sequence may be taken at once; None: as many as fit."""
-        return None if after >= self.last else -(-self._bodies // _GROUPS)
+    def most(self, after: int) -> int:
+        """How many bodies above a sequence may be taken at once."""
+        return sys.maxsize if after >= self.last else -(-self._bodies // _GROUPS)
 
     def begun(self, after: int, last: int, bodies: int) -> None:
         """Note that so many bodies above `after`, up to `last`, are about to be decoded; returns when that is on disk."""

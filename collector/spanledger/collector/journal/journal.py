@@ -104,6 +104,11 @@ class Journal:
                 return intact
             after = damaged[-1]
 
+    def put_back(self, size: int) -> None:
+        """So many bytes of what was taken will be taken again."""
+        with self._changed:
+            self._unread += size
+
     @property
     def unread(self) -> int:
         """Bytes of bodies that have not been taken yet."""
