@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from spanledger.control import METADATA, TABLES, Change, Control, ControlError, NotFound
+from spanledger.control.database import MIGRATIONS, VERSIONS, upgrade
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -105,12 +107,45 @@ def test_of_changes_that_two_processes_make_at_once_none_is_lost(tmp_path: Path)
     control.close()
 
 
-def test_the_migrations_make_exactly_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    control = opened(tmp_path)
-    with control.read() as connection:
+def _schema(control: Control) -> dict[str, object]:
+    """All that a database says of its tables: columns in their order with types and defaults, keys and indexes by name."""
+    found = sa.inspect(control.engine)
+    return {
+        table: (
+            [{**column, "type": str(column["type"])} for column in found.get_columns(table)],
+            found.get_pk_constraint(table),
+            found.get_indexes(table),
+            found.get_unique_constraints(table),
+        )
+        for table in sorted(found.get_table_names())
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_migrations_make_of_a_database_of_any_version_exactly_what_a_new_one_is(tmp_path: Path, version: str) -> None:
+    older = sa.create_engine(f"sqlite:///{tmp_path / 'older.sqlite'}")
+    with older.begin() as connection:
+        upgrade(connection, version)
+    older.dispose()
+    new, migrated = opened(tmp_path), Control.open(tmp_path / "older.sqlite")
+    assert _schema(migrated) == _schema(new)
+    with migrated.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
-    control.close()
+        assert context.get_current_revision() == VERSIONS[-1]
+    new.close()
+    migrated.close()
+
+
+def test_a_migrations_file_is_numbered_as_it_says_itself() -> None:
+    script = ScriptDirectory(str(MIGRATIONS))
+    assert [revision.revision for revision in script.walk_revisions()] == VERSIONS[::-1]
+    assert script.get_heads() == VERSIONS[-1:]
+
+
+def test_a_new_database_is_made_without_the_library_of_the_migrations(tmp_path: Path) -> None:
+    words = "import sys; from spanledger.control import Control; Control.open(sys.argv[1]); sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words, str(tmp_path / "control.sqlite")], timeout=60).returncode == 0
 
 
 def test_opening_again_finds_what_was_written(tmp_path: Path) -> None:

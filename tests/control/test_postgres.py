@@ -11,10 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from spanledger.control import METADATA, TABLES, Control
+from spanledger.control.database import VERSIONS, upgrade
 from spanledger.control.keys import Keys
 from spanledger.limits import Check, Limits
 from tests.control.test_control import row
@@ -72,14 +74,30 @@ def test_collectors_that_start_together_make_one_schema(url: str) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+    assert _differences(url) == []
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(url: str) -> None:
+    server = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(sa.text("create database older"))
+    older = sa.create_engine(server.url.set(database="older"))
+    with older.begin() as connection:
+        upgrade(connection, VERSIONS[0])
+    # What a column is for is said in new databases alone.
+    assert [change for change in _differences(str(older.url)) if change[0] != "modify_comment"] == []
+    older.dispose()
+    server.dispose()
+
+
+def _differences(url: str) -> list[Any]:
+    """What the schema of an opened database has otherwise than the code's tables."""
     control = Control.open(url)
     with control.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        found = [
-            change for found in compare_metadata(context, METADATA) for change in (found if isinstance(found, list) else [found])
-        ]
-    assert [change for change in found if change[0] != "modify_comment"] == []
+        differing = compare_metadata(context, METADATA)
     control.close()
+    return [change for found in differing for change in (found if isinstance(found, list) else [found])]
 
 
 def test_changes_limits_and_keys_work_as_on_sqlite(url: str) -> None:
