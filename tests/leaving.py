@@ -49,7 +49,7 @@ KEPT: dict[str, Callable[[], object]] = {
     "what signals do": _signals,
     "the path of imports": lambda: list(sys.path),
     "the root logger": _logging,
-    "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
+    "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold()),
     "the time-out of sockets": socket.getdefaulttimeout,
     "the hook of exceptions": lambda: sys.excepthook,  # others are pytest's own in each step of a test, before 8.4
     "a span that is open": lambda: _of("opentelemetry.trace", lambda trace: trace.get_current_span().is_recording()) or False,
@@ -62,13 +62,15 @@ KEPT: dict[str, Callable[[], object]] = {
 @contextmanager
 def as_found() -> Iterator[None]:
     """Raises AssertionError at the end of the block when something is not as it was; it names all that is not."""
-    before, modules = {what: read() for what, read in KEPT.items()}, len(sys.modules)
+    before, modules, frozen = {what: read() for what, read in KEPT.items()}, len(sys.modules), gc.get_freeze_count()
     environment = before["the environment"]
     yield
     if len(sys.modules) != modules and isinstance(environment, dict):
         # Some libraries put something there when they are imported, whichever test is the first to need them.
         environment |= {name: value for name, value in _environment().items() if name not in environment}
     changed = [f"{what} ({_difference(before[what], now)})" for what, read in KEPT.items() if (now := read()) != before[what]]
+    if gc.get_freeze_count() > frozen:  # fewer is what was there before the first test and has gone since
+        changed.append("objects that garbage is not looked for in")
     assert not changed, f"left behind: {'; '.join(changed)}"
 
 
