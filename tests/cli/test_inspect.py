@@ -9,6 +9,8 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from spanledger.cli.inspect import RULES
+from spanledger.collector.count import grouping
 from spanledger.collector.decode import json_form
 from tests.api.running import running
 from tests.cli.command import here
@@ -22,6 +24,7 @@ _WRAPPED = body_of(
     Span(id="h", parent="o", scope="http", name="retrying", attributes={}),
     Span(trace="web", scope="http", name="GET /", attributes={"http.route": "/"}),
 ).body
+_CODED = "fffe29f99325c91fb05d8defabd7174f"
 _SAID = logs_of(Log(scope="app.log", text="a line of a log", attributes={})).body
 
 
@@ -127,9 +130,26 @@ def test_a_trace_of_a_running_collector_is_told_span_by_span(tmp_path: Path) -> 
         httpx.post(f"http://{host}:{port}/v1/traces", content=_WRAPPED, headers={"content-type": "application/json"}, timeout=60)
         eventually(lambda: up.collector.loop.progress.entries, "the trace in the ledger")
         found = _inspect(hexed("trace", 16), "--data", str(tmp_path))
+        for signal in ("traces", "logs", "metrics"):
+            content = (SAMPLES / f"claude_code.{signal}.json").read_bytes()
+            where, kind = f"http://{host}:{port}/v1/{signal}", {"content-type": "application/json"}
+            httpx.post(where, content=content, headers=kind, timeout=60)
+        eventually(lambda: up.collector.loop.progress.entries.get("duplicate", 0) >= 3, "the sample in the ledger")
+        coded = here("inspect", _CODED, "--data", str(tmp_path))
     told = {record["name"]: record["verdict"] for record in found["records"] if record["name"]}
     assert told == {"chat": "duplicate", "POST": "call"}
     assert sorted(entry["kind"] for entry in found["entries"]) == ["call", "duplicate"]
+    # What sums up calls of any traces is no part of this one; what is shown says what it means.
+    assert ("4 of 4 records" in coded.out, "2 entries" in coded.out, "left out: 1 point of metrics" in coded.err) == (True,) * 3
+    assert ("(1,000)" in coded.out, " 0.004545 " in coded.out, "same_request_id: names the same request" in coded.out) == (
+        True,
+    ) * 3
+    assert "tenant" in coded.out
+    assert "flags" not in coded.out
+
+
+def test_every_rule_is_explained() -> None:
+    assert set(RULES) == {*grouping.RULES, "learned_more"} - {""}
 
 
 def test_a_trace_is_shown_without_those_that_are_only_like_it(tmp_path: Path) -> None:

@@ -86,70 +86,96 @@ def _priced(entries: Any) -> Any:
     return Prices().price(entries) if entries.height else entries
 
 
+#: What a rule says of the record that it leaves out.
+RULES = {
+    "same_response_id": "names the same answer of the provider as what stands for it",
+    "same_request_id": "names the same request as what stands for it",
+    "same_span": "a log record that was written inside the span of its call",
+    "leaf_in_leaf": "tells of a call around another: the inner one is what the provider answered",
+    "fingerprint": "agrees in counts, model and time with what another instrumentation of its sender says",
+    "repeat": "says again what the call's own record says",
+    "never_billed": "an answer that nobody paid for: from a cache, fetched again, or no inference",
+    "aggregate": "sums up calls that were counted one by one",
+    "metric": "a metric beside spans or logs is only laid beside them",
+    "waits": "a sum that waits whether what it sums up still comes",
+    "learned_more": "taken back and posted anew with what came later",
+}
+
+
 def _show(explained: Any, trace: str | None) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     silent = int((explained.records["taken_for"] == "nothing").sum())
     about = f"{explained.records.height - silent} of {explained.seen} records say something about a call"
-    records = Table(title=about, title_justify="left", box=None)
-    for name in (
-        "record",
-        "trace",
-        "dialect",
-        "taken for",
-        "verdict",
-        "rule",
-        "by",
-        "model",
-        "input",
-        "cached",
-        "output",
-        "flags",
-    ):
-        records.add_column(name, justify="right" if name in ("input", "cached", "output") else "left", overflow="fold")
-    for row in explained.records.to_dicts():
-        cached = (row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0)
-        records.add_row(
-            row["name"] or row["span_id"] or "-", _trace(row, trace), row["dialect"] or "-", row["taken_for"] or "-",
-            row["verdict"], row["rule"] or "", (row["stands_for"] or "")[:8], row["model"] or "", _number(row["input_tokens"]),
-            _number(cached or None), _number(row["output_tokens"]), ", ".join(row["flags"] or []),
-        )  # fmt: skip
-    console.print(records)
-    entries = Table(title=f"\n{explained.entries.height} entries", title_justify="left", box=None)
-    for name in (
-        "entry",
-        "kind",
-        "trace",
-        "calls",
-        "provider",
-        "model",
-        "tenant",
-        "agent",
-        "input",
-        "output",
-        "usd",
-        "rule",
-        "stands for",
-    ):
-        entries.add_column(name, justify="right" if name in ("calls", "input", "output", "usd") else "left", overflow="fold")
-    for row in explained.entries.to_dicts():
-        entries.add_row(
-            row["entry_id"][:8], row["kind"], _trace(row, trace), _number(row["calls"]), row["provider"] or "",
-            row["model"] or "", row["tenant"] or "", row["agent"] or "", _number(row["input_tokens"]),
-            _number(row["output_tokens"]), "" if row["cost_usd"] is None else f"{row['cost_usd']:f}", row["rule"] or "",
-            (row["stands_for"] or "")[:8],
-        )  # fmt: skip
-    console.print(entries)
+    records = [
+        {
+            "record": row["name"] or row["span_id"] or "-", "trace": _trace(row, trace), "dialect": row["dialect"] or "-",
+            "taken for": row["taken_for"] or "-", "verdict": row["verdict"], "rule": row["rule"] or "",
+            "by": (row["stands_for"] or "")[:8], "model": row["model"] or "", "input": _number(row["input_tokens"]),
+            "cached": _number((row["cache_read_tokens"] or 0) + (row["cache_write_tokens"] or 0) or None),
+            "output": _number(row["output_tokens"]), "flags": ", ".join(row["flags"] or []),
+        }
+        for row in explained.records.to_dicts()
+    ]  # fmt: skip
+    entries = [
+        {
+            "entry": row["entry_id"][:8], "kind": row["kind"], "trace": _trace(row, trace), "calls": _number(row["calls"]),
+            "provider": row["provider"] or "", "model": row["model"] or "", "tenant": row["tenant"] or "",
+            "agent": row["agent"] or "", "input": _counted(row, "input_tokens"), "output": _counted(row, "output_tokens"),
+            "usd": _usd(row), "rule": row["rule"] or "", "stands for": (row["stands_for"] or "")[:8],
+        }
+        for row in explained.entries.to_dicts()
+    ]  # fmt: skip
+    console.print(_table(about, records))
+    if entries:
+        claims = ", what duplicates claim in brackets" if any("(" in entry["input"] for entry in entries) else ""
+        console.print(_table(f"\n{len(entries)} entries{claims}", entries))
+    else:
+        console.print("\nno entries")
+    rules = sorted({row["rule"] for row in (*records, *entries)} & set(RULES))
+    if rules:
+        console.print("\n" + "\n".join(f" {rule}: {RULES[rule]}" for rule in rules))
+    if explained.metrics:
+        points = "1 point" if explained.metrics == 1 else f"{explained.metrics:,} points"
+        note(f"left out: {points} of metrics of the same senders, which sum up calls of any traces")
     for reason in explained.unreadable:
         note(f"not readable: {reason}")
+
+
+def _table(title: str, rows: list[dict[str, str]]) -> Any:
+    """The rows below their names; columns in which nothing stands are left out."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None)
+    said = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    for name in said:
+        right = name in ("input", "cached", "output", "calls", "usd")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in said))
+    return table
 
 
 def _trace(row: dict[str, Any], asked: str | None) -> str:
     """The trace of a record or entry: whole where it is another one than was asked for, so that it can be asked for in turn."""
     told: str = row["trace_id"] or ""
     return told[:8] if asked is None else "" if told == asked else told or "-"
+
+
+def _counted(row: dict[str, Any], name: str) -> str:
+    """Tokens that count; in brackets those that a duplicate claims."""
+    if row["kind"] == "duplicate":
+        claimed = row[f"claimed_{name}"]
+        return "" if claimed is None else f"({claimed:,})"
+    return _number(row[name])
+
+
+def _usd(row: dict[str, Any]) -> str:
+    if row["kind"] == "duplicate":
+        return ""
+    cost = row["cost_usd"]
+    return str(row["cost_state"] or "") if cost is None else f"{cost:.12f}".rstrip("0").rstrip(".")
 
 
 def _number(value: Any) -> str:

@@ -37,11 +37,15 @@ RECORDS = (
 
 @dataclass(slots=True)
 class Explained:
-    """`records` by `RECORDS`; `entries` as counted or as in the ledger; `seen` counts records about no model too."""
+    """`records` by `RECORDS`; `entries` as counted or as in the ledger; `seen` counts records about no model too.
+
+    `metrics` are points of the same senders that are left out of a trace: they sum up calls of any traces.
+    """
 
     records: pl.DataFrame
     entries: pl.DataFrame
     seen: int = 0
+    metrics: int = 0
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -64,7 +68,7 @@ def explain(bodies: Sequence[Received], reading: Reading | None = None) -> Expla
     entries = pl.concat([counter.count(evidence, now=now), counter.due(now=now + timedelta(days=1))])
     unreadable = [each.reason for each in telemetry.undecodable] + [f"{each.count} {each.reason}" for each in telemetry.rejected]
     told = _told(as_kept(evidence, KEPT), fingerprint=reading.counting.fingerprint)
-    return Explained(_with_silent(told, evidence, bodies), entries, telemetry.seen, unreadable)
+    return Explained(_with_silent(told, evidence, bodies), entries, telemetry.seen, unreadable=unreadable)
 
 
 def _with_silent(told: pl.DataFrame, evidence: pl.DataFrame, bodies: Sequence[Received]) -> pl.DataFrame:
@@ -109,10 +113,13 @@ def explain_trace(data: Path, trace_id: str) -> Explained:
     # Verdicts are right only over all that may belong together, which is far more than what does.
     evidence = memory.evidence.take(memory.touched(rows, fingerprint=True) if len(rows) else rows)
     told = _told(evidence, wanted=trace_id)
+    metrics = told.height
+    told = told.filter(pl.col("signal") != "metrics")
+    metrics -= told.height
     with connect(data) as connection:
         connection.register("told", told.select("entry_id", "trace_id").to_arrow())
         found = connection.sql(_ENTRIES_OF_TRACE, params={"trace": trace_id}).to_arrow_table()
-    return Explained(told, frame_of(found), told.height)
+    return Explained(told, frame_of(found), told.height, metrics)
 
 
 #: Entries of a trace's records and of what was put with them; then what stands for them, and what they stand for.
@@ -124,8 +131,9 @@ with own as (
         or stands_for in (select entry_id from told where trace_id = $trace)
 )
 select * from entries
-where entry_id in (select entry_id from own union all select stands_for from own)
-    or stands_for in (select entry_id from entries where trace_id = $trace)
+where (signal is distinct from 'metrics' or trace_id = $trace)
+    and (entry_id in (select entry_id from own union all select stands_for from own)
+         or stands_for in (select entry_id from entries where trace_id = $trace))
 order by recorded_at, kind
 """
 
