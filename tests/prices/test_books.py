@@ -141,7 +141,7 @@ def test_the_installed_book_is_kept_so_that_its_hash_can_be_looked_up_and_the_ne
 
 def with_a_rate_of(usd: str) -> Snapshot:
     """What pip might bring next: the installed book, with another price for GPT-4o's input."""
-    book = book_of(installed().content(), "9.9")
+    book = book_of(installed().content, "9.9")
     assert isinstance(book, Snapshot)
     model = next(m for p in book.providers if p.id == "openai" for m in p.models if m.id == "gpt-4o")
     assert isinstance(model.prices, genai.ModelPrice)

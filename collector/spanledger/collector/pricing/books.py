@@ -125,7 +125,7 @@ class PriceBooks:
 
     def _use_installed(self, *, who: str, note: str) -> None:
         book = installed()
-        self._use(book, book.content(), f"{INSTALLED}{book.sha256[:16]}.json.gz", who=who, note=note)
+        self._use(book, book.content, f"{INSTALLED}{book.sha256[:16]}.json.gz", who=who, note=note)
 
     def _use(self, book: Book, content: bytes, file: str, *, who: str, note: str) -> None:
         self._write(file, content)
