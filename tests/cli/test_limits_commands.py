@@ -106,7 +106,29 @@ def test_what_is_wrong_is_said_in_one_line(run: Any) -> None:
     assert "amount" in run("limits", "add", "x", "--amount", "-1", code=2).stderr
     assert "there is no limit 'nothing'" in run("limits", "show", "nothing", code=2).stderr
     assert "not DIM=VALUE" in run("check", "acme", code=2).stderr
-    assert "--zone needs --window" in run("limits", "change", "nothing", "--zone", "Europe/Berlin", code=2).stderr
+    assert "tenan: is no field here (known: tenant, project," in run("check", "tenan=acme", code=2).stderr
+    assert "'colour' is not a dimension (known: tenant," in run("limits", "usage", "colour=red", code=2).stderr
+
+
+def test_what_a_change_does_not_name_stays_as_it_was(run: Any) -> None:
+    def window_after(*words: str) -> dict[str, Any]:
+        run("limits", *words)
+        return dict(json.loads(run("limits", "show", "kept", "--json").stdout)["window"])
+
+    month = {"kind": "calendar", "unit": "month", "zone": "Europe/Berlin", "anchor_day": 5}
+    given = json.dumps(month)
+    assert window_after("add", "kept", "--amount", "5", "--set", f"window={given}", "--set", "tier=null") == month
+    assert window_after("change", "kept", "--window", "month", "--set", "grace=0.5") == month
+    assert window_after("change", "kept", "--zone", "Asia/Kolkata") == month | {"zone": "Asia/Kolkata"}
+    assert window_after("change", "kept", "--window", "day") == {"kind": "calendar", "unit": "day", "zone": "Asia/Kolkata"}
+    assert window_after("change", "kept", "--window", "rolling 1h")["seconds"] == 3600
+    assert "--zone is for windows of the calendar" in run("limits", "change", "kept", "--zone", "UTC", code=2).stderr
+    until = window_after("change", "kept", "--set", 'valid_to="2099-01-01T00:00:00Z"', "--window", "week")
+    assert until == {"kind": "calendar", "unit": "week", "zone": "UTC", "week_start": "monday"}
+    assert "2099" in json.loads(run("limits", "show", "kept", "--json").stdout)["valid_to"]
+    run("limits", "change", "kept", "--set", "valid_to=null")
+    assert json.loads(run("limits", "show", "kept", "--json").stdout)["valid_to"] is None
+    run("limits", "remove", "kept")
 
 
 def test_without_a_collector_it_says_how_to_start_one(

@@ -102,7 +102,11 @@ def test_a_call_that_was_reversed_asks_for_nothing(tmp_path: Path) -> None:
 
 def test_top_ups_overrides_and_what_rolls_over_let_pass_what_they_let_pass_then(tmp_path: Path) -> None:
     def grant(kind: GrantKind, amount: str, start: int, end: int) -> Terms:
-        given = {"valid_from": NOON + timedelta(seconds=start), "expires_at": NOON + timedelta(seconds=end), "reason": "why"}
+        given: dict[str, Any] = {
+            "valid_from": NOON + timedelta(seconds=start),
+            "expires_at": NOON + timedelta(seconds=end),
+            "reason": "why",
+        }
         return Terms(grants={"x": (Grant(id="g", limit_id="x", kind=kind, subject=None, amount=Decimal(amount), **given),)})
 
     rows = calls(8)

@@ -97,13 +97,13 @@ def _taken(adapter: TypeAdapter[Any], body: bytes) -> Any:
         given = json.loads(body)
         keepable = _keepable(given)
     except (ValueError, RecursionError):
-        raise wrong_fields(wrong.errors()) from None
+        raise wrong_fields(wrong.errors(), CheckBody.model_fields) from None
     if keepable == given:
-        raise wrong_fields(wrong.errors()) from None
+        raise wrong_fields(wrong.errors(), CheckBody.model_fields) from None
     try:
         return adapter.validate_json(json.dumps(keepable))
     except ValidationError as error:
-        raise wrong_fields(error.errors()) from None
+        raise wrong_fields(error.errors(), CheckBody.model_fields) from None
 
 
 def _keepable(given: Any) -> Any:

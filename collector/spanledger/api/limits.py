@@ -22,7 +22,7 @@ from spanledger.limits.check import as_kept
 from spanledger.limits.counters.counters import CountersAway, Key
 from spanledger.limits.covering import scope_of
 from spanledger.limits.limit import text_of
-from spanledger.limits.selector import is_dimension, matches
+from spanledger.limits.selector import known_dimension, matches
 from spanledger.limits.window import FOREVER, Rolling, micros, moment
 
 router = APIRouter(prefix="/api", tags=["limits"])
@@ -196,8 +196,9 @@ def subject_of(pairs: list[str], field: str) -> dict[str, str | None]:
     subject: dict[str, str | None] = {}
     for pair in pairs:
         dimension, equals, value = pair.partition("=")
-        if not equals or not is_dimension(dimension):
+        if not equals:
             raise wrong_field(field, f"{pair!r} is not dimension=value, such as tenant=acme")
+        known_dimension(field, dimension)
         subject[dimension] = value
     return subject
 

@@ -1,9 +1,10 @@
 """Errors as RFC 9457 problem+json: what is wrong, in which field, and what to do."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import duckdb
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -82,15 +83,15 @@ def unwritable(error: BaseException) -> Problem | None:
     while cause is not None:
         said, cause = f"{said} {cause}", cause.__cause__ or cause.__context__
     if any(text in said for text in _FULL):
-        return _away("disk-full", "the collector's disk is full: nothing was changed; make room there, or try again later")
+        return _for_now("disk-full", "the collector's disk is full: nothing was changed; make room there, or try again later")
     if isinstance(error, OperationalError):
-        return _away(
+        return _for_now(
             "control-away", "the control database cannot be used just now: nothing was changed; the collector's log says why"
         )
     return None
 
 
-def _away(name: str, detail: str) -> Problem:
+def _for_now(name: str, detail: str) -> Problem:
     return Problem(503, detail, name=name, headers={"retry-after": str(RETRY_SECONDS)})
 
 
@@ -99,20 +100,39 @@ def wrong_field(field: str, text: str) -> Problem:
     return Problem(422, f"{field}: {text}", name="invalid-field", errors=[{"field": field, "message": text}])
 
 
-def wrong_fields(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """422 (or 400 where the body is no JSON at all) from what pydantic found."""
+def wrong_fields(errors: Sequence[Mapping[str, Any]], known: Iterable[str] = ()) -> Problem:
+    """422 (or 400 where the body is no JSON at all) from what pydantic found. `known` are the fields of the body."""
     if any(error["type"] in ("json_invalid", "json_type") for error in errors):
         return Problem(
             400, f"the body is not JSON: {errors[0].get('ctx', {}).get('error', errors[0]['msg'])}", name="invalid-json"
         )
-    found = [{"field": _path(error["loc"]), "message": error["msg"].removeprefix("Value error, ")} for error in errors]
+    found = [{"field": _path(error["loc"]), "message": _says(error, known)} for error in errors]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in found)
     return Problem(422, detail, name="invalid-field", errors=found)
 
 
 def _path(loc: Sequence[Any]) -> str:
-    parts = [str(part) for part in loc if part not in ("body", "query", "path")]
-    return ".".join(parts) or "body"
+    return ".".join(_parts(loc)) or "body"
+
+
+def _parts(loc: Sequence[Any]) -> list[str]:
+    return [str(part) for part in loc if part not in ("body", "query", "path")]
+
+
+def _says(error: Mapping[str, Any], known: Iterable[str]) -> str:
+    if error["type"] == "missing":
+        return "is required"
+    if error["type"] == "extra_forbidden":
+        # Of a list of bodies it is a field of one; of what stands deeper, the fields are others.
+        names = ", ".join(known) if len([part for part in _parts(error["loc"]) if not part.isdigit()]) == 1 else ""
+        return f"is no field here (known: {names})" if names else "is no field here"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _fields(request: Request) -> Iterable[str]:
+    """The fields of the body that an endpoint takes."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return getattr(getattr(getattr(body, "field_info", None), "annotation", None), "model_fields", ())
 
 
 def _documented(status: int, name: str, detail: str, **more: Any) -> dict[str, Any]:
@@ -165,6 +185,18 @@ def answer_problems(app: FastAPI) -> None:
     async def _damaged(_: Request, error: Exception) -> Response:
         return (unwritable(error) or Problem(503, str(error), name="ledger-damaged")).response()
 
+    @app.exception_handler(duckdb.Error)
+    async def _unreadable(_: Request, error: Exception) -> Response:
+        reason = str(error).partition("\n")[0]
+        if "parquet" not in reason.lower():
+            logger.error("a question to the ledger failed", exc_info=error)
+            return broken(error).response()
+        logger.error("a file of the ledger cannot be read, and all are looked at: %s", reason)
+        app.state.collector.maintenance.suspect()
+        return _for_now(
+            "ledger-damaged", "a file of the ledger cannot be read; which one, `spanledger doctor` says soon"
+        ).response()
+
     @app.exception_handler(OperationalError)
     @app.exception_handler(OSError)
     async def _unwritable(_: Request, error: Exception) -> Response:
@@ -179,8 +211,8 @@ def answer_problems(app: FastAPI) -> None:
         return Problem(404, str(error), name="not-found").response()
 
     @app.exception_handler(RequestValidationError)
-    async def _request(_: Request, error: Exception) -> Response:
-        return wrong_fields(error.errors() if isinstance(error, RequestValidationError) else []).response()
+    async def _request(request: Request, error: Exception) -> Response:
+        return wrong_fields(error.errors() if isinstance(error, RequestValidationError) else [], _fields(request)).response()
 
     @app.exception_handler(ValidationError)
     async def _body(_: Request, error: Exception) -> Response:

@@ -20,29 +20,35 @@ Per = Annotated[list[str] | None, typer.Option("--per", metavar="DIM", help="A b
 Window = Annotated[
     str | None, typer.Option("--window", metavar="W", help='hour, day, week, month, quarter, year, "rolling 1h" or lifetime.')
 ]
-Zone = Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="Whose days and months: an IANA zone. [default: UTC]")]
+Zone = Annotated[
+    str | None, typer.Option("--zone", metavar="ZONE", help="Whose days and months: an IANA zone. When adding, UTC unless given.")
+]
 Amount = Annotated[str | None, typer.Option("--amount", metavar="N", help="Dollars, tokens or requests.")]
 Measure = Annotated[
     str | None, typer.Option("--measure", metavar="M", help="cost_usd, tokens, input_tokens, output_tokens or requests.")
 ]
-Soft = Annotated[bool | None, typer.Option("--soft/--hard", help="Warn only, or refuse. [default: hard]")]
+Soft = Annotated[bool | None, typer.Option("--soft/--hard", help="Warn only, or refuse. When adding, hard unless given.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Any other field, its value as JSON or text: hold=learned, grace=0.1."),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Any other field of docs/limits.md, its value as JSON or text: hold=learned, grace=0.1; null takes it away.",
+    ),
 ]
+
+
+#: Windows that begin and end by the clocks of a zone.
+CALENDAR = ("hour", "day", "week", "month", "quarter", "year")
 
 
 def fields_of(
     amount: str | None, measure: str | None, window: str | None, zone: str | None, select: list[str] | None,
-    per: list[str] | None, soft: bool | None, set_: list[str] | None, reason: str | None,
+    per: list[str] | None, soft: bool | None, set_: list[str] | None, reason: str | None, before: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    given: dict[str, Any] = {"amount": amount, "measure": measure, "window": window, "per": per, "reason": reason}
-    if zone is not None:
-        if window is None:
-            from spanledger.cli.say import fail
-
-            fail("--zone needs --window: a day, a month … of that zone", code=2)
-        given["window"] = {"kind": "calendar", "unit": window, "zone": zone}
+    """`before` is the window of a limit that is changed: a calendar's unit and zone stay unless they are given."""
+    given = {"amount": amount, "measure": measure, "window": _window(window, zone, before), "per": per, "reason": reason}
+    given = {name: value for name, value in given.items() if value is not None}
     if select:
         otherwise = """--set 'selectors={"dimension": ["value"]}'"""
         given["selectors"] = lists_of(select, "--select ", otherwise=otherwise)
@@ -54,7 +60,21 @@ def fields_of(
             given[name] = as_text.loads(value)
         except ValueError:
             given[name] = value
-    return {name: value for name, value in given.items() if value is not None or name == "action"}
+    return given
+
+
+def _window(window: str | None, zone: str | None, before: dict[str, Any] | None) -> Any:
+    was = before if before is not None and before["kind"] == "calendar" else None
+    if window in CALENDAR and (zone or was):
+        kept = was if was is not None and was["unit"] == window else {}
+        return {**kept, "kind": "calendar", "unit": window, "zone": zone or (was or {})["zone"]}
+    if zone is not None and window is None and was is not None:
+        return was | {"zone": zone}
+    if zone is not None:
+        from spanledger.cli.say import fail
+
+        fail(f"--zone is for windows of the calendar ({', '.join(CALENDAR)}): give one with --window", code=2)
+    return window
 
 
 def lists_of(pairs: list[str], option: str = "", *, otherwise: str) -> dict[str, list[str]]:

@@ -122,8 +122,8 @@ def change(
     json: Json = False,
 ) -> None:
     """Change some fields of a limit; the others stay."""
-    body = fields_of(amount, measure, window, zone, select, per, soft, set_, reason)
     found = find(data, limit)
+    body = fields_of(amount, measure, window, zone, select, per, soft, set_, reason, before=found["window"])
     _say_done(client_of(data).call("PATCH", f"/api/limits/{found['id']}", body)[1], json, "changed")
 
 

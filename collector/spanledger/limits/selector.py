@@ -27,7 +27,7 @@ def selectors_of(given: Any) -> dict[str, tuple[str, ...]]:
         raise LimitError("selectors", 'must be like {"tenant": ["acme"], "model": ["gpt-*"]}')
     selectors = {}
     for name, patterns in given.items():
-        _known(f"selectors.{name}", name)
+        known_dimension(f"selectors.{name}", name)
         listed = [patterns] if isinstance(patterns, str) else patterns
         if not isinstance(listed, Sequence) or not listed or not all(isinstance(p, str) and p for p in listed):
             raise LimitError(f"selectors.{name}", 'must be a value or a list of values; "abc*" is a prefix, "*" any value')
@@ -44,11 +44,12 @@ def per_of(given: Any) -> tuple[str, ...]:
     if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
         raise LimitError("per", 'must be a list of dimensions such as ["user"]')
     for name in listed:
-        _known("per", name)
+        known_dimension("per", name)
     return tuple(dict.fromkeys(listed))
 
 
-def _known(field: str, name: str) -> None:
+def known_dimension(field: str, name: str) -> None:
+    """Raises `LimitError` for what is no dimension."""
     if not is_dimension(name):
         raise LimitError(field, f"{name!r} is not a dimension (known: {', '.join(DIMENSIONS)}, tag.<key>)")
 
