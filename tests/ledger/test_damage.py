@@ -1,5 +1,6 @@
 """A ledger of which something is missing or cut: said clearly, and the rest is served."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from spanledger.ledger.connect import connect
 from spanledger.ledger.damage import note_unreadable, unreadable_files
 from spanledger.ledger.health import health
+from spanledger.ledger.maintenance import Maintenance
 from spanledger.ledger.repair import repair
 from spanledger.ledger.table import Ledger, LedgerError
 from spanledger.ledger.torn import torn_entries
@@ -117,3 +119,52 @@ def test_what_an_operator_asks_about_a_table_is_told(tmp_path: Path) -> None:
     assert (found.files, found.entries, found.version, found.oldest_reader) == (4, 4, 4, 4)
     assert [one.reason for one in found.damaged] == ["is missing"]
     assert (found.unnamed, found.torn) == (0, ())
+
+
+def _spoil(path: Path, *, unseen: bool = False) -> bytes:
+    """Change values of a file in its size, at will without a trace in the file system; gives what it was."""
+    was, moments = path.read_bytes(), path.stat()
+    values = len(was) - 8 - int.from_bytes(was[-8:-4], "little")
+    path.write_bytes(bytes(byte ^ (0xFF if at % 60 == 59 else 0) for at, byte in enumerate(was[:values])) + was[values:])
+    if unseen:
+        os.utime(path, ns=(moments.st_atime_ns, moments.st_mtime_ns))
+    return was
+
+
+def test_a_file_that_changes_while_its_collector_runs_is_said_once_and_left_out_at_once_until_it_is_put_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = _ledger(tmp_path)
+    maintenance = Maintenance(ledger)
+    maintenance.round()
+    path = Path(ledger.files()[-1])
+    was = _spoil(path)
+    for _ in range(3):
+        maintenance.round()
+    [said] = maintenance.progress.damaged
+    assert path.name in said
+    assert sum(path.name in line for line in caplog.messages) == 1
+    assert [one.path for one in health(tmp_path / "entries").damaged] == [f"{path.parent.name}/{path.name}"]
+    assert connect(tmp_path, damaged="leave out").execute("select count(*) from entries").fetchone() == (2,)
+    path.write_bytes(was)
+    maintenance.round()
+    assert maintenance.progress.damaged == []
+    assert connect(tmp_path).execute("select count(*) from entries").fetchone() == (3,)
+    assert repair(tmp_path / "entries") == []
+
+
+@pytest.mark.parametrize(("posts", "rows"), [(2, 5_000), (9, 1)], ids=["summed up", "put together"])
+def test_upkeep_that_meets_a_damaged_file_leaves_it_out_and_goes_on_with_the_rest(tmp_path: Path, posts: int, rows: int) -> None:
+    ledger = Ledger.open(tmp_path / "entries")
+    for number in range(posts):
+        ledger.post(entries(*(entry(f"{number * rows + row:032x}") for row in range(rows))), mark=number + 1)
+    path = Path(ledger.files()[-1])
+    _spoil(path, unseen=True)
+    maintenance = Maintenance(ledger)
+    maintenance.round()
+    maintenance.round()
+    assert [path.name in said for said in maintenance.progress.damaged] == [True]
+    assert (maintenance.progress.compactions, maintenance.progress.rolled_up) == ((1, 0) if rows == 1 else (0, 1))
+    left = (posts - 1) * rows
+    connection = connect(tmp_path, damaged="leave out")
+    assert connection.execute("select count(*), (select sum(entries) from rollup) from entries").fetchone() == (left, left)

@@ -1,6 +1,7 @@
 """What of a ledger on disk is not as it was written: log entries cut short, Parquet files missing or cut short."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-#: Files that are there and cannot be read, one a line with the reason: only reading all of them finds that.
+#: Files that are there and cannot be read, one a line with its stamp and the reason: only reading all of them finds that. One
+#: that bears another stamp now was put back, or changed once more.
 _NOTED = "_unreadable"
 
 
@@ -42,7 +44,7 @@ def sentence(table: Path | str, found: list[Damaged]) -> str:
 def damaged_files(table: DeltaTable, local: Path) -> list[Damaged]:
     """Files of this snapshot that are missing or do not have the size that they were written with, by one look at each name; and
     those that were noted as unreadable."""
-    noted = _noted(local)
+    noted = {path: reason for path, (stamp, reason) in _noted(local).items() if stamp in ("", stamp_of(local / path))}
     return [
         Damaged(path, day, count, reason)
         for path, size, day, count in _files(table)
@@ -50,35 +52,47 @@ def damaged_files(table: DeltaTable, local: Path) -> list[Damaged]:
     ]
 
 
-def note_unreadable(table: DeltaTable, local: Path, *, whole: bool) -> list[Damaged]:
+def note_unreadable(table: DeltaTable, local: Path, *, whole: bool, among: Collection[str] | None = None) -> list[Damaged]:
     """Look for `unreadable_files`, and note them, so that everybody leaves them out from now on; gives those found now."""
-    found = unreadable_files(table, local, whole=whole)
+    found = unreadable_files(table, local, whole=whole, among=among)
     if found:
-        kept = {path: reason for path, reason in _noted(local).items() if (local / path).exists()}
-        kept |= {one.path: one.reason for one in found}
+        kept = {path: noted for path, noted in _noted(local).items() if (local / path).exists()}
+        kept |= {one.path: (stamp_of(local / one.path), one.reason) for one in found}
         written = local / f"{_NOTED}.new"
-        written.write_text("".join(f"{path}\t{reason}\n" for path, reason in kept.items()), encoding="utf-8")
+        lines = "".join(f"{path}\t{stamp}\t{reason}\n" for path, (stamp, reason) in kept.items())
+        written.write_text(lines, encoding="utf-8")
         written.replace(local / _NOTED)
     return found
 
 
-def _noted(local: Path) -> dict[str, str]:
-    """Path → reason."""
+def stamp_of(path: Path) -> str:
+    """What changes when a file is written or replaced; "" where there is none. Files of entries are written once."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_ino}.{found.st_mtime_ns}"
+
+
+def _noted(local: Path) -> dict[str, tuple[str, str]]:
+    """Path → stamp and reason; without a stamp where an older version has noted it."""
     try:
         lines = (local / _NOTED).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
-    return {path: reason for path, tab, reason in (line.partition("\t") for line in lines) if tab}
+    parts = [line.split("\t", 2) for line in lines if "\t" in line]
+    return {path: (more[0] if len(more) > 1 else "", more[-1]) for path, *more in parts}
 
 
-def unreadable_files(table: DeltaTable, local: Path, *, whole: bool) -> list[Damaged]:
+def unreadable_files(table: DeltaTable, local: Path, *, whole: bool, among: Collection[str] | None = None) -> list[Damaged]:
     """Files of this snapshot that are there in their size and yet no Parquet: by what each says of itself at its end, or,
-    `whole`, by reading all that is in them, which takes seconds a gigabyte. Without those that `damaged_files` names."""
+    `whole`, by reading all that is in them, which takes seconds a gigabyte. Without those that `damaged_files` names, and, when
+    given, only those `among` some."""
     known = {one.path for one in damaged_files(table, local)}
     return [
         Damaged(path, day, count, reason)
         for path, _, day, count in _files(table)
-        if path not in known and (reason := _unreadable(local / path, whole))
+        if path not in known and (among is None or path in among) and (reason := _unreadable(local / path, whole))
     ]
 
 

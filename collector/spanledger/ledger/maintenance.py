@@ -9,17 +9,19 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
+import duckdb
 import pyarrow as pa
 
 from spanledger.ledger.compaction import File, Group, plan
-from spanledger.ledger.damage import damaged_files
+from spanledger.ledger.damage import damaged_files, note_unreadable, stamp_of
 from spanledger.ledger.keeper import alone
 from spanledger.ledger.log import Log
+from spanledger.ledger.opening import open_table
 from spanledger.ledger.rewriting import put_together, removal
 from spanledger.ledger.rolling import roll_up
 from spanledger.ledger.sweep import Sweep
@@ -80,8 +82,11 @@ class Maintenance:
         self._behind = behind
         self._sweep = Sweep(ledger, grace_seconds)
         self._log = Log(ledger, grace_seconds)
-        #: Files that could not be put together: they are left where they are, and the rest goes on.
-        self._unreadable: set[str] = set()
+        #: Files that could not be put together although they can be read: they are left where they are, and the rest goes on.
+        self._odd: set[str] = set()
+        #: Path → stamp, as it was first seen: whatever changes a file of entries damages it.
+        self._stamps: dict[str, str] = {}
+        self._suspected = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spanledger-maintenance", daemon=True)
 
@@ -112,13 +117,13 @@ class Maintenance:
     def _round(self) -> None:
         self._timed("retention", self._expire)
         sound = self._sound()
-        for group in plan([file for file in sound if file.path not in self._unreadable], self._clock()):
+        for group in plan([file for file in sound if file.path not in self._odd], self._clock()):
             if self._stopping.is_set():
                 return
             self._timed("compaction", partial(self._put_together, group))
         # Between compaction and here the files have changed.
         sound = self._sound()
-        self.progress.rolled_up += self._timed("rollup", lambda: roll_up(self._ledger, sound))
+        self.progress.rolled_up += self._timed("rollup", lambda: self._roll_up(sound))
         self.progress.checkpoints += self._timed("log", self._log.checkpoint)
         self.progress.log_entries_removed += self._timed("log", self._log.clean_up)
         self.progress.removed += self._timed("sweep", self._sweep.once)
@@ -152,10 +157,20 @@ class Maintenance:
                 self._stopping.wait(took * _REST)
 
     def _sound(self) -> list[File]:
-        """The files of the newest snapshot that are as they were written."""
+        """The files of the newest snapshot that are as they were written. One that has changed is read, and left out by everybody
+        from then on when it is not whole."""
         with self._ledger.lock:
             files = files_of(self._ledger)
-            found = [] if self._ledger.local is None else damaged_files(self._ledger.table, self._ledger.local)
+        local = self._ledger.local
+        if local is not None:
+            stamps = {file.path: stamp_of(local / file.path) for file in files}
+            changed = {path for path, stamp in stamps.items() if self._stamps.get(path, stamp) != stamp}
+            suspected, self._suspected = self._suspected, False
+            if suspected or changed:
+                self._note(stamps if suspected else changed)
+            self._stamps = stamps
+        with self._ledger.lock:
+            found = [] if local is None else damaged_files(self._ledger.table, local)
         said = [str(one) for one in found]
         for one in said:
             if one not in self.progress.damaged:
@@ -192,16 +207,38 @@ class Maintenance:
         wall, steady = self._began
         return now - wall > timedelta(seconds=time.monotonic() - steady) + _JUMP
 
+    def suspect(self) -> None:
+        """Somebody could not read the ledger: the next round reads all of it, and leaves out what is damaged."""
+        self._suspected = True
+
+    def _note(self, paths: Collection[str]) -> bool:
+        """Read some files whole, and note those that are damaged; whether there are any."""
+        local = self._ledger.local
+        if local is None:
+            return False
+        table = open_table(str(local), None)  # of its own: reading takes longer than the loop is to wait for its turn
+        return table is not None and bool(note_unreadable(table, local, whole=True, among=paths))
+
+    def _roll_up(self, sound: list[File]) -> int:
+        try:
+            return roll_up(self._ledger, sound)
+        except (duckdb.Error, pa.ArrowException, OSError):
+            if not self._note({file.path for file in sound}):
+                raise
+            return roll_up(self._ledger, self._sound())
+
     def _put_together(self, group: Group) -> None:
         try:
             put_together(self._ledger, group, self._clock())
         except Replaced:  # another collector, or `repair`, was quicker: the next round plans anew
             return
         except LedgerError as error:
+            if self._note({file.path for file in group.files}):
+                return
             named = [file.path for file in group.files if file.path in str(error)]
             if not named:
                 raise
-            self._unreadable.update(named)
+            self._odd.update(named)
             logger.error("%s; it stays as it is, and the rest is served", error)
             return
         self.progress.compactions += 1
