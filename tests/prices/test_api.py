@@ -102,7 +102,7 @@ def test_a_contract_is_listed_changed_and_keeps_its_history(up: Running) -> None
     history = ask(up, "GET", f"/{changed['id']}/history")["history"]
     assert [(one["multiplier"], one["state"]) for one in history] == [("0.85", "in force"), ("0.88", "superseded")]
     assert history[0]["audit"][0]["why"] == "typing error"
-    next_year = f"{NOW.year + 1}-01-01"
+    next_year = f"{datetime.now(UTC).year + 1}-01-01"
     later = ask(up, "POST", "", 201, json={**form, "multiplier": "0.8", "valid_from": next_year, "supersede": changed["id"]})
     assert later["state"] == "scheduled"
     cells = ask(up, "GET", "/show", params={"provider": "openai", "model": "gpt-4o", "scope": "tenant:acme"})["rates"]
