@@ -1,6 +1,7 @@
-"""What was assumed about an emitter is listed over HTTP, and the line that is given settles it in a real collector."""
+"""What was assumed about an emitter, or is missing, is listed over HTTP; the line that is given settles it in a collector."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -9,8 +10,10 @@ from spanledger.collector.config import load
 from spanledger.collector.received import Received
 from spanledger.collector.service import Collector
 from spanledger.ledger.connect import connect
+from spanledger.ledger.table import Ledger
 from tests.api.running import running
 from tests.dialects.spans import Span, body_of
+from tests.ledger.made import entries, entry
 
 _CLAUDE = {
     "gen_ai.operation.name": "chat",
@@ -48,6 +51,21 @@ def test_the_line_that_the_api_gives_for_an_assumption_settles_it_when_it_is_con
         assert connection.execute("select input_tokens, cache_read_tokens, flags from calls").fetchall() == [(1300, 600, [])]
 
 
+def test_what_an_agent_claims_beyond_its_calls_is_listed_with_a_trace_of_it(tmp_path: Path) -> None:
+    now, trace = datetime.now(UTC), "ab" * 16
+    claim = {"kind": "duplicate", "rule": "aggregate", "calls": 0, "claimed_input_tokens": 900, "claimed_output_tokens": 90}
+    told = {"trace_id": trace, "scope_name": "home.made", "scope_version": "2", "service": "shop", "occurred_at": now,
+            "recorded_at": now - timedelta(minutes=9)}  # fmt: skip
+    Ledger.open(tmp_path / "entries").post(
+        entries(entry("a", **told, input_tokens=500, output_tokens=90), entry("b", **told, **claim)), 1
+    )
+    with running(tmp_path) as up:
+        (one,) = up.get("/api/missing")["missing"]
+    assert (one["scope"], one["service"], one["traces"], one["trace"]) == ("home.made", "shop", 1, trace)
+    assert (one["input_tokens"], one["output_tokens"], f"inspect {trace}" in one["line"]) == (400, 0, True)
+
+
 def test_nothing_is_assumed_in_an_empty_ledger(tmp_path: Path) -> None:
     with running(tmp_path) as up:
         assert up.get("/api/assumptions") == {"assumptions": [], "next": None}
+        assert up.get("/api/missing") == {"missing": [], "next": None}

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,17 @@ def test_what_was_assumed_about_an_emitter_is_told_with_the_line_that_settles_it
     assert found["state"] == "note"
     assert "1 call of home.made 2, provider openai" in found["says"]
     assert "scope: 'home.made'" in found["do"]
+
+
+def test_what_an_agent_claims_beyond_its_calls_is_told_with_a_trace_to_look_at(tmp_path: Path) -> None:
+    now, trace = datetime.now(UTC), "ab" * 16
+    told = {"trace_id": trace, "scope_name": "home.made", "occurred_at": now, "recorded_at": now - timedelta(minutes=9)}
+    claim = {"kind": "duplicate", "rule": "aggregate", "calls": 0, "claimed_input_tokens": 900}
+    Ledger.open(tmp_path / "data" / "entries").post(entries(entry("a", **told, input_tokens=500), entry("b", **told, **claim)), 1)
+    found = findings("--data", str(tmp_path / "data"))["missing"]
+    assert found["state"] == "note"
+    assert "claims 400 input and 0 output tokens more" in found["says"]
+    assert f"spanledger inspect {trace}" in found["do"]
 
 
 def test_it_tells_how_the_files_are_kept_and_names_those_that_are_damaged(tmp_path: Path) -> None:

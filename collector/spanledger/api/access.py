@@ -78,6 +78,7 @@ ROLE_OF: Mapping[tuple[str, str], str] = {
     ("GET", "/api/overview"): "read",
     ("GET", "/api/calls"): "read",
     ("GET", "/api/assumptions"): "read",
+    ("GET", "/api/missing"): "read",
 }
 
 #: What a caller that speaks for one tenant may use: these look at that tenant alone.

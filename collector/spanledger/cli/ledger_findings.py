@@ -136,6 +136,26 @@ def _assumptions(data: Path, config: Path | None) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _missing(data: Path, config: Path | None) -> Iterator[Finding]:
+    """Spans around calls that claim more than was counted below them."""
+    from spanledger.collector.count.missing import missing
+    from spanledger.ledger.connect import connect
+    from spanledger.ledger.table import LedgerError
+
+    try:
+        found = missing(connect(data, damaged="leave out"))
+    except LedgerError:  # told by `_entries`
+        return
+    for one in found:
+        traces = "1 trace" if one.traces == 1 else f"{one.traces:,} traces"
+        yield Finding(
+            subject="missing", state="note",
+            says=f"{traces} of {one.service or 'no service'}: {f'{one.scope} {one.version}'.strip() or 'no scope'} claims "
+            f"{one.input_tokens:,} input and {one.output_tokens:,} output tokens more than the calls that came",
+            do=one.line,
+        )  # fmt: skip
+
+
 def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
     import sqlite3
 
@@ -182,7 +202,14 @@ def _control(data: Path, config: Path | None) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (_entries, _assumptions, _upkeep, _journal, _control)
+LOOKS: tuple[Callable[[Path, Path | None], Iterator[Finding]], ...] = (
+    _entries,
+    _assumptions,
+    _missing,
+    _upkeep,
+    _journal,
+    _control,
+)
 
 
 def _ago(moment: datetime) -> str:
