@@ -59,11 +59,12 @@ class Served:
 def _serve(kind: str, listening: socket.socket) -> None:
     import uvicorn
 
+    from spanledger.api.bounded_connection import ReadingBounds
     from spanledger.api.check_connection import check_connections
 
     with tempfile.TemporaryDirectory() as folder:
         app: Any = {"bare ASGI": _bare, "FastAPI": _fastapi, "check": _checks}[kind](Path(folder))
-        http = check_connections(app.state.checks) if kind == "check" else "httptools"
+        http = check_connections(app.state.checks, ReadingBounds()) if kind == "check" else "httptools"
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", loop="uvloop", http=http)  # type: ignore[arg-type]
         gc.collect()
         gc.freeze()

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from spanledger.api.bounded_connection import BoundedConnection, ReadingBounds
 from spanledger.api.check_answers import PLAIN, Answered
 from spanledger.api.checks import PATH, Checks
 from spanledger.api.problem import Problem, broken
@@ -30,11 +29,11 @@ LONGEST_BODY = 64 * 1024
 Headers = dict[bytes, bytes]
 
 
-def check_connections(checks: Checks) -> Callable[..., "CheckConnection"]:
+def check_connections(checks: Checks, bounds: ReadingBounds) -> Callable[..., "CheckConnection"]:
     """What uvicorn calls for every connection (its setting `http`)."""
 
     def connection(*args: Any, **more: Any) -> CheckConnection:
-        return CheckConnection(checks, *args, **more)
+        return CheckConnection(checks, bounds, *args, **more)
 
     return connection
 
@@ -62,11 +61,11 @@ def plain_head(head: bytes) -> tuple[Headers, int]:
     return headers, length
 
 
-class CheckConnection(HttpToolsProtocol):
+class CheckConnection(BoundedConnection):
     """One connection. While a check waits for its answer, what comes behind it is kept until then."""
 
-    def __init__(self, checks: Checks, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, checks: Checks, bounds: ReadingBounds, *args: Any, **more: Any) -> None:
+        super().__init__(bounds, *args, **more)
         self._checks = checks
         self._between = True  # uvicorn's parser is not in the middle of a request
         self._answering: asyncio.Task[None] | None = None
@@ -82,7 +81,8 @@ class CheckConnection(HttpToolsProtocol):
             self._behind += data
             self.transport.pause_reading()
             return
-        if self._begun:
+        begun = bool(self._begun)
+        if begun:
             data, self._begun = self._begun + data, b""
         if data.startswith(_START) and self._between and (self.cycle is None or self.cycle.response_complete):
             try:
@@ -92,7 +92,10 @@ class CheckConnection(HttpToolsProtocol):
                 return
             if request is None:
                 self._begun = data
+                if not begun:
+                    self.expect(self.bounds.header_seconds)
             else:
+                self.expect(None)
                 self._answer(*request)
             return
         super().data_received(data)

@@ -62,13 +62,16 @@ class ApiServer:
     async def start(self, collector: "Collector") -> None:
         """Serve `create_app(collector)`; returns when requests are answered."""
         from spanledger.api.app import create_app
+        from spanledger.api.bounded_connection import ReadingBounds
         from spanledger.api.check_connection import check_connections
 
         app = create_app(collector)
+        api = collector.config.api
+        bounds = ReadingBounds(header_seconds=api.read_header_timeout, body_seconds=api.read_timeout)
         self.open_to_all = app.state.access.open_to_all
         config = uvicorn.Config(
             app,
-            http=check_connections(app.state.checks),  # type: ignore[arg-type]
+            http=check_connections(app.state.checks, bounds),  # type: ignore[arg-type]
             log_level="warning",
             access_log=False,
             lifespan="off",

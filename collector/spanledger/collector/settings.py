@@ -191,6 +191,8 @@ class Api(Listener):
 
     endpoint: Address = "127.0.0.1:4380"
     requests_per_second: Annotated[int | float, Field(ge=0)] = 0  # of one key or token; 0 is no bound
+    read_header_timeout: Timeout = 10.0
+    read_timeout: Timeout = 60.0
     jwt: Jwt | None = None
 
 
