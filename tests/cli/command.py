@@ -31,7 +31,7 @@ def in_a_process(*arguments: str, stdin: str = "", cwd: Path | None = None, **va
     """Run one command to its end."""
     ended = subprocess.run(
         [sys.executable, "-m", "spanledger.cli", *arguments],
-        input=stdin, env={**environment(), **variables}, cwd=cwd, capture_output=True, text=True, timeout=100,
+        input=stdin, env={**environment(), **variables}, cwd=cwd, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 

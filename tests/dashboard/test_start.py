@@ -14,7 +14,7 @@ from spanledger.instrumentation.errors import MissingExtra
 
 def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "spanledger.dashboard", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, env={**os.environ, **environment}, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, env={**os.environ, **environment}, check=False)
 
 
 def test_nothing_is_told_to_anybody() -> None:

@@ -60,7 +60,7 @@ class Way:
         ended = subprocess.run(
             [sys.executable, str(Path(__file__).with_name("application.py")), scene, self.provider.url],
             env={**environment(), "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.addresses['http']}", **variables},
-            capture_output=True, text=True, timeout=100,
+            capture_output=True, text=True, timeout=250,
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
         seen: dict[str, Any] = json.loads(ended.stdout)

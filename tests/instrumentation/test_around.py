@@ -27,7 +27,7 @@ def run(source: str, provider: StandIn, **environ: str) -> "subprocess.Completed
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "SPANLEDGER_", "PYTEST_"))}
     program = f"BASE = {provider.url + '/v1'!r}\n" + textwrap.dedent(ASK) + textwrap.dedent(source)
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", program]
-    done = subprocess.run(command, env=clean | environ, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=clean | environ, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -218,7 +218,7 @@ def test_opentelemetry_instrument_meters_without_a_line_in_the_application(provi
             "OTEL_LOGS_EXPORTER": "none",
         }
         command = [os.path.join(os.path.dirname(sys.executable), "opentelemetry-instrument"), sys.executable, "-c", program]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=250)
         assert done.returncode == 0, done.stderr
         sink.wait_for(1)
         assert [span.name for span in sink.spans] == ["chat gpt-4o"]

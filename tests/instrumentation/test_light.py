@@ -29,7 +29,7 @@ def test_the_public_face() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     program = f"import sys, spanledger.auto; print([name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -38,7 +38,7 @@ def test_importing_it_takes_a_quarter_of_a_second_at_most() -> None:
 
     def seconds() -> float:
         return float(
-            subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True).stdout
+            subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250, check=True).stdout
         )
 
     # CPU time, which a busy machine stretches a little too: it is the least of some.

@@ -22,7 +22,7 @@ def lint_imports(folder: Path) -> "subprocess.CompletedProcess[str]":
         f"{SOURCE_ROOTS!r})) or p.startswith({str(folder)!r})]; "
         "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
     )
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
 
 
 def test_the_packages_of_the_repository_keep_all_contracts() -> None:

@@ -17,7 +17,7 @@ def test_a_planted_error_in_each_package_is_found(tmp_path: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert outcome.returncode == 1, outcome.stdout + outcome.stderr
     found = {line.split(":")[0] for line in outcome.stdout.splitlines() if "[return-value]" in line}
