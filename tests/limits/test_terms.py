@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -191,6 +191,32 @@ def test_a_limit_pauses_by_what_it_stops_at_now_and_only_while_it_is_in_force(tm
     assert len(of.admin.pauses()) == 1
     of.update(limit.id, {"amount": 30}, who="ann")
     assert of.admin.pauses() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "amount", "user", "paused"),
+    [
+        ("top_up", 10, "u", "v"),
+        ("override", 20, "u", "v"),
+        ("reset", 0, "u", "v"),
+        ("override", 9, "u", "uv"),
+        ("top_up", 10, "v", "u"),
+    ],
+)
+def test_whom_a_limit_paused_goes_on_when_it_gives_so_much_more_that_it_would_not_pause_them(
+    tmp_path: Path, given: Literal["top_up", "override", "reset"], amount: int, user: str, paused: str
+) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=10, action="pause", per=["user"], thresholds=[])
+    of.post(entries(*(entry(clock, user=user) for user in "uv" for _ in range(12))))
+    assert answers(of, 2, user="u") == ["refuse", "refuse"]
+    if given == "reset":
+        of.admin.reset(limit, {"user": user}, reason="our bug", who="ann")
+    else:
+        of.admin.grant(limit, given, amount, subject={"user": user}, reason="paid", who="ann")
+    assert sorted(pause.selectors["user"][0] for pause in of.admin.pauses()) == list(paused)
+    assert ask(of, user="u") == ("refuse" if "u" in paused else "allow")
 
 
 def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:

@@ -163,13 +163,14 @@ class Admin:
                 whom = {**limit.selectors, **dict(zip(limit.per, ((value,) for value in place.key), strict=True))}
                 self._pause(whom, f"{limit.name!r} is at {share}", who=f"limit {limit.name}", limit_id=limit.id)
 
-    def resume_the_recovered(self, limit: Limit, *, who: str) -> None:
-        """A limit that was raised lets those go on whom it would not pause now; while counters are away, nobody."""
+    def resume_the_recovered(self, limit: Limit, *, who: str, why: str) -> None:
+        """A limit that was raised, or has forgotten what it had counted, lets those go on whom it would not pause now; while
+        counters are away, nobody."""
         of_limit = [(key, pause) for (limit_id, key), pause in self._limits.covering.paused.items() if limit_id == limit.id]
         with suppress(CountersAway):
             for key, pause in of_limit:
                 if not self._overspent(limit, key):
-                    self.resume(pause.id, who=who, reason=f"{limit.name!r} was changed")
+                    self.resume(pause.id, who=who, reason=f"{limit.name!r} {why}")
 
     def _overspent(self, limit: Limit, key: Key) -> str | None:
         """How much of a limit is used, for people, where that is enough to pause the bucket."""
@@ -229,6 +230,7 @@ class Admin:
             with self._control.change(who=who, why=reason) as change:
                 change.insert(TABLES["grants"], row | {"subject": None if grant.subject is None else list(grant.subject)})
             self._limits.reload()
+            self.resume_the_recovered(limit, who=who, why="got a top-up" if kind == "top_up" else "got an override")
         return grant
 
     def revoke_grant(self, grant_id: str, *, who: str, reason: str | None = None) -> None:
@@ -255,6 +257,7 @@ class Admin:
                 change.insert(TABLES["resets"], row | {"forgotten": [list(pair) for pair in counted]})
             self._limits.reload()
             self._limits.forget(place, counted)
+            self.resume_the_recovered(limit, who=who, why="was reset")
         return Decimal(sum(units for _, units in counted))
 
     def _default_end(self, limit: Limit) -> datetime:

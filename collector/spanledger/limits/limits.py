@@ -236,7 +236,7 @@ class Limits:
     def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
         """Change some fields of a limit; a field given as None gets its default. Raises `LimitError`, `NotFound`."""
         limit = self._rules.update(limit_id, fields, who=who, why=why)
-        self.admin.resume_the_recovered(limit, who=who)
+        self.admin.resume_the_recovered(limit, who=who, why="was changed")
         return limit
 
     def delete(self, limit_id: str, *, who: str, why: str | None = None) -> None:
