@@ -15,7 +15,7 @@ from typing import Any
 from tests.cli.command import environment
 
 FREE_PORTS = ("--grpc-port", "0", "--http-port", "0", "--api-port", "0")
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 120.0
 
 
 class Running:
@@ -49,10 +49,11 @@ class Running:
 
 def eventually(true: Callable[[], Any], what: str) -> Any:
     """Poll until it is true and give it; fails saying what was waited for."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end, pause = time.monotonic() + PATIENCE_SECONDS, 0.02
     while not (found := true()):
         assert time.monotonic() < end, f"waited {PATIENCE_SECONDS:.0f} s for {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.25)
     return found
 
 
