@@ -56,7 +56,7 @@ def test_two_collectors_feed_one_ledger_in_an_object_store_and_everybody_reads_i
     (tmp_path / "c.yaml").write_text(f"exporters: {{ledger: {{url: '{bucket}/entries'}}}}\n")
     one, two = tmp_path / "one", tmp_path / "two"
     with running(one, config=str(tmp_path / "c.yaml")) as first, running(two, config=str(tmp_path / "c.yaml")) as second:
-        sent: list[str] = [identity for _ in range(4) for collector in (first, second) for identity in _send(collector, 3)]
+        sent: list[str] = [identity for _ in range(2) for collector in (first, second) for identity in _send(collector, 3)]
         assert sorted(eventually(lambda: stored(one), lambda found: len(list(found)) == len(sent))) == sorted(sent)
         second.kill()
         assert first.stop() == 0
