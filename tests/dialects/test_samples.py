@@ -96,12 +96,10 @@ def test_all_samples_one_record_at_a_time_from_the_last_to_the_first_give_the_sa
     assert _wrong(entries) == []
 
 
-@pytest.mark.parametrize(("seed", "size", "restarts"), [(None, 40, False), (1, 20, False), (2, 60, True)])
-def test_all_samples_reversed_or_shuffled_in_any_batches_give_the_same(
-    seed: int | None, size: int, restarts: bool, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("seed", "size", "restarts"), [(1, 20, False), (2, 60, True)])
+def test_all_samples_shuffled_in_any_batches_give_the_same(seed: int, size: int, restarts: bool, tmp_path: Path) -> None:
     records = numbered([single for name in FILES for single in singles(name)])
-    order = records[::-1] if seed is None else random.Random(seed).sample(records, len(records))
+    order = random.Random(seed).sample(records, len(records))
     entries = entries_of([order[at : at + size] for at in range(0, len(order), size)], folder=tmp_path if restarts else None)
     assert sums(entries).equals(sums(_whole(*FILES)))
     assert _wrong(entries) == []
