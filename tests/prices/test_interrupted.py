@@ -15,13 +15,15 @@ from tests.prices.test_moved_calls import ALL, HOUSE
 ROOT = Path(__file__).parents[2]
 DIES = """
 import os, sys
+from datetime import UTC, datetime
 from pathlib import Path
+from spanledger.collector.pricing.rerate import Range
 from tests.prices.desks import desk_at
-from tests.prices.test_moved_calls import ALL, HOUSE
 
 with desk_at(Path(sys.argv[1])) as at:
-    at.post([HOUSE, {}])
+    at.post([{"provider": "vllm", "model": "house-llm"}, {}])
     at.desk.make([{"provider": "*", "model": "house-llm", "rates": {"input_mtok": "1", "output_mtok": "2"}}], who="me")
+    ever = Range(since=datetime(2020, 1, 1, tzinfo=UTC), until=datetime(2030, 1, 1, tzinfo=UTC))
 
     def post(entries):
         if sys.argv[2] == "after":
@@ -29,7 +31,7 @@ with desk_at(Path(sys.argv[1])) as at:
         os._exit(9)
 
     at.desk._post = post
-    at.desk.rerate(ALL, who="me", note="ticket 7", post=True)
+    at.desk.rerate(ever, who="me", note="ticket 7", post=True)
 """
 
 
