@@ -222,6 +222,26 @@ def test_what_is_under_way_is_answered_when_the_listener_stops() -> None:
     asyncio.run(listening(test, HttpBounds(), Kept(slowly)))
 
 
+def test_a_request_of_which_only_the_head_is_there_when_the_listener_stops_is_waited_for() -> None:
+    async def test(receiver: HttpReceiver, kept: Kept) -> None:
+        body, _ = calls()
+        reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+        head = (
+            f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF['Content-Type']}\r\ncontent-length: {len(body)}\r\n"
+        )
+        writer.write(head.encode() + b"expect: 100-continue\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        stopping = asyncio.create_task(receiver.stop(60))
+        await asyncio.sleep(0)
+        writer.write(body)
+        await reader.readline()
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        await stopping
+        writer.close()
+
+    asyncio.run(listening(test, HttpBounds(), Kept()))
+
+
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[TlsFiles, Path, Path, trustme.CA]:
     folder = tmp_path_factory.mktemp("tls")

@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._waiting: list[_Request] = []
         self._answering: asyncio.Task[None] | None = None
         self._keep_alive = True
+        self._receiving = False
         self._discarding = False
         self._ended = False
 
@@ -116,6 +117,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._request = _Request()
+        self._receiving = True
         self._expect(self._shared.bounds.header_seconds)
 
     def on_url(self, url: bytes) -> None:
@@ -150,6 +152,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._discarding:
             return
+        self._receiving = False
         self._keep_alive = self._keep_alive and self._parser.should_keep_alive()
         self._request.method = self._parser.get_method()
         self._expect(None)
@@ -160,7 +163,7 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Close when what was begun has been answered."""
         self._keep_alive = False
-        if self._answering is None and not self._request.size:
+        if self._answering is None and not self._receiving:
             self._close()
 
     def abort(self) -> None:
