@@ -46,7 +46,8 @@ class Id:
 
 
 @pytest.fixture
-def id_() -> Generator[Id]:
+def id_(monkeypatch: pytest.MonkeyPatch) -> Generator[Id]:
+    monkeypatch.setattr(tokens, "FETCH_SECONDS", 60)  # a machine that stands still is no issuer that does not answer
     with serving(Id()) as up:
         yield up
 
