@@ -86,6 +86,17 @@ def test_small_holds_never_let_a_limit_be_passed_by_more_than_its_stated_bound(t
     assert limit.overshoot_bound == 1_000
 
 
+def test_what_a_refusal_says_would_fit_fits_and_a_token_more_does_not(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    add(of, measure="cost_usd", amount="1", hold="fixed", hold_amount="0.01", overshoot="0.5", thresholds=[])
+    asks = {"input_tokens": 0, "max_output_tokens": 400}
+    assert [ask(of, **asks) for _ in range(3)] == ["allow"] * 3
+    [refused] = of.check(Check(**asks)).refused
+    assert refused.fits == {"cost_usd": "0.3", "max_output_tokens": "300"}
+    assert [ask(of, input_tokens=0, max_output_tokens=tokens, dry_run=True) for tokens in (300, 301)] == ["allow", "refuse"]
+
+
 def test_small_holds_let_more_calls_pass_than_the_worst_case_would(tmp_path: Path) -> None:
     passed = {}
     for hold in ("worst_case", "fixed"):

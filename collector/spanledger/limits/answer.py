@@ -42,6 +42,11 @@ class Asked:
         """Units that are neither used nor held."""
         return max(0, self.demand.cap - self.reading.used - self.reading.held)
 
+    @property
+    def room(self) -> int:
+        """Units that a call can come to and pass for sure: free, and within the bound together with the worst of all holds."""
+        return max(0, min(self.free, self.demand.bound - self.reading.used - self.reading.worst))
+
 
 def retry_after(asked: Asked, slots: Sequence[tuple[int, int]], now: int) -> int:
     """Seconds until a refused call may fit. `slots` are those of a rolling bucket, oldest first."""
@@ -50,7 +55,8 @@ def retry_after(asked: Asked, slots: Sequence[tuple[int, int]], now: int) -> int
     place, window = asked.demand.place, asked.limit.window
     if not isinstance(window, Rolling):
         return NEVER_SECONDS if place.end >= FOREVER else seconds_until(place.end, now)
-    over = asked.reading.used + asked.demand.size - asked.demand.cap
+    demand, used = asked.demand, asked.reading.used
+    over = max(used + demand.size - demand.cap, used + demand.worst - demand.bound)
     for slot, amount in slots:
         over -= amount
         if over <= 0:
@@ -86,7 +92,7 @@ def standing(asked: Asked, size: Size, now: int, *, retry: int = 0, says: str | 
         reset_seconds=None if end is None else seconds_until(micros(end), now),
         fraction=min(asked.share, 1e9),
         says=says or _sentence(asked, size),
-        fits=_fits(limit, size, asked.free),
+        fits=_fits(limit, size, asked.room),
         price_confidence=size.price_confidence,
         retry_after_seconds=retry,
     )
@@ -153,14 +159,14 @@ def _shown(measure: str, units: int) -> str:
     return f"${dollars}" if not dot else f"${dollars}.{rest:0<2}"
 
 
-def _fits(limit: Limit, size: Size, free: int) -> dict[str, str]:
-    """What would still fit: the free amount and, for tokens, the `max_output_tokens` that it leaves this call."""
-    fits: dict[str, str] = {limit.measure: text_of(limit.measure, free)}
+def _fits(limit: Limit, size: Size, room: int) -> dict[str, str]:
+    """What would still fit: the room there is and, for tokens, the `max_output_tokens` that it leaves this call."""
+    fits: dict[str, str] = {limit.measure: text_of(limit.measure, room)}
     if limit.measure in ("tokens", "output_tokens"):
         taken = size.input_tokens if limit.measure == "tokens" else 0
-        fits["max_output_tokens"] = str(max(0, free - taken))
+        fits["max_output_tokens"] = str(max(0, room - taken))
     elif limit.measure == "cost_usd" and size.cost and size.output_tokens and size.input_cost is not None:
         per_output = size.cost - size.input_cost
         if per_output > 0:
-            fits["max_output_tokens"] = str(max(0, (free - size.input_cost) * size.output_tokens // per_output))
+            fits["max_output_tokens"] = str(max(0, (room - size.input_cost) * size.output_tokens // per_output))
     return fits
