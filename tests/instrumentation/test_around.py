@@ -103,6 +103,10 @@ def test_a_tracer_provider_set_after_the_first_call_is_used_from_then_on(provide
     assert "Overriding" not in done.stderr
 
 
+#: Nothing is on its way when these fork: a fork waits half a second for it, which a machine that stands still may need for more.
+LATE = {"OTEL_BSP_SCHEDULE_DELAY": "5000"}
+
+
 def test_a_forked_child_sends_its_own_calls_and_not_its_parents(provider: StandIn) -> None:
     source = """
         import os, warnings
@@ -120,7 +124,7 @@ def test_a_forked_child_sends_its_own_calls_and_not_its_parents(provider: StandI
         list(stream)
         """
     with OtlpSink() as sink:
-        run(source, provider, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+        run(source, provider, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **LATE)
         sink.wait_for(3)
         assert len({span.span_id for span in sink.spans}) == len(sink.spans) == 3
 
@@ -144,7 +148,7 @@ def test_multiprocessing_and_threads_lose_nothing(provider: StandIn) -> None:
         assert all(process.exitcode == 0 for process in processes)
         """
     with OtlpSink() as sink:
-        run(source, provider, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
+        run(source, provider, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **LATE)
         sink.wait_for(7)
         assert len({span.span_id for span in sink.spans}) == 7
 
