@@ -72,6 +72,7 @@ class ApiServer:
         config = uvicorn.Config(
             app,
             http=check_connections(app.state.checks, bounds),  # type: ignore[arg-type]
+            ws="none",  # looked for otherwise, and imported
             log_level="warning",
             access_log=False,
             lifespan="off",

@@ -3,20 +3,18 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracer, Tracer
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from spanledger.collector.itself import is_itself
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +28,13 @@ class OwnTelemetry:
     def __init__(self, environ: Mapping[str, str], registry: CollectorRegistry, endpoints: Mapping[OwnSignal, str]) -> None:
         """`endpoints` are those of `destinations`; the exporters read what else is said of them (headers, certificates,
         time-outs) from the process's environment. The figures are those of `/metrics`."""
+        # Imported here and in `_exporter`: most collectors send nothing, and would start a third of a second later.
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
         name = environ.get("OTEL_SERVICE_NAME", "spanledger")
         resource = Resource.create({"service.name": name, "service.version": version("spanledger")})
         self._registry = registry
@@ -51,7 +56,7 @@ class OwnTelemetry:
         for provider in self._providers:
             provider.shutdown()
 
-    def _observe(self, metrics: MeterProvider) -> None:
+    def _observe(self, metrics: "MeterProvider") -> None:
         meter = metrics.get_meter("spanledger.collector")
         for family in list(self._registry.collect()):
             if family.type == "counter":
@@ -101,7 +106,6 @@ def _over_grpc(environ: Mapping[str, str], signal: OwnSignal) -> bool:
 
 
 def _exporter(environ: Mapping[str, str], signal: OwnSignal, url: str) -> Any:
-    # Imported here: most collectors send nothing, and would start a quarter of a second later.
     if _over_grpc(environ, signal):
         try:
             from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
