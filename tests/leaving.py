@@ -17,6 +17,19 @@ from typing import Any
 PATIENCE_SECONDS = 30.0
 
 
+#: One for each `gc.freeze`. To count what is frozen would take 30 ms: `gc.get_freeze_count` walks through all of it.
+FREEZES: list[None] = []
+_freeze = gc.freeze
+
+
+def _noted() -> None:
+    FREEZES.append(None)
+    _freeze()
+
+
+gc.freeze = _noted
+
+
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
@@ -49,7 +62,7 @@ KEPT: dict[str, Callable[[], object]] = {
     "what signals do": _signals,
     "the path of imports": lambda: list(sys.path),
     "the root logger": _logging,
-    "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold()),
+    "the garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), len(FREEZES)),
     "the time-out of sockets": socket.getdefaulttimeout,
     "the hook of exceptions": lambda: sys.excepthook,  # others are pytest's own in each step of a test, before 8.4
     "a span that is open": lambda: _of("opentelemetry.trace", lambda trace: trace.get_current_span().is_recording()) or False,
@@ -62,15 +75,13 @@ KEPT: dict[str, Callable[[], object]] = {
 @contextmanager
 def as_found() -> Iterator[None]:
     """Raises AssertionError at the end of the block when something is not as it was; it names all that is not."""
-    before, modules, frozen = {what: read() for what, read in KEPT.items()}, len(sys.modules), gc.get_freeze_count()
+    before, modules = {what: read() for what, read in KEPT.items()}, len(sys.modules)
     environment = before["the environment"]
     yield
     if len(sys.modules) != modules and isinstance(environment, dict):
         # Some libraries put something there when they are imported, whichever test is the first to need them.
         environment |= {name: value for name, value in _environment().items() if name not in environment}
     changed = [f"{what} ({_difference(before[what], now)})" for what, read in KEPT.items() if (now := read()) != before[what]]
-    if gc.get_freeze_count() > frozen:  # fewer is what was there before the first test and has gone since
-        changed.append("objects that garbage is not looked for in")
     assert not changed, f"left behind: {'; '.join(changed)}"
 
 

@@ -32,10 +32,8 @@ def _collecting() -> Callable[[], object]:
 
 
 def _freezing() -> Callable[[], object]:
-    # Really frozen, they would be frozen for all tests that come after.
-    patch = pytest.MonkeyPatch()
-    patch.setattr(gc, "get_freeze_count", lambda: 1_000_000_000)
-    return patch.undo
+    gc.freeze()
+    return leaving.FREEZES.pop
 
 
 def _folder() -> Callable[[], object]:
@@ -53,7 +51,7 @@ def _baggage() -> Callable[[], object]:
     ("leave", "named"),
     [
         (_environment, r"the environment \(LEFT\)$"), (_signal, "what signals do"), (_collecting, "the garbage collector"),
-        (_freezing, "objects that garbage is not looked for in"), (_folder, "the folder"), (_baggage, r"baggage \(left\)"),
+        (_freezing, "the garbage collector"), (_folder, "the folder"), (_baggage, r"baggage \(left\)"),
     ],
 )  # fmt: skip
 def test_what_a_test_leaves_behind_is_named(leave: Callable[[], Callable[[], object]], named: str) -> None:
