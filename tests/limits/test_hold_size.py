@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spanledger.limits import Check
+from spanledger.limits import Check, learned
 from tests.limits.made import Clock, add, ask, entries, entry, limits, stands
 from tests.limits.test_post import history
 
@@ -44,6 +44,20 @@ def test_a_check_that_names_no_operation_learns_from_all_calls_of_its_model(oper
     of.post(entries(*(used(clock, 100, operation=operation) for _ in range(25))))
     of.check(Check(model="m", tenant="t", max_output_tokens=4000))
     assert stands(of, limit) == [((), 2500, 100)]
+
+
+def test_no_end_of_strangers_makes_what_is_learned_forget_whom_nobody_calls_and_none_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned, "MOST_KINDS", 12)
+    clock, of = Clock(), learned.Learned()
+    for stranger in range(60):
+        of.observe(entries(*(used(clock, 100 + stranger, agent=agent) for agent in ("a", f"stranger {stranger}"))))
+    assert len(of._recent) == 12
+    # "a" has samples of its own; a stranger of long ago is taken for any.
+    assert of.quantile(Check(**CALL), Decimal(0)) == (10, 100)
+    assert of.quantile(Check(**CALL | {"agent": "stranger 0"}), Decimal(0)) == (10, 100)
+    assert len(of._recent[("m", "chat", "t", "a")]._outputs) == 60
 
 
 def test_what_was_learned_is_known_after_a_restart(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 Samples are kept per (model, operation, tenant, agent) and, for subjects with too few, per (model, operation), and for checks that
 name no operation per (model,). They come
-from the ledger at the start and from every batch of entries after that; old ones make room for new ones.
+from the ledger at the start and from every batch of entries after that; old ones make room for new ones, and so do those whom
+nobody has called for longest: names may come from anywhere, and there may be no end of them.
 """
 
 import threading
-from collections import deque
+from array import array
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,8 @@ RECENT = (Path(__file__).parent / "sql" / "recent_sizes.sql").read_text()
 SAMPLES = 200
 ENOUGH = 20
 REFRESH = 10
+#: Kinds of calls that are remembered. One takes up to 3.7 kB.
+MOST_KINDS = 20_000
 
 Like = tuple[str | None, ...]
 Sample = tuple[int, int]
@@ -33,15 +36,23 @@ USUAL = "chat"
 class _Recent:
     """The last sizes of one kind of call, with quantiles that are computed anew every ten samples."""
 
-    __slots__ = ("_fresh", "_quantiles", "samples")
+    __slots__ = ("_fresh", "_inputs", "_outputs", "_quantiles")
 
     def __init__(self) -> None:
-        self.samples: deque[Sample] = deque(maxlen=SAMPLES)
+        self._inputs, self._outputs = array("q"), array("q")
         self._quantiles: dict[Decimal, Sample] = {}
         self._fresh = 0
 
-    def add(self, sample: Sample) -> None:
-        self.samples.append(sample)
+    @property
+    def enough(self) -> bool:
+        """Whether there are as many as it takes to tell."""
+        return len(self._outputs) >= ENOUGH
+
+    def add(self, input_tokens: int, output_tokens: int) -> None:
+        if len(self._outputs) == SAMPLES:
+            del self._inputs[0], self._outputs[0]
+        self._inputs.append(input_tokens)
+        self._outputs.append(output_tokens)
         self._fresh += 1
         if self._fresh >= REFRESH:
             self._fresh = 0
@@ -51,9 +62,8 @@ class _Recent:
         found = self._quantiles.get(share)
         if found is None:
             # The sample at or above the share: between two samples the larger, a hold should not be too small.
-            place = min(len(self.samples) - 1, int(share * len(self.samples)))
-            inputs, outputs = (sorted(column) for column in zip(*self.samples, strict=True))
-            found = self._quantiles[share] = (inputs[place], outputs[place])
+            place = min(len(self._outputs) - 1, int(share * len(self._outputs)))
+            found = self._quantiles[share] = (sorted(self._inputs)[place], sorted(self._outputs)[place])
         return found
 
 
@@ -73,7 +83,7 @@ class Learned:
         with self._lock:
             for like in likes:
                 recent = self._recent.get(like)
-                if recent is not None and len(recent.samples) >= ENOUGH:
+                if recent is not None and recent.enough:
                     return recent.quantile(share)
         return None
 
@@ -96,10 +106,11 @@ class Learned:
         with self._lock:
             for model, operation, tenant, agent, input_tokens, output_tokens in rows:
                 for like in ((model, operation, tenant, agent), (model, operation), (model,)):
-                    recent = self._recent.get(like)
-                    if recent is None:
-                        recent = self._recent[like] = _Recent()
-                    recent.add((input_tokens, output_tokens))
+                    # The first in the dictionary is the one that was called least lately.
+                    recent = self._recent[like] = self._recent.pop(like, None) or _Recent()
+                    recent.add(input_tokens, output_tokens)
+                while len(self._recent) > MOST_KINDS:
+                    del self._recent[next(iter(self._recent))]
 
 
 def _rows(found: duckdb.DuckDBPyConnection) -> Iterator[tuple[str | None, str | None, str | None, str | None, int, int]]:
