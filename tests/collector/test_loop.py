@@ -46,12 +46,6 @@ def collected(
 def test_a_crash_between_the_post_and_the_journals_drop_doubles_nothing(tmp_path: Path) -> None:
     request, ids = calls(7)
 
-    def never_drop(collector: Collector) -> None:
-        def drop(upto: int, *, reader: str = "ledger") -> None:
-            return
-
-        collector.journal.drop = drop  # type: ignore[method-assign]
-
     first = collected(tmp_path, request, before=never_drop)
     assert first.ledger.mark() == 1
     again = collected(tmp_path)
@@ -196,9 +190,40 @@ def test_a_ledger_in_which_a_file_became_unreadable_is_served_without_it(
         assert connection.execute("select list(span_id) from entries").fetchone() == (ids,)
 
 
-def test_a_journal_whose_name_is_damaged_is_refused(tmp_path: Path) -> None:
+def never_drop(collector: Collector) -> None:
+    """As if it were killed between the post and the drop."""
+
+    def drop(upto: int, *, reader: str = "ledger") -> None:
+        return
+
+    collector.journal.drop = drop  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("left", [None, b"\xff\x00"], ids=["lost", "damaged"])
+def test_a_name_that_is_lost_is_known_from_the_journal_so_that_nothing_is_doubled_or_said_to_be_missing(
+    tmp_path: Path, left: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    request, ids = calls(3)
+    collected(tmp_path, request, before=never_drop)
+    named = tmp_path / "journal.name"
+    name = named.read_bytes()
+    named.unlink()
+    if left is not None:
+        named.write_bytes(left)
+    collected(tmp_path)
+    assert sorted(stored(tmp_path)) == sorted(ids)
+    assert named.read_bytes() == name
+    assert "missing" not in caplog.text
+    assert "journal.name was lost or damaged" in caplog.text
+
+
+def test_a_journal_whose_name_is_anothers_or_damaged_in_both_places_is_refused(tmp_path: Path) -> None:
     collected(tmp_path, calls(1)[0])
+    (tmp_path / "journal.name").write_text("0" * 32)
+    with pytest.raises(ConfigError, match=r"journal\.name is not the name of the journal beside it"):
+        collected(tmp_path)
     (tmp_path / "journal.name").write_bytes(b"\xff\x00")
+    (tmp_path / "journal.sqlite").unlink()
     with pytest.raises(ConfigError, match=r"journal\.name is damaged"):
         collected(tmp_path)
 

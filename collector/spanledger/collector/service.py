@@ -167,7 +167,8 @@ class Collector:
         try:
             self._lock = FolderLock(self.data)
             note_location(self.data, config.settings.exporters.ledger.url)
-            self.ledger = Ledger.open(config.ledger, journal=give_name(self.data))
+            name = give_name(self.data)
+            self.ledger = Ledger.open(config.ledger, journal=name)
             self.control = Control.open(config.control)
             self._opened.append("control")
             self.keys = Keys(self.control)
@@ -191,6 +192,7 @@ class Collector:
                 limit_bytes=storage.journal_limit,
                 above=self.ledger.mark(),
                 readers=(_HANDS_ON,) if config.settings.handed_on else (),
+                name=name,
             )
             self._opened.append("journal")
         except LimitError as error:

@@ -39,6 +39,9 @@ create table if not exists marks (
     reader      text primary key,                   -- ledger, or an exporter
     mark        integer not null                    -- it has read everything up to here
 );
+create table if not exists named (
+    name        text    not null                    -- as in journal.name; no row in a journal from before they had names
+);
 create table if not exists replaying (               -- no row, or what a start has in hand; left by one that died over it
     last        integer not null,                   -- sequence of the newest body
     bodies      integer not null,                   -- how many

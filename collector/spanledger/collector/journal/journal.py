@@ -37,11 +37,11 @@ LEDGER = "ledger"
 class Journal:
     """Append from one event loop, read and drop from one other thread."""
 
-    def __init__(self, path: Path, *, limit_bytes: int, above: int = 0, readers: Collection[str] = ()) -> None:
+    def __init__(self, path: Path, *, limit_bytes: int, above: int = 0, readers: Collection[str] = (), name: str = "") -> None:
         """Open or make the journal. `above` is the ledger's mark: it needs no body up to there, and numbers go on from there.
 
-        `readers` are others that must have had a body before it is dropped. Past `limit_bytes` of waiting bodies `append`
-        raises `Busy`. Raises `JournalError`.
+        `name` is what it is called, and is kept in it. `readers` are others that must have had a body before it is dropped. Past
+        `limit_bytes` of waiting bodies `append` raises `Busy`. Raises `JournalError`.
         """
         self.path = path
         self.limit_bytes = limit_bytes
@@ -54,6 +54,8 @@ class Journal:
             with writing:
                 writing.execute("begin immediate")
                 _brought_back(writing, "again > 0")
+                writing.execute("delete from named")
+                writing.executemany("insert into named (name) values (?)", [(name,)] if name else [])
             row = writing.execute(f"select count(*), coalesce(sum({SIZE}), 0), max(sequence) from bodies").fetchone()  # noqa: S608
             self._writer = JournalWriter(writing, segments_of(path), self._noted)
         except (sqlite3.Error, OSError) as error:
