@@ -37,7 +37,7 @@ with desk_at(Path(sys.argv[1])) as at:
 
 @pytest.mark.parametrize(("when", "state", "rows"), [("before", "not posted", 2), ("after", "posted", 1)])
 def test_a_process_that_dies_around_the_commit_is_found_out(when: str, state: str, rows: int, tmp_path: Path) -> None:
-    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), when], cwd=ROOT, timeout=120, check=False)
+    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), when], cwd=ROOT, timeout=250, check=False)
     assert died.returncode == 9
     with desk_at(tmp_path) as at:
         assert [row["state"] for row in at.control.rows(reratings)] == ["begun"]

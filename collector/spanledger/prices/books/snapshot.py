@@ -224,7 +224,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list):
         return [_plain(one) for one in value]
-    if spelt := _spelt(type(value)):
+    if spelt := _spelt(value.__class__):
         return {said: _plain(one) for name, said in spelt if (one := getattr(value, name)) is not None}
     if isinstance(value, time):
         return value.isoformat()
