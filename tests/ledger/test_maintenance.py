@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from spanledger.ledger import log, maintenance, rolling
-from spanledger.ledger.compaction import FULL_BYTES, HELD_BYTES, HELD_ROWS, File, plan
+from spanledger.ledger.compaction import FAN, FULL_BYTES, FULL_ROWS, HELD_BYTES, HELD_ROWS, File, plan
 from spanledger.ledger.connect import connect
 from spanledger.ledger.keeper import alone
-from spanledger.ledger.maintenance import Maintenance, files_of
+from spanledger.ledger.maintenance import GRACE_SECONDS, Maintenance, files_of
 from spanledger.ledger.pins import Pin, least
 from spanledger.ledger.rewriting import put_together
+from spanledger.ledger.sweep import Sweep
 from spanledger.ledger.table import Ledger, LedgerError, Replaced
 from tests.ledger.made import entries, entry
 
@@ -53,6 +54,42 @@ def test_a_week_of_one_call_a_second_stays_in_few_files_and_rewrites_an_entry_a_
     assert most < 200
     assert len([file for file in files.values() if file.day < now.date()]) == 6
     assert written / calls < 8
+
+
+@pytest.mark.parametrize(("count", "rows"), [(86_400, 1), (40, 5_000), (3_000, 100), (2, 90_000)])
+def test_a_day_of_which_nothing_was_put_together_ends_in_as_few_files_as_its_size_allows(count: int, rows: int) -> None:
+    files = {f"{n}": File(f"{n}", START.date(), rows, rows * 100, START) for n in range(count)}
+    for day in range(2, 6):
+        now = START + timedelta(days=day)
+        for number, group in enumerate(plan(files.values(), now)):
+            assert sum(file.rows for file in group.files if not (file.sorted or file.ordered)) <= max(HELD_ROWS, rows)
+            for file in group.files:
+                del files[file.path]
+            whole = sum(file.rows for file in group.files)
+            files[f"{day}/{number}"] = File(f"{day}/{number}", START.date(), whole, whole * 60, now, ordered=True, sorted=True)
+    assert sum(file.rows for file in files.values()) == count * rows
+    assert len(files) == -(-count * rows // FULL_ROWS) or (len(files), rows) == (2, 90_000)
+    assert plan(files.values(), START + timedelta(days=7)) == []
+
+
+def test_replaced_files_wait_for_readers_and_go_so_that_the_folder_stops_growing(tmp_path: Path) -> None:
+    clock, ledger = Clock(), Ledger.open(tmp_path / "entries")
+    maintenance = Maintenance(ledger, clock=clock)
+    maintenance._sweep = Sweep(ledger, GRACE_SECONDS, lambda: clock.now.timestamp())
+    every = 30
+    there: list[int] = []
+    named: list[int] = []
+    for number in range(4 * int(GRACE_SECONDS) // every):
+        clock.now = START + timedelta(seconds=every * number)
+        ledger.post(entries(entry(f"{number:032x}", occurred_at=clock.now)), mark=number + 1)
+        maintenance.round()
+        there.append(len(list((tmp_path / "entries").glob("day=*/*.parquet"))))
+        named.append(len(ledger.files()))
+    of_grace = int(GRACE_SECONDS) // every
+    assert max(named) < FAN + 8
+    # All that was posted in the time that is kept for readers, and what it was put together to: never more than that.
+    assert max(there) <= max(named) + of_grace + of_grace // 4
+    assert max(there[2 * of_grace :]) <= max(there[: 2 * of_grace]) + FAN
 
 
 def test_files_of_large_entries_are_put_together_only_as_far_as_memory_bears() -> None:

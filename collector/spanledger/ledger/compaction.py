@@ -66,10 +66,9 @@ def plan(files: Iterable[File], now: datetime) -> list[Group]:
 
 def _closing(files: list[File]) -> list[Group]:
     open_files = [file for file in files if not file.ordered]
-    if not open_files:
-        return []
-    # Late arrivals join the smallest ordered file rather than lie beside it for ever.
-    small = [file for file in files if file.ordered and file.rows < FULL_ROWS // 2]
+    # Late arrivals join the smallest ordered file rather than lie beside it for ever; and files that were not sorted become
+    # ordered ones of half the size, as that is what memory bears of them, which then join each other.
+    small = [file for file in files if file.ordered and file.rows <= FULL_ROWS // 2]
     return [
         Group(tuple(portion), True) for portion in _portions([*open_files, *small]) if len(portion) > 1 or not portion[0].ordered
     ]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from spanledger.ledger import pins, rollup
@@ -21,10 +21,11 @@ class Sweep:
     just being written and not yet committed is safe, and so is one that a reader, here or in another process, has pinned.
     """
 
-    def __init__(self, ledger: Ledger, grace_seconds: float) -> None:
-        self._ledger, self._grace = ledger, grace_seconds
+    def __init__(self, ledger: Ledger, grace_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds that only go forward."""
+        self._ledger, self._grace, self._clock = ledger, grace_seconds, clock
         self._unnamed: dict[str, tuple[float, int]] = {}
-        self._vacuumed = time.monotonic()
+        self._vacuumed = clock()
 
     @property
     def waiting(self) -> int:
@@ -41,7 +42,7 @@ class Sweep:
             named = {_relative(path) for path in self._ledger.files()}
             version = self._ledger.version()
         named |= rollup.read_manifest(local).files
-        now = time.monotonic()
+        now = self._clock()
         self._unnamed = {name: self._unnamed.get(name, (now, version)) for name in there - named}
         ripe = [(name, at) for name, (since, at) in self._unnamed.items() if now - since >= self._grace]
         pinned = pins.least(local) if ripe else None
@@ -61,9 +62,9 @@ class Sweep:
         return deleted
 
     def _vacuum(self) -> int:
-        if time.monotonic() - self._vacuumed < _HOUR:
+        if self._clock() - self._vacuumed < _HOUR:
             return 0
-        self._vacuumed = time.monotonic()
+        self._vacuumed = self._clock()
         hours = 1 + math.ceil(self._grace / _HOUR)
         with self._ledger.lock:
             table = self._ledger.table
