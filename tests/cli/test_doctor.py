@@ -117,6 +117,7 @@ def test_what_an_agent_claims_beyond_its_calls_is_told_with_a_trace_to_look_at(t
     assert found["state"] == "note"
     assert "claims 400 input and 0 output tokens more" in found["says"]
     assert f"spanledger inspect {trace}" in found["do"]
+    assert f"take the same folder: --data {tmp_path / 'data'}" in here("doctor", "--data", str(tmp_path / "data")).out
 
 
 def test_it_tells_how_the_files_are_kept_and_names_those_that_are_damaged(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`spanledger doctor`: what is wrong with an installation, and what to do about each thing."""
 
 import json as as_text
+import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -37,4 +38,6 @@ def doctor(
             )
             if finding.do:
                 typer.echo(f"  {'':<{width}}  → {finding.do}")
+        if data != DEFAULT_DATA and "SPANLEDGER_DATA" not in os.environ and any("spanledger " in each.do for each in findings):
+            typer.echo(f"\nThe commands above take the same folder: --data {data}")
     raise typer.Exit(int(any(finding.state == "wrong" for finding in findings)))
