@@ -1,5 +1,6 @@
 """Coding agents and frameworks of which there is no sample of that case: written from their documents and sources."""
 
+import random
 from typing import Any
 
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 
 from tests.dialects.counting import entries_of, standing
 from tests.dialects.described import CLAUDE, of, usage
-from tests.dialects.spans import Log, Span, body_of, chat, logs_of
+from tests.dialects.spans import Log, Span, body_of, chat, hexed, logs_of
 
 _DETAILS = "gen_ai.client.inference.operation.details"
 
@@ -199,6 +200,35 @@ def test_calls_of_spring_1_are_taken_out_of_the_sum_of_their_loop_alone(
     ]  # fmt: skip
     found = standing(entries_of([[body_of(span)] for span in reversed(spans)]))
     assert [call["input_tokens"] for call in sorted(found, key=lambda call: call["occurred_at"])] == read
+
+
+def _beside_each_other(number: int) -> tuple[list[Span], int, int]:
+    """Two to four loops below one span of a trace of that number, with what they read and wrote. All begin together, then a turn
+    of any of them comes after another; what a call read is read again by the next of its loop."""
+    order = random.Random(number)
+    length = [order.randint(1, 4) for _ in range(order.randint(2, 4))]
+    again = [loop for loop, turns in enumerate(length) for _ in range(turns - 1)]
+    left, summed, due, spans = list(length), [(0, 0, 0)] * len(length), [0, 0], []
+    for at, loop in enumerate([*range(len(length)), *order.sample(again, len(again))]):
+        (read, written, own), wrote = summed[loop], order.randint(1, 90)
+        own += order.randint(1, 500)
+        summed[loop], left[loop] = (read + own, written + wrote, own), left[loop] - 1
+        due = [due[0] + own, due[1] + wrote]
+        start, ends = at if at < len(length) else 500 * at, "TOOL_CALLS" if left[loop] else "STOP"
+        tokens = usage(str(read + own), str(written + wrote), **{"gen_ai.response.finish_reasons": f'["{ends}"]'})
+        spans.append(Span(scope="org.springframework.boot", version="3.5.0", id=str(at), parent="request", trace=str(number),
+                          start=start, end=start + 400, attributes=of("openai", "some-model", tokens)))  # fmt: skip
+    return spans, due[0], due[1]
+
+
+def test_loops_of_spring_1_beside_each_other_below_one_span_come_to_what_was_charged() -> None:
+    told = [_beside_each_other(number) for number in range(100)]
+    found = standing(entries_of([[body_of(*(span for spans, _, _ in told for span in spans))]]))
+    for number, (_, read, written) in enumerate(told):
+        calls = [call for call in found if call["trace_id"] == hexed(str(number), 16)]
+        assert (sum(call["input_tokens"] for call in calls), sum(call["output_tokens"] for call in calls)) == (read, written), (
+            number
+        )
 
 
 def test_a_strands_agents_sum_over_its_whole_life_is_never_a_call() -> None:

@@ -13,6 +13,7 @@ from spanledger.collector.count.evidence import HEARD, LEAF, METRIC, Evidence
 from spanledger.collector.count.fingerprint import SLACK_MICROS
 from spanledger.collector.count.grouping import RULE
 from spanledger.collector.count.nearby import ends_first
+from spanledger.collector.count.side_by_side import side_by_side
 from spanledger.collector.dialects import DIALECTS
 
 Ints = npt.NDArray[np.int64]
@@ -47,6 +48,7 @@ def told_apart(evidence: Evidence) -> Evidence:
         return evidence
     run = _runs(evidence, summed)
     summed, run = summed[run != 0], run[run != 0]
+    run = side_by_side(evidence, summed, run, _asks(evidence, summed))
     order = np.lexsort((narrow["entry"][summed], narrow["started"][summed], narrow["ended"][summed], run))
     summed, run = summed[order], run[order]
     begins = firsts(run)
@@ -99,17 +101,23 @@ def _goes_on(evidence: Evidence, rows: Ints, tried: Ints, totals: "dict[str, _To
     That one has asked for tools and ended before, and whatever it read is read again. Some providers do not say that they ask.
     """
     narrow = evidence.narrow
-    said = evidence.take(rows[tried - 1], ["finish_reason", "provider"])
-    asked = said["finish_reason"].str.to_lowercase().str.contains("tool|function").fill_null(False)
-    mute = said["finish_reason"].is_null() | said["provider"].str.contains(_ASK_SILENTLY).fill_null(False)
+    asked, mute = (each[tried - 1] for each in _asks(evidence, rows))
     read = totals.get("input_tokens")
     grown = np.ones(len(tried), dtype=np.int64) if read is None else read.now[tried] - read.before[tried]
     before = np.zeros(len(tried), dtype=np.int64) if read is None else (read.now - read.before * read.has_before)[tried - 1]
-    again = asked.to_numpy() | (mute.to_numpy() & (grown >= before))
+    again = asked | (mute & (grown >= before))
     goes_on = (grown > 0) & again & (narrow["ended"][rows[tried - 1]] <= narrow["started"][rows[tried]] + 1_000)
     over_traces = among(keys_of(evidence.take(rows[tried], ["dialect"])["dialect"]), _OVER_TRACES)
     found: Flags = over_traces | goes_on
     return found
+
+
+def _asks(evidence: Evidence, rows: Ints) -> tuple[Flags, Flags]:
+    """Which of these calls asked for tools, and which may have without saying so."""
+    said = evidence.take(rows, ["finish_reason", "provider"])
+    asked = said["finish_reason"].str.to_lowercase().str.contains("tool|function").fill_null(False)
+    mute = said["finish_reason"].is_null() | said["provider"].str.contains(_ASK_SILENTLY).fill_null(False)
+    return asked.to_numpy(), mute.to_numpy()
 
 
 @dataclass(slots=True)
