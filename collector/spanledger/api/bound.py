@@ -35,7 +35,10 @@ def _conditions(limit: Limit, *, shared: bool) -> list[str]:
             f"{ASSUMED_OUTPUT_TOKENS:,} output tokens where no book knows the model)"
         )
     if limit.measure == "cost_usd":
-        found.append("calls are charged by tokens, at the tier that the check names (images, seconds and searches come on top)")
+        found.append(
+            "calls are charged by tokens, at the tier that the check names and not at a region's surcharge "
+            "(images, seconds and searches come on top)"
+        )
         if limit.unpriced == "allow":
             found.append("the model has a price (calls without one are let through and count nothing until they are priced)")
     if not isinstance(limit.window, Lifetime | Rolling):

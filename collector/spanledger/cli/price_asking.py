@@ -44,7 +44,7 @@ def _hint(answer: Mapping[str, Any]) -> str:
     if str(answer.get("type", "")).endswith("not-accepted"):
         moves = [move for move in answer.get("moved", ()) if move["large"]]
         lines = [f"{m['provider']}/{m['model']} {m['unit']} ({m['tier']}): {m['was']} → {m['now']}" for m in moves[:10]]
-        lines += [f"{name}: its calls would be unpriced" for name in answer.get("vanished", ())[:10]]
+        lines += [f"{name}: it would have no price in this book" for name in answer.get("vanished", ())[:10]]
         lines += [f"{name}: new, and would cost nothing" for name in answer.get("free", ())[:10]]
         return "\n  ".join([*lines, "if this is right, say so with --accept"])
     return ""

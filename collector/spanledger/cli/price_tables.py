@@ -132,7 +132,7 @@ def print_rerating(answer: Json, json: bool) -> None:
 def print_compared(answer: Json, json: bool) -> None:
     if json:
         return _json(answer)
-    keys = ("provider", "model", "cost_usd", "context_window", "unfit")
+    keys = ("provider", "model", "cost_usd", "cost_state", "context_window", "unfit")
     return _table(list(keys), [[str(one[key] if one[key] is not None else "") for key in keys] for one in answer["models"]])
 
 
