@@ -103,6 +103,35 @@ def test_a_ledger_that_cannot_be_written_is_tried_until_it_can_and_knew_of_nothi
             assert connection.execute("select count(*) from entries").fetchone() == (0,)
 
 
+def test_what_was_counted_and_could_not_be_posted_is_counted_anew_even_if_that_fails_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, ids = calls(4)
+    faults: list[str] = []
+
+    def once(name: str, real: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
+        def failing(*given: Any, **named: Any) -> Any:
+            if name in faults:
+                return real(*given, **named)
+            if after:
+                real(*given, **named)
+            faults.append(name)
+            raise OSError(f"no more files for {name}")
+
+        return failing
+
+    def fail(collector: Collector) -> None:
+        counter = collector.loop._count_once
+        assert counter is not None
+        monkeypatch.setattr(counter, "count", once("count", counter.count, after=True))
+        monkeypatch.setattr(collector._steps, "fresh_count_once", once("anew", collector._steps.fresh_count_once))
+        monkeypatch.setattr(loop, "conform", once("conform", loop.conform))
+
+    collected(tmp_path, request, before=fail, posted=True)
+    assert faults == ["count", "anew", "conform"]
+    assert sorted(stored(tmp_path)) == sorted(ids)
+
+
 def test_told_to_stop_while_it_waits_to_try_again_it_tries_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request, ids = calls(4)
     failures: list[LedgerError] = []
@@ -160,6 +189,7 @@ def test_a_counter_that_fails_after_the_commit_neither_stops_the_loop_nor_double
         def failing(mark: int, entries: pl.DataFrame | None = None) -> None:
             raise RuntimeError("a fault of ours")
 
+        assert collector.loop._count_once is not None
         collector.loop._count_once.posted = failing  # type: ignore[method-assign]
 
     collector = collected(tmp_path, request, request, more, before=fail)

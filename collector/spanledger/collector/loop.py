@@ -66,7 +66,7 @@ class Loop:
         self.deaths = Deaths(journal)
         self._clock = clock or (lambda: datetime.now(UTC))
         self._marked = self.position
-        self._count_once = steps.fresh_count_once(self.position)
+        self._count_once: CountOnce | None = steps.fresh_count_once(self.position)
         self._looked_at = 0.0
         self.tracer: Tracer = NoOpTracer()
         self._stopping = threading.Event()
@@ -129,6 +129,7 @@ class Loop:
                 if failing != self.progress.failing:  # once a cause, not once a second
                     logger.exception("the loop failed and goes on trying; what was acknowledged is in the journal")
                 self.progress.failing = failing
+                self._count_once = None  # what it takes for posted may not be in the ledger
                 if ahead is not None:
                     wait([ahead])  # it reads from the journal, as the next try will
                     ahead = None
@@ -140,13 +141,13 @@ class Loop:
 
     def _finish(self, batch: Read) -> None:
         """Post a batch; when a step fails because of one body, find that body and set it aside."""
-        mark = batch.mark
+        mark, counter = batch.mark, self._counter()
         try:
             if batch.error is not None:
                 raise batch.error
-            entries = self._entries(batch)
+            entries = self._entries(counter, batch)
         except BaseException as error:  # a panic of a library in Rust is no Exception
-            self._count_once = self._steps.fresh_count_once(self._marked)
+            self._count_once = None  # it may know half of the batch
             if isinstance(error, OSError | MemoryError):
                 raise  # a full disk is no body's fault: the whole batch is tried again
             if batch.bodies > 1:
@@ -168,15 +169,21 @@ class Loop:
         self.progress.batches += 1
         self.progress.bodies += batch.bodies
 
-    def _entries(self, batch: Read) -> pl.DataFrame | None:
+    def _entries(self, counter: CountOnce, batch: Read) -> pl.DataFrame | None:
         """Priced entries; None when nothing in the bodies is about a model."""
         evidence, batch.evidence = batch.evidence, None
         if evidence is None or evidence.is_empty():
             return None
         with self._timed("count once"):
-            entries = self._count_once.count(evidence, now=self._clock(), mark=batch.mark)
+            entries = counter.count(evidence, now=self._clock(), mark=batch.mark)
         del evidence
         return self._priced(entries)
+
+    def _counter(self) -> CountOnce:
+        """The counter, or, when what it knew was never posted, another that knows what is in the ledger."""
+        if self._count_once is None:
+            self._count_once = self._steps.fresh_count_once(self._marked)
+        return self._count_once
 
     def _priced(self, entries: pl.DataFrame) -> pl.DataFrame:
         if entries.is_empty():
@@ -192,7 +199,7 @@ class Loop:
         self._due()
 
     def _due(self) -> None:
-        entries = self._priced(self._count_once.due(now=self._clock()))
+        entries = self._priced(self._counter().due(now=self._clock()))
         if not entries.is_empty():
             self._post(entries, None)
 
@@ -216,11 +223,11 @@ class Loop:
                 last = self._stopping.wait(wait)  # told to stop, it tries once more: what kept it may be over
         self._marked = self._marked if mark is None else mark
         try:
-            self._count_once.posted(self._marked, entries)
+            self._counter().posted(self._marked, entries)
         except Exception:
             # The entries are in the ledger: a counter that has lost its way begins anew from there.
             logger.exception("the counter could not note what was posted and begins anew from its files")
-            self._count_once = self._steps.fresh_count_once(self._marked)
+            self._count_once = None
         progress = self.progress
         progress.failing = ""
         progress.last_post_at = self._clock()
