@@ -113,7 +113,7 @@ def test_letting_go_bounds_what_is_kept() -> None:
 def _verdicts(evidence: pl.DataFrame) -> tuple[list[Any], pl.DataFrame]:
     seen = Evidence.of(evidence)
     told = resolving.resolve(seen, settled=np.ones(seen.height, dtype=bool))
-    calls = told.calls.select("row", *sorted(set(told.calls.columns) & set(COLUMNS))).sort("row")
+    calls = told.calls.columns(sorted(COLUMNS)).with_columns(pl.Series("row", told.calls.rows)).sort("row")
     return [told.label.tolist(), told.stands.tolist(), told.rule.tolist(), told.by.tolist()], calls
 
 

@@ -114,16 +114,23 @@ def _fit(larger: int, smaller: int) -> bool:
     return larger + smaller <= _SMALL and larger <= 2 * smaller
 
 
+def index_of(places: Rows) -> pl.Series:
+    """Places as Polars counts them, which it need not look through for negative ones; what is at -1 is null."""
+    index = pl.Series(places.astype(np.uint32))
+    nothing = places < 0
+    return index.set(pl.Series(nothing), None) if nothing.any() else index
+
+
 def gathered(frame: pl.DataFrame, places: Rows, schema: Mapping[str, Any]) -> pl.DataFrame:
-    """The rows at these places in these columns; those the frame lacks are null."""
+    """The rows at these places, of which -1 is one of nulls, in these columns; those the frame lacks are null."""
     here = frozenset(frame.columns)
     known = [name for name in schema if name in here]
     count = len(places)
     taken = frame if len(known) == len(here) else frame[known] if known else pl.DataFrame()
-    if known and count and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
+    if known and count and places[0] >= 0 and places[-1] - places[0] + 1 == count and (places[1:] > places[:-1]).all():
         taken = taken if count == frame.height else taken.slice(int(places[0]), count)
     elif known:
-        taken = taken[pl.Series(places)]
+        taken = taken[index_of(places)]
     return in_columns(taken, schema, count)
 
 

@@ -1,11 +1,13 @@
 """Attempts of one logical call: a failed one and what was tried next in its place."""
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.columns.keys import among, keys_of, mixed
-from spanledger.collector.count.evidence import Evidence
+from spanledger.collector.count.told import Told
 
 Ints = npt.NDArray[np.int64]
 
@@ -13,19 +15,18 @@ Ints = npt.NDArray[np.int64]
 LONGEST_PAUSE_MICROS = 60_000_000
 
 
-def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: Ints) -> pl.DataFrame:
-    """The calls with `attempt` and `first_attempt`.
+def number_attempts(told: Told, outer: Ints, began: Ints) -> Ints:
+    """Let calls say their `attempt` and `first_attempt`; gives the places of those that have one.
 
     `outer[row]` is the record inside which a row was made, -1 for none; `began[row]` is when its innermost record began.
 
     Calls follow each other if they were made for one call or below one span, of one model by one scope, the earlier one
     failed, and the later one began within a minute of its end. An emitter's own count stands where none is seen.
     """
-    calls = calls.with_columns(pl.lit(None, dtype=pl.String).alias("first_attempt"))
-    rows = calls["row"].to_numpy()
-    failed = (calls["outcome"] == "error").fill_null(False).to_numpy()
+    evidence, rows = told.evidence, told.rows
+    failed = (told.column("outcome") == "error").fill_null(False).to_numpy()
     if not failed.any():
-        return calls
+        return rows[:0]
     inside = np.zeros(evidence.height, dtype=bool)
     inside[outer[outer >= 0]] = True
     # An outer record that speaks for the one call inside it was made for itself.
@@ -34,7 +35,7 @@ def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: I
     like = np.where(made_for >= 0, made_for.view(np.uint64), trace)
     at = np.flatnonzero((made_for >= 0) | (trace != 0))
     at = at[among(like[at], like[at][failed[at]])]
-    said = calls[["parent_span_id", "scope_name", "requested_model", "model"]][pl.Series(at)]
+    said = told.columns(["parent_span_id", "scope_name", "requested_model", "model"], at)
     model = said.select(pl.coalesce("requested_model", "model")).to_series()
     parent, scope, model_key = keys_of(said["parent_span_id"]), keys_of(said["scope_name"]), keys_of(model)
     below = np.where(
@@ -52,12 +53,8 @@ def with_attempts(calls: pl.DataFrame, evidence: Evidence, outer: Ints, began: I
     head = np.repeat(at[begins], tries)
     nth = np.arange(len(at)) - np.repeat(begins, tries) + 1
     linked = np.repeat(tries > 1, tries)
-    if not linked.any():
-        return calls
-    number, first = np.zeros(calls.height, dtype=np.int32), np.zeros(calls.height, dtype=np.int64)
-    number[at[linked]], first[at[linked]] = nth[linked], head[linked]
-    chained = pl.Series(number > 0)
-    return calls.with_columns(
-        pl.Series(number).zip_with(chained, calls["attempt"].cast(pl.Int32)).alias("attempt"),
-        pl.when(chained).then(calls["entry_id"].gather(pl.Series(first))).alias("first_attempt"),
-    )
+    at = cast(Ints, at[linked])
+    if len(at):
+        told.say("attempt", at, pl.Series(nth[linked]))
+        told.say("first_attempt", at, told.column("entry_id", head[linked]))
+    return at

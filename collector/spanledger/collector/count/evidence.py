@@ -156,9 +156,9 @@ class Evidence:
         return np.arange(self.height) if self._at is None else self._at
 
     def take(self, at: Rows, names: Sequence[str] | None = None) -> pl.DataFrame:
-        """The records at these places in this order; all columns or those of these names."""
+        """The records at these places in this order, of which -1 says nothing; all columns or those of these names."""
         wanted = self._schema if names is None else {name: self._schema[name] for name in names}
-        return gathered(self._frame, at if self._at is None else self._at[at], wanted)
+        return gathered(self._frame, at if self._at is None else np.where(at < 0, at, self._at[at]), wanted)
 
     def part(self, at: Rows) -> "Evidence":
         """The records at these places alone."""

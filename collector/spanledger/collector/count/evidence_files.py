@@ -21,7 +21,8 @@ import pyarrow as pa
 from spanledger.collector.columns.chunks import Rows, in_columns
 from spanledger.collector.count.evidence import HEARD
 from spanledger.collector.count.memory import KEPT, POSTED, Memory, as_kept
-from spanledger.collector.count.merging import as_told
+from spanledger.collector.count.merging import as_posted
+from spanledger.collector.count.told import Told
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +109,9 @@ class EvidenceFiles:
         memory.version[memory.rows_of(written["entry_id"].filter(written[REPEATED].fill_null(False)))] += 1
         posted = memory.rows_of(written["entry_id"].filter(written[PLAIN].fill_null(False)))
         if len(posted):
-            calls = in_columns(as_told(memory.evidence.take(posted)), POSTED)
-            memory.remember(calls.with_columns(pl.Series("row", posted), pl.lit("call").alias("kind")))
+            calls = Told(memory.seen(posted), np.arange(len(posted)))
+            as_posted(calls)
+            memory.remember(calls.columns(list(POSTED)).with_columns(pl.Series("row", posted), pl.lit("call").alias("kind")))
             memory.arrays["plain"][posted] = True
 
     def _remember(self, memory: Memory, written: pl.DataFrame) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 
 from spanledger.collector.columns.ancestry import Ancestry
 from spanledger.collector.columns.keys import among, firsts
-from spanledger.collector.count.evidence import CORRECTION, Evidence, lacking, nearness
+from spanledger.collector.count.evidence import AGENT, CORRECTION, METRIC, SPAN, Evidence, lacking, nearness
 from spanledger.collector.count.told import Told
 from spanledger.collector.dialects.fields import WHO
 
@@ -58,8 +58,8 @@ _FITTING = (
 )  # fmt: skip
 
 
-def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> tuple[pl.DataFrame, Flags]:
-    """The standing rows, with what their duplicates and ancestors know besides; and which rows stand just as they are.
+def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancestry: Ancestry) -> tuple[Told, Flags]:
+    """The calls that stand, with what their duplicates and ancestors know besides; and which rows stand just as they are.
 
     `label[i]` is the call that row i describes.
     """
@@ -77,26 +77,32 @@ def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancest
         members = np.flatnonzero(several & spoken[label])
         _share(told, grouped, members, label, ancestry)
     learned = _inherit(told, members, label, ancestry)
-    calls = _corrected(told.frame(), evidence)
+    _correct(told)
     plain[rows[learned]] = False
     plain &= ~among(evidence.narrow["response"], _taken_back(evidence))
-    return as_told(calls), plain
+    as_posted(told)
+    return told, plain
 
 
-def as_told(calls: pl.DataFrame) -> pl.DataFrame:
-    """Calls as they are posted: with whom their resource is for where nobody is named, and how much they sum up."""
-    calls = calls.with_columns(
-        pl.coalesce(who, f"resource_{who}").alias(who) for who in WHO if calls[f"resource_{who}"].null_count() < calls.height
-    )
-    role = calls["role"]
-    summed = role.is_in(["agent", "span"])
-    metered = role == "metric"
-    many = (calls["calls"] > 1).fill_null(False)
-    if (summed | metered | many).any():
-        told = pl.when(metered).then(pl.lit("metric")).when(summed | many).then(pl.lit("aggregate")).otherwise("granularity")
-        calls = calls.with_columns(told.alias("granularity"))
+def as_posted(told: Told) -> None:
+    """Let calls say what is posted of them: for whom their resource is where nobody is named, and how much they sum up."""
+    evidence, rows = told.evidence, told.rows
+    for who in WHO:
+        around = evidence.knows(f"resource_{who}")
+        at = rows[:0] if around is None else np.flatnonzero(around[rows] & ~told.known(who))
+        if len(at):
+            told.say(who, at, evidence.take(rows[at], [f"resource_{who}"]).to_series())
+    role = evidence.narrow["role"][rows]
+    metered, summed = role == METRIC, (role == AGENT) | (role == SPAN)
+    if evidence.knows("calls") is not None:
+        summed |= (told.column("calls") > 1).fill_null(False).to_numpy()
+    for at, granularity in ((np.flatnonzero(summed & ~metered), "aggregate"), (np.flatnonzero(metered), "metric")):
+        if len(at):
+            told.say("granularity", at, pl.Series([granularity]).new_from_index(0, len(at)))
     # A metric's point and the span of a batch may stand for many calls.
-    return calls.with_columns(pl.col("calls").fill_null(1))
+    one = np.flatnonzero(~told.known("calls"))
+    if len(one):
+        told.say("calls", one, pl.Series(np.ones(len(one), dtype=np.int64)))
 
 
 def _share(told: Told, grouped: Ints, members: Ints, label: Ints, ancestry: Ancestry) -> None:
@@ -183,7 +189,7 @@ def _inherit(told: Told, members: Ints, label: Ints, ancestry: Ancestry) -> Flag
         known = told.evidence.knows(name)
         if known is None:
             continue
-        missing = np.flatnonzero(~told.known(name, known))
+        missing = np.flatnonzero(~told.known(name))
         source = ancestry.inherited(rows[missing], known)
         if name != "model" and len(lenders) and (source < 0).any():
             lent = np.full(len(label), -1, dtype=np.int64)
@@ -205,21 +211,20 @@ def _taken_back(evidence: Evidence) -> npt.NDArray[np.uint64]:
     return keys
 
 
-def _corrected(calls: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
-    """Calls that their provider says it does not bill after all: still calls, without tokens."""
+def _correct(told: Told) -> None:
+    """Let calls that their provider says it does not bill after all be calls still, without tokens."""
+    evidence = told.evidence
     rows = np.flatnonzero(evidence.narrow["role"] == CORRECTION)
     if not len(rows):
-        return calls
+        return
     corrections = evidence.take(rows, ["response_id", "error_type"]).drop_nulls("response_id").rename({"error_type": "why"})
-    calls = calls.join(corrections.unique("response_id"), on="response_id", how="left", maintain_order="left")
-    hit = pl.col("why").is_not_null()
-    counts = [name for name in MERGED if name.endswith("_tokens")]
-    return calls.with_columns(
-        *(
-            pl.when(hit & pl.col(name).is_not_null()).then(0).otherwise(name).alias(name)
-            for name in ("input_tokens", "output_tokens", *counts)
-        ),
-        pl.when(hit).then(pl.lit("error")).otherwise("outcome").alias("outcome"),
-        pl.when(hit).then("why").otherwise("error_type").alias("error_type"),
-        pl.when(hit).then(None).otherwise("reported_cost_usd").alias("reported_cost_usd"),
-    ).drop("why")
+    calls = told.columns(["response_id"]).join(
+        corrections.unique("response_id"), on="response_id", how="left", maintain_order="left"
+    )
+    at = np.flatnonzero(calls["why"].is_not_null().to_numpy())
+    for name in ("input_tokens", "output_tokens", *(name for name in MERGED if name.endswith("_tokens"))):
+        counted = at[told.known(name)[at]]
+        told.say(name, counted, pl.Series(np.zeros(len(counted), dtype=np.int64)))
+    told.say("outcome", at, pl.Series(["error"]).new_from_index(0, len(at)))
+    told.say("error_type", at, calls["why"].gather(pl.Series(at)))
+    told.take("reported_cost_usd", at, np.full(len(at), -1))

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.columns import identity
-from spanledger.collector.columns.chunks import gathered, in_columns, stacked
-from spanledger.collector.count.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, ROLES, SPAN, Evidence
+from spanledger.collector.columns.chunks import gathered, in_columns, index_of, stacked
+from spanledger.collector.count.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, ROLES, SPAN
 from spanledger.collector.count.grouping import RULE, RULES
 from spanledger.collector.count.resolve import CONTENT, Verdicts
+from spanledger.collector.count.told import Told
 from spanledger.ledger.frame import COLUMNS
 from spanledger.ledger.schema import MEASURES
 
@@ -46,7 +47,7 @@ def postings(
     heard = np.flatnonzero(evidence.narrow["role"] == HEARD)
     if len(heard):
         stand_for.put(label[heard], evidence.take(heard, ["entry_id"])["entry_id"])
-    row = fresh["row"].to_numpy()
+    row = fresh.rows
     if posted.height:
         kept = _unchanged(posted, fresh, label)
         undone = whole(np.flatnonzero(kept < 0)) if (kept < 0).any() else undone
@@ -56,8 +57,8 @@ def postings(
         # A record that came later and says the same as the one that was posted for its call.
         spoken_for[row[kept[kept >= 0]]] = True
         spoken_for[posted["at"].to_numpy()] = False
-        fresh, row = gathered(fresh, np.flatnonzero(new), fresh.schema), row[new]
-    fresh = _versioned(fresh, version[row])
+        fresh, row = fresh.at(np.flatnonzero(new)), row[new]
+    _number_versions(fresh, version[row])
     # Of the metrics that say the same of one moment, one is told.
     metered = evidence.narrow["role"] == METRIC
     again = metered & (verdicts.by >= 0) & metered[np.maximum(verdicts.by, 0)]
@@ -65,13 +66,12 @@ def postings(
     told = _TOLD[evidence.narrow["role"]] & (evidence.narrow["said"] | (evidence.narrow["role"] == LEAF))
     repeated = np.flatnonzero((~verdicts.stands | spoken_for) & ~quiet & (version == 0) & told)
     if undone.height or len(repeated):
-        stand_for.put(label[row], fresh["entry_id"])
-    frames = [
-        _reversals(undone, verdicts, stand_for),
-        fresh.rename({"row": "at"}).with_columns(pl.lit("call").alias("kind")),
-        _duplicates(evidence, repeated, verdicts, stand_for),
-    ]
-    return stacked([_dated(frame, now) for frame in frames if frame.height], POSTING)
+        stand_for.put(label[row], fresh.column("entry_id"))
+    frames = [_reversals(undone, verdicts, stand_for), _told_of(fresh, repeated, verdicts, stand_for)]
+    entries = stacked(frames, POSTING) if undone.height else frames[-1]
+    return entries.with_columns(
+        pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
+    )
 
 
 class _Standing:
@@ -88,25 +88,21 @@ class _Standing:
         self._held += len(label)
 
     def ids(self, label: Rows) -> pl.Series:
-        """The ids for these labels; null where nothing stands."""
-        place = self._place[label]
+        """The ids for these labels; null where nothing stands, and for -1."""
         if not self._held:
             return pl.Series([None], dtype=pl.String).new_from_index(0, len(label))
-        found = pl.concat(self._ids).gather(pl.Series(np.maximum(place, 0)))
-        return pl.select(pl.when(pl.Series(place >= 0)).then(found)).to_series()
+        return pl.concat(self._ids)[index_of(np.where(label < 0, -1, self._place[label]))]
 
 
-def _unchanged(posted: pl.DataFrame, wanted: pl.DataFrame, label: Rows) -> Rows:
+def _unchanged(posted: pl.DataFrame, wanted: Told, label: Rows) -> Rows:
     """For each posted call, the place among what is wanted that says the same; -1 if none. One for each call."""
     place = np.full(len(label), -1, dtype=np.int64)
-    place[label[wanted["row"].to_numpy()]] = np.arange(wanted.height)
+    place[label[wanted.rows]] = np.arange(len(wanted.rows))
     said = label[posted["at"].to_numpy()]
     now = place[said]
     known = np.flatnonzero(now >= 0)
-    said_before, said_now = (
-        in_columns(frame.select(CONTENT)[pl.Series(places)], _CONTENT, len(places)).hash_rows(_SEED).to_numpy()
-        for frame, places in ((posted, known), (wanted, now[known]))
-    )
+    contents = gathered(posted, known, _CONTENT), wanted.columns(CONTENT, now[known])
+    said_before, said_now = (content.hash_rows(_SEED).to_numpy() for content in contents)
     same = said_before == said_now
     same_rows = known[same]
     kept = np.full(posted.height, -1, dtype=np.int64)
@@ -119,12 +115,12 @@ def _unchanged(posted: pl.DataFrame, wanted: pl.DataFrame, label: Rows) -> Rows:
     return kept
 
 
-def _versioned(fresh: pl.DataFrame, times: Rows) -> pl.DataFrame:
+def _number_versions(fresh: Told, times: Rows) -> None:
     """Entry ids: the record's own the first time it is posted, then one derived from it."""
-    if not times.any():
-        return fresh
-    again = identity.derived(fresh["entry_id"], "call", pl.Series(times))
-    return fresh.with_columns(pl.when(pl.Series(times) > 0).then(again).otherwise("entry_id").alias("entry_id"))
+    again = np.flatnonzero(times)
+    if len(again):
+        ids = identity.derived(fresh.column("entry_id", again), "call", pl.Series(times[again]))
+        fresh.say("entry_id", again, ids)
 
 
 def _reversals(undone: pl.DataFrame, verdicts: Verdicts, stand_for: _Standing) -> pl.DataFrame:
@@ -152,32 +148,35 @@ def _reversals(undone: pl.DataFrame, verdicts: Verdicts, stand_for: _Standing) -
     )
 
 
-#: Columns of a duplicate that its record has too; its measures are claims.
-_OF_DUPLICATES = [name for name in COLUMNS if name not in MEASURES and name != "other_meters"]
+#: Columns of an entry that calls and duplicates take from records; what a duplicate measures are claims.
+_WORDS = [name for name in COLUMNS if name not in MEASURES and name != "other_meters"]
+_MEASURED = [*(name for name in MEASURES if name != "calls"), "other_meters"]
 _CLAIMS = {
     "claimed_input_tokens": "input_tokens",
     "claimed_output_tokens": "output_tokens",
     "claimed_cost_usd": "reported_cost_usd",
 }
+_KINDS = pl.Series("kind", ["call", "duplicate"])
 
 
-def _duplicates(evidence: Evidence, rows: Rows, verdicts: Verdicts, stand_for: _Standing) -> pl.DataFrame:
-    """What claimed to be a call and is none: no measures, its claims beside."""
-    if not len(rows):
-        return pl.DataFrame()
-    there = set(evidence.columns)
-    repeated = evidence.take(rows, [name for name in (*_OF_DUPLICATES, *_CLAIMS.values()) if name in there])
-    return repeated.rename({name: claim for claim, name in _CLAIMS.items()}).with_columns(
-        pl.Series("at", rows),
-        _RULE_NAMES.gather(pl.Series(verdicts.rule[rows])),
-        stand_for.ids(verdicts.label[rows]).alias("stands_for"),
-        pl.lit("duplicate").alias("kind"),
-        pl.lit([], dtype=COLUMNS["other_meters"]).alias("other_meters"),
-        pl.lit(0, dtype=pl.Int64).alias("calls"),
+def _told_of(fresh: Told, repeated: Rows, verdicts: Verdicts, stand_for: _Standing) -> pl.DataFrame:
+    """Calls, and what claimed to be one and is none: no measures, its claims beside. Each column is fetched once."""
+    evidence, calls = verdicts.evidence, len(fresh.rows)
+    rows = np.concatenate([fresh.rows, repeated])
+    of_call = np.arange(len(rows)) < calls
+    frame = pl.DataFrame(
+        [
+            pl.Series("at", rows),
+            _KINDS[pl.Series((~of_call).astype(np.uint32))],
+            *fresh.beside(_WORDS, repeated).get_columns(),
+            *fresh.beside(_MEASURED, np.full(len(repeated), -1)).get_columns(),
+            pl.concat([fresh.column("calls"), pl.Series([0]).new_from_index(0, len(repeated))], rechunk=True),
+        ]
     )
-
-
-def _dated(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return frame.with_columns(
-        pl.lit(now).cast(COLUMNS["recorded_at"]).alias("recorded_at"), pl.col("occurred_at").dt.date().alias("day")
-    )
+    if len(repeated):
+        claimed = evidence.take(np.where(of_call, -1, rows), list(_CLAIMS.values()))
+        claims = claimed.rename({name: claim for claim, name in _CLAIMS.items()})
+        rule = _RULE_NAMES[index_of(np.where(of_call, -1, verdicts.rule[rows]))]
+        stands = stand_for.ids(np.where(of_call, -1, verdicts.label[rows])).alias("stands_for")
+        frame = frame.hstack([*claims.get_columns(), rule, stands])
+    return in_columns(frame, POSTING)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from spanledger.collector.columns.ancestry import PARENTS_CYCLE, Ancestry
 from spanledger.collector.columns.keys import among, differing, firsts, mixed, repeated
-from spanledger.collector.count.attempts import with_attempts
+from spanledger.collector.count.attempts import number_attempts
 from spanledger.collector.count.evidence import (
     AGENT,
     LEAF,
@@ -29,6 +28,7 @@ from spanledger.collector.count.grouping import RULE, Groups, by_ids, by_nesting
 from spanledger.collector.count.merging import merged
 from spanledger.collector.count.nearby import beside
 from spanledger.collector.count.sums import aggregates, metrics, of_one_moment, told_apart
+from spanledger.collector.count.told import Told
 from spanledger.collector.dialects.fields import WHO
 
 Ints = npt.NDArray[np.int64]
@@ -46,7 +46,7 @@ CONTENT = (
 @dataclass(slots=True)
 class Verdicts:
     """For each row of the evidence: its call (`label`), whether it `stands` for it, the `rule` by which it does not, and which
-    row stands for it (`by`, -1 for none). `calls` are the standing rows with all that is known of their call, of which
+    row stands for it (`by`, -1 for none). `calls` are those of the standing rows with all that is known of them, of which
     `plain[row]` says that it is no more than what the record itself says; `evidence` is what was given, with running totals
     told apart."""
 
@@ -55,7 +55,7 @@ class Verdicts:
     rule: Ints
     by: Ints
     plain: Flags
-    calls: pl.DataFrame
+    calls: Told
     evidence: Evidence
 
 
@@ -82,8 +82,7 @@ def resolve(evidence: Evidence, *, settled: Flags, fingerprint: bool = True) -> 
         evidence = evidence.flagged(looped, PARENTS_CYCLE)
     calls, plain = merged(evidence, leaves, stands, call, ancestry)
     plain[looped] = False
-    calls = with_attempts(calls, evidence, outer, began)
-    plain[calls["row"].filter(calls["first_attempt"].is_not_null()).to_numpy()] = False
+    plain[calls.rows[number_attempts(calls, outer, began)]] = False
     return Verdicts(label, stands, rule, by, plain, calls, evidence)
 
 
