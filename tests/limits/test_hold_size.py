@@ -104,7 +104,7 @@ def test_what_a_refusal_says_would_fit_fits_and_a_token_more_does_not(tmp_path: 
     clock = Clock()
     of = limits(tmp_path, clock)
     add(of, measure="cost_usd", amount="1", hold="fixed", hold_amount="0.01", overshoot="0.5", thresholds=[])
-    asks = {"input_tokens": 0, "max_output_tokens": 400}
+    asks: dict[str, Any] = {"input_tokens": 0, "max_output_tokens": 400}
     assert [ask(of, **asks) for _ in range(3)] == ["allow"] * 3
     [refused] = of.check(Check(**asks)).refused
     assert refused.fits == {"cost_usd": "0.3", "max_output_tokens": "300"}

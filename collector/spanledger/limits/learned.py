@@ -107,7 +107,8 @@ class Learned:
             for model, operation, tenant, agent, input_tokens, output_tokens in rows:
                 for like in ((model, operation, tenant, agent), (model, operation), (model,)):
                     # The first in the dictionary is the one that was called least lately.
-                    recent = self._recent[like] = self._recent.pop(like, None) or _Recent()
+                    recent = self._recent.pop(like) if like in self._recent else _Recent()
+                    self._recent[like] = recent
                     recent.add(input_tokens, output_tokens)
                 while len(self._recent) > MOST_KINDS:
                     del self._recent[next(iter(self._recent))]
