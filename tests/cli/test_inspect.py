@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from spanledger.cli.inspect import RULES
 from spanledger.collector.count import grouping
 from spanledger.collector.decode import json_form
-from tests.api.running import running
+from tests.api.running import Running, running
 from tests.cli.command import here
 from tests.cli.running import eventually
 from tests.dialects.bodies import SAMPLES
@@ -33,6 +34,10 @@ def _inspect(*arguments: str) -> dict[str, Any]:
     assert (outcome.code, outcome.err) == (0, "")
     found: dict[str, Any] = json.loads(outcome.out)
     return found
+
+
+def _posted(up: Running, bodies: int) -> bool:
+    return up.collector.loop.progress.bodies >= bodies
 
 
 def _file(folder: Path, content: bytes) -> str:
@@ -128,19 +133,20 @@ def test_a_trace_of_a_running_collector_is_told_span_by_span(tmp_path: Path) -> 
     with running(tmp_path) as up:
         host, port = up.collector.addresses["http"].rsplit(":", 1)
         httpx.post(f"http://{host}:{port}/v1/traces", content=_WRAPPED, headers={"content-type": "application/json"}, timeout=60)
-        eventually(lambda: up.collector.loop.progress.entries, "the trace in the ledger")
+        eventually(partial(_posted, up, 1), "the trace in the ledger")
         found = _inspect(hexed("trace", 16), "--data", str(tmp_path))
-        for signal in ("traces", "logs", "metrics"):
+        for bodies, signal in enumerate(("logs", "metrics", "traces"), start=2):  # the call first, then what repeats it
             content = (SAMPLES / f"claude_code.{signal}.json").read_bytes()
             where, kind = f"http://{host}:{port}/v1/{signal}", {"content-type": "application/json"}
             httpx.post(where, content=content, headers=kind, timeout=60)
-        eventually(lambda: up.collector.loop.progress.entries.get("duplicate", 0) >= 3, "the sample in the ledger")
-        coded = here("inspect", _CODED, "--data", str(tmp_path))
+            eventually(partial(_posted, up, bodies), f"the sample's {signal} in the ledger")
+        coded, entries = here("inspect", _CODED, "--data", str(tmp_path)), _inspect(_CODED, "--data", str(tmp_path))["entries"]
     told = {record["name"]: record["verdict"] for record in found["records"] if record["name"]}
     assert told == {"chat": "duplicate", "POST": "call"}
     assert sorted(entry["kind"] for entry in found["entries"]) == ["call", "duplicate"]
     # What sums up calls of any traces is no part of this one; what is shown says what it means.
-    assert ("4 of 4 records" in coded.out, "2 entries" in coded.out, "left out: 1 point of metrics" in coded.err) == (True,) * 3
+    assert ("4 of 4 records" in coded.out, "left out: 1 point of metrics" in coded.err) == (True,) * 2
+    assert (sum(entry["calls"] for entry in entries), "2 entries" in coded.out) == (1, True)
     assert ("(1,000)" in coded.out, " 0.004545 " in coded.out, "same_request_id: names the same request" in coded.out) == (
         True,
     ) * 3
