@@ -7,6 +7,7 @@ from what each span adds. Files of evidence are written as in the collector; the
 """
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -26,7 +27,7 @@ import polars as pl
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from spanledger.cli.libraries import prepare
+from spanledger.cli.libraries import prepare, started
 
 prepare()
 
@@ -225,6 +226,9 @@ def main() -> None:
     )
     given = options.parse_args()
     functions = Functions(given.functions) if given.functions else None
+    # As `spanledger serve` does once it has loaded everything.
+    gc.set_threshold(20_000, 20, 50)
+    started()
     if given.million:
         print(json.dumps({"mix": measure(mixed(1_000_000), FULL, fill=True, functions=functions)}))
         return
