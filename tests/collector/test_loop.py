@@ -19,6 +19,7 @@ from spanledger.collector.journal.set_aside import set_aside
 from spanledger.collector.recognise import recognise
 from spanledger.collector.service import Collector
 from spanledger.ledger.connect import connect
+from spanledger.ledger.frame import conform
 from spanledger.ledger.table import LedgerError
 from tests.collector.made import call_span, calls, stored
 from tests.collector.test_journal import body
@@ -125,7 +126,7 @@ def test_what_was_counted_and_could_not_be_posted_is_counted_anew_even_if_that_f
         assert counter is not None
         monkeypatch.setattr(counter, "count", once("count", counter.count, after=True))
         monkeypatch.setattr(collector._steps, "fresh_count_once", once("anew", collector._steps.fresh_count_once))
-        monkeypatch.setattr(loop, "conform", once("conform", loop.conform))
+        monkeypatch.setattr("spanledger.collector.loop.conform", once("conform", conform))
 
     collected(tmp_path, request, before=fail, posted=True)
     assert faults == ["count", "anew", "conform"]

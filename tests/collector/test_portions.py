@@ -84,9 +84,11 @@ def test_few_bytes_that_become_many_are_decoded_some_at_a_time(tmp_path: Path, o
     journal.close()
 
 
+@pytest.mark.parametrize("long_bytes", [0, 1 << 40], ids=["decoding ahead", "decoding in turn"])
 def test_a_batch_that_ends_inside_of_what_was_taken_loses_nothing_and_doubles_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_bytes: int
 ) -> None:
+    monkeypatch.setattr(reading, "LONG_BYTES", long_bytes)
     monkeypatch.setattr(reading, "PIECE_BYTES", 3_000)
     monkeypatch.setattr(reading, "FITTING_RECORDS", 20)
     made = [calls(7) for _ in range(12)]

@@ -57,7 +57,7 @@ class Progress:
 
 
 class Loop:
-    """Threads of its own, so that the event loop stays free: one posts a batch while `Reading`'s read the next two."""
+    """Threads of its own, so that the event loop stays free: one posts a batch while `Reading`'s read the next."""
 
     def __init__(self, journal: Journal, ledger: Ledger, steps: Steps, *, clock: Callable[[], datetime] | None = None) -> None:
         self.progress = Progress()

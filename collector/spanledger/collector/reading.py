@@ -1,7 +1,8 @@
-"""Read the journal into evidence, a batch at a time and two batches ahead of the one that is posted.
+"""Read the journal into evidence, a batch at a time and ahead of the one that is posted.
 
-One thread decodes and another recognises. With the loop's own they keep two cores busy, which fewer did not: each waits now and
-then, for the interpreter, for the disk or for another's columns.
+One thread decodes and recognises, while the loop's does the rest: with one more, each waits for the interpreter more than it
+gains. Only where bodies are long for what they hold (prompts and answers, or hardly a call to a model) is the next batch decoded
+meanwhile, in a thread of its own (docs/performance.md).
 """
 
 import sys
@@ -26,8 +27,8 @@ GATHER_SECONDS = 0.25
 #: for more …
 MOST_GATHER_SECONDS = 0.75
 #: … or what holds about so many records about models: the steps by columns have a fixed cost a batch, so 12,000 take 3 µs a
-#: record more, and 20,000 some 40 MB more at the peak …
-FITTING_RECORDS = 16_000
+#: record more than 20,000 …
+FITTING_RECORDS = 20_000
 #: … or so many bytes of bodies.
 MOST_BYTES = 96 * 1024 * 1024
 #: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
@@ -35,6 +36,8 @@ PIECE_BYTES = 4 * 1024 * 1024
 #: A piece has a fixed cost of some 4 ms, for which few records pay where hardly anything is about models: one with fewer than a
 #: record in so many bytes is followed by one of twice the bytes. 1 % about models: 1.8 µs a span, and 1.3.
 SPARSE_BYTES = 32 * 1024
+#: From so many bytes a record on, decoding takes about as long as all that follows.
+LONG_BYTES = 2 * 1024
 
 
 class ReadingSteps(Protocol):
@@ -55,13 +58,15 @@ class Decoded:
     bodies: int
     telemetry: Telemetry | None = None
     error: BaseException | None = None
+    #: Whether its bodies are long for the records about models that they hold.
+    long: bool = False
 
 
 @dataclass(slots=True)
 class Read:
     """A batch that was read from the journal: its evidence, or the error that came of reading it.
 
-    Its bodies stay in the journal: three batches are in hand at once, and memory holds none of their bodies or prompts.
+    Its bodies stay in the journal: several batches are in hand at once, and memory holds none of their bodies or prompts.
     """
 
     mark: int
@@ -79,7 +84,7 @@ class Reading:
         """Once `stopping` is set nothing is waited for; `seconds` adds up what each step takes."""
         self.took = 0.0
         self._journal, self._steps, self._stopping, self._seconds = journal, steps, stopping, seconds
-        self._recogniser = ThreadPoolExecutor(1, thread_name_prefix="spanledger-recognise")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="spanledger-read")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
         self._ahead: tuple[int, Future[Decoded | None]] | None = None
         self._piece_bytes = self._portion_bytes = PIECE_BYTES
@@ -87,10 +92,10 @@ class Reading:
 
     def ahead(self, after: int) -> "Future[Read | None]":
         """As `next`, in a thread of its own."""
-        return self._recogniser.submit(self.next, after)
+        return self._reader.submit(self.next, after)
 
     def next(self, after: int) -> Read | None:
-        """The next batch above a sequence, while the one behind it is decoded; None when nothing has come for a while."""
+        """The next batch above a sequence; None when nothing has come for a while."""
         decoded: Decoded | None = None
         if self._ahead is not None:
             behind, ahead = self._ahead
@@ -100,7 +105,8 @@ class Reading:
         decoded = decoded or self._decoded(after)
         if decoded is None:
             return None
-        self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
+        if decoded.long:
+            self._ahead = (decoded.mark, self._decoder.submit(self._decoded, decoded.mark))
         return self._recognised(decoded)
 
     def now(self, after: int, begun: Callable[[int, int], None], most: int = sys.maxsize) -> Read | None:
@@ -117,7 +123,7 @@ class Reading:
 
     def close(self) -> None:
         """Return when both threads have ended."""
-        self._recogniser.shutdown()
+        self._reader.shutdown()
         self._decoder.shutdown()
 
     def _decoded(self, after: int) -> Decoded | None:
@@ -134,18 +140,20 @@ class Reading:
         return decoded if decoded.bodies else None
 
     def _pieces(self, after: int, until: float, most: int = sys.maxsize) -> Iterator[Sequence[Received]]:
-        """The bodies above a sequence, piece by piece as each is whole; `until` that moment, and what is there then."""
+        """The bodies above a sequence, piece by piece as each is whole, and what is there at `until` or once nothing comes."""
         while bodies := self._journal.take(after, enough_bytes=self._piece_bytes, most=min(most, MOST_BODIES)):
             after = bodies[-1].sequence
             yield bodies
             if (most := most - len(bodies)) <= 0:
                 return
             del bodies
-            while self._journal.unread < self._piece_bytes:
-                left = until - time.monotonic()
+            while (there := self._journal.unread) < self._piece_bytes:
+                left = min(until - time.monotonic(), GATHER_SECONDS)
                 if left <= 0 or self._stopping.is_set():
                     return
                 self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=self._piece_bytes)
+                if self._journal.unread == there:  # nothing more is coming
+                    return
 
     def _decode(self, pieces: Iterable[Sequence[Received]], *, all_of_them: bool = False) -> Decoded:
         """The bodies of so many pieces as make a batch: it may end inside of one, the rest of which is taken again."""
@@ -171,7 +179,7 @@ class Reading:
                 break
             del piece
         self._decoding = self._seconds.get("decode", 0.0) - before
-        return Decoded(mark, count, Telemetry.joined(parts) if parts else None)
+        return Decoded(mark, count, Telemetry.joined(parts) if parts else None, long=size >= records * LONG_BYTES)
 
     def _in_portions(self, piece: Sequence[Received]) -> "Iterator[tuple[list[Received], Telemetry | BaseException]]":
         """Bodies, some at a time, and what they are decoded to, or the error that came of it, after which nothing follows."""
