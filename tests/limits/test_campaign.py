@@ -16,6 +16,7 @@ import pytest
 
 from tests.limits import campaign
 from tests.limits.campaign import CENT, LIMIT, CollectorProcess, Tally, clients, request
+from tests.limits.made import until
 from tests.limits.redis_server import RedisServer
 
 EXACT = {"max_output_tokens": 1000, "wait_ms": 2000, "lease_seconds": 60}
@@ -38,7 +39,9 @@ class Field:
     def limit(self, **fields: Any) -> str:
         status, made = asyncio.run(request(self.collectors[0].api, "POST", "/api/limits", {**LIMIT, **fields}))
         assert status == 201, made
-        time.sleep(2.5)  # the other collector follows
+        too_much = {"tenant": "acme", "model": "gpt-4o", "max_output_tokens": 10**7, "dry_run": True}
+        for collector in self.collectors:  # until the other one follows, it goes by the limits that it knows
+            until(lambda of=collector: asyncio.run(request(of.api, "POST", "/api/checks", too_much))[0] == 429)  # type: ignore[misc]
         return str(made["id"])
 
     def stand(self, limit_id: str) -> tuple[Decimal, Decimal]:

@@ -1,6 +1,6 @@
 """Counters in memory and in Redis do what a simple reference model does, whatever happens in whichever order."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -169,15 +169,37 @@ def test_counting_anew_replaces_what_is_used_and_keeps_what_is_held(kind: str, r
     day, user, _, roll, _ = PLACES
     counters.post([Posting("a", None, [Amount(p, now, 5) for p in PLACES])], now)
     counters.hold(now, [Demand(day, 3, 3, 100, 100)], "h", now + SECOND, Check())
-    counters.replace(["day"], [Amount(day, now, 7)], now)
+    counters.replace(["day"], [Amount(day, now, 7)], now, set)
     assert [(r.used, r.held, r.worst) for r in counters.read([day, user, roll], now)] == [(7, 3, 3), (0, 0, 0), (5, 0, 0)]
-    counters.replace(["roll"], [Amount(roll, now - 2 * SECOND, 1), Amount(roll, now, 1)], now)
+    counters.replace(["roll"], [Amount(roll, now - 2 * SECOND, 1), Amount(roll, now, 1)], now, set)
     assert [units for _, units in counters.slots(roll, now)] == [1, 1]
     keys, count = counters.keys("day", BEGIN, 10)
     assert (sorted(keys, key=len), count) == ([(), ("u",)], 2)
     counters.forget("day")
     assert counters.read([day], now) == [Reading(0, 0, 0, True)]
     assert counters.keys("day", BEGIN, 10) == ([], 0)
+    counters.close()
+
+
+def test_what_others_post_while_a_limit_is_counted_anew_is_at_no_moment_left_out(request: pytest.FixtureRequest) -> None:
+    counters = fresh("redis", request, lambda: BEGIN)
+    day = PLACES[0]
+    found: list[tuple[object, ...]] = []
+
+    def post(*entry_ids: str) -> None:
+        counters.post([Posting(entry_id, None, [Amount(day, BEGIN, 5)]) for entry_id in entry_ids], BEGIN)
+
+    def seen(entry_ids: Sequence[str]) -> set[str]:
+        found.append((*entry_ids, counters.read([day], BEGIN)[0].used))
+        if len(found) == 1:
+            post("late", "late and counted")
+        return {"counted", "late and counted"}.intersection(entry_ids)
+
+    counters.begin_count(["day"], BEGIN)
+    post("counted", "meanwhile")
+    counters.replace(["day"], [Amount(day, BEGIN, 10)], BEGIN, seen)
+    assert found == [("counted", "meanwhile", 10), ("late", "late and counted", 25)]
+    assert counters.read([day], BEGIN)[0].used == 20
     counters.close()
 
 

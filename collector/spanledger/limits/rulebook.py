@@ -11,7 +11,7 @@ import duckdb
 
 from spanledger.control import TABLES, Change, Control, NotFound
 from spanledger.limits import rows
-from spanledger.limits.counters.counters import Counters, CountersAway, Hold, Part, Posting
+from spanledger.limits.counters.counters import Counters, CountersAway, Hold, Part
 from spanledger.limits.counting import recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
@@ -129,13 +129,13 @@ class Rulebook:
 
     def count(self, connection: duckdb.DuckDBPyConnection, limits: Sequence[Limit], covering: Covering | None = None) -> None:
         """Count some limits anew from the ledger, as it was after the counters' `begin_count`."""
+
+        def seen(entry_ids: Sequence[str]) -> set[str]:
+            return {entry_id for (entry_id,) in connection.execute(SEEN, [entry_ids]).fetchall()}
+
         now = micros(self._clock())
         for alike, amounts in recount(connection, covering or self.covering, limits, now):
-            meanwhile = self._counters.replace([limit.id for limit in alike], amounts, now)
-            if meanwhile:
-                seen = {entry_id for (entry_id,) in connection.execute(SEEN, [[p.entry_id for p in meanwhile]]).fetchall()}
-                unseen = [amount for posting in meanwhile if posting.entry_id not in seen for amount in posting.amounts]
-                self._counters.post([Posting(None, None, unseen)], now)
+            self._counters.replace([limit.id for limit in alike], amounts, now, seen)
 
     def _found(self) -> tuple[list[Limit], list[Limit]]:
         """All limits as they are in the control database, and those that are otherwise here."""

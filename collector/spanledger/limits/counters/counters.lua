@@ -287,9 +287,10 @@ elseif command == 'begin_count' then
     end
 
 elseif command == 'count_anew' then
-    -- limit, whether to begin at nothing, [[place ..., at, high, low] ...], how much had been noted when the count began
+    -- limit, whether to begin at nothing, [[place ..., at, high, low] ...], how much of what was noted is among these amounts
+    local late = {}
     if ARGV[4] == '1' then
-        for _, noted in ipairs(redis.call('LRANGE', prefix .. 'c:' .. ARGV[3], ARGV[6], -1)) do answer[#answer + 1] = noted end
+        late = redis.call('LRANGE', prefix .. 'c:' .. ARGV[3], ARGV[6], -1)
         for _, start in ipairs(redis.call('SMEMBERS', prefix .. 'w:' .. ARGV[3])) do
             for _, key in ipairs(redis.call('SMEMBERS', prefix .. 'i:' .. ARGV[3] .. ':' .. start)) do
                 local bucket, gone = prefix .. 'b:' .. ARGV[3] .. ':' .. start .. ':' .. key, {'uh', 'ul', 'o'}
@@ -301,6 +302,16 @@ elseif command == 'count_anew' then
         end
     end
     for _, amount in ipairs(cjson.decode(ARGV[5])) do use(amount, amount[7], amount[8], amount[9]) end
+    -- What came since is counted in the same step, or calls would pass that have no room. Whoever counts takes back what the
+    -- ledger had of it.
+    for _, noted in ipairs(late) do
+        local words = {}
+        for word in string.gmatch(noted, '[^\n]+') do words[#words + 1] = word end
+        local place = {words[2], words[3], words[4]}
+        for i = 5, 10 do place[i - 1] = tonumber(words[i]) end
+        use(place, place[7], place[8], place[9])
+        answer[#answer + 1] = noted
+    end
 
 elseif command == 'restore' then
     -- a hold that was made before the counters were lost

@@ -96,6 +96,10 @@ class CountersAway(Exception):
     """The counters cannot be reached, or are being counted anew; each limit says what that means for a call."""
 
 
+#: Of some entries, those that the ledger had when it was counted.
+Seen = Callable[[Sequence[str]], Collection[str]]
+
+
 class Counters(Protocol):
     """Used and held units of every bucket."""
 
@@ -186,10 +190,10 @@ class Counters(Protocol):
         """To be called before the ledger is read that `replace` counts from."""
         ...
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> Sequence[Posting]:
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, seen: Seen) -> None:
         """Count these limits anew: what is used is replaced, what is held stays.
 
-        Gives what others posted since `begin_count`, which is replaced too though the count may not have seen it.
+        What others posted since `begin_count` stays counted, but for what the count has `seen`; at no moment is it left out.
         """
         ...
 

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading
+from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading, Seen
 from spanledger.limits.counters.own_holds import Own, OwnHolds
 from spanledger.limits.counters.redis_holds import PartsOf, RedisHolds
 from spanledger.limits.counters.redis_script import RedisScript
@@ -201,21 +201,26 @@ class SharedCounters:
         found: Any = self._script.do(lambda r: r.hgetall(f"{self._prefix}counted"))
         return {limit_id: int(at) for limit_id, at in found.items()}
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int) -> list[Posting]:
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, seen: Seen) -> None:
         """Count these limits anew: what is used is replaced, what is held stays.
 
-        Gives what has been posted since `begin_count` and is replaced too, though the count may not have seen it.
+        What was posted since `begin_count` stays counted, but for what the count has `seen`; at no moment is it left out.
         """
         of_limit: dict[str, list[Amount]] = {limit_id: [] for limit_id in limit_ids}
         for amount in amounts:
             of_limit[amount.place.limit_id].append(amount)
-        meanwhile: list[str] = []
         for limit_id, listed in of_limit.items():
-            noted = self._noted.pop(limit_id, NOTHING)
+            noted, begun = self._noted.pop(limit_id, None), NOTHING
+            if noted is not None:
+                meanwhile: list[str] = self._script.do(partial(_listed, key=f"{self._prefix}c:{limit_id}", since=noted))
+                begun = str(int(noted) + len(meanwhile))
+                listed += _amounts(meanwhile, seen, counted=False)
+            late: list[str] = []
             for start in range(0, max(len(listed), 1), CHUNK * 10):
                 chunk = [amount_words(*amount) for amount in listed[start : start + CHUNK * 10]]
-                meanwhile += self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk), noted)
-        return [read_noted(text) for text in meanwhile]
+                late += self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk), begun)
+            if twice := _amounts(late, seen, counted=True):
+                self.post([Posting(None, None, [amount._replace(units=-amount.units) for amount in twice])], now)
 
     def state(self) -> str:
         """`ready:` and since when, `counting` while some collector counts anew, or `lost`. Raises `CountersAway`."""
@@ -288,3 +293,14 @@ def _mark(client: "redis.Redis", *, keys: Sequence[str]) -> None:
         for key in keys:
             pipe.set(key, "1", ex=KNOWN_SECONDS)
         pipe.execute()
+
+
+def _listed(client: "redis.Redis", *, key: str, since: str) -> Any:
+    return client.lrange(key, int(since), -1)
+
+
+def _amounts(noted: Sequence[str], seen: Seen, *, counted: bool) -> list[Amount]:
+    """Of what was noted, what the count has seen, or has not."""
+    postings = [read_noted(text) for text in noted]
+    known = seen([posting.entry_id for posting in postings if posting.entry_id]) if postings else ()
+    return [amount for posting in postings if (posting.entry_id in known) is counted for amount in posting.amounts]
