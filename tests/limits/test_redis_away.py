@@ -11,6 +11,7 @@ import pytest
 from spanledger.ledger.frame import conform
 from spanledger.limits import Check, Verdict, keeper
 from spanledger.limits.counters import redis_script
+from spanledger.limits.counters.counters import CountersAway
 from tests.limits.collectors import Collectors, kept
 from tests.limits.made import ask, entries, entry, stands, until
 
@@ -177,7 +178,47 @@ def test_what_a_redis_lost_of_its_last_second_is_posted_and_held_again(tmp_path:
     shutil.rmtree(tmp_path / "redis")
     (tmp_path / "a second ago").rename(tmp_path / "redis")
     both.redis.start()
-    until(lambda: kept(both.one) and kept(both.two) and stands(both.two, limit) == [((), 2, 4)])
+    until(lambda: kept(both.one) and kept(both.two) and stands(both.two, limit) == [((), 2, 3)])
+
+
+def test_a_hold_that_ended_at_another_collector_is_not_put_back_by_one_that_has_not_heard_of_it(both: Collectors) -> None:
+    limit = both.add(amount=100)
+    arrived, released, live = [both.one.check(Check()).hold_id or "" for _ in range(3)]
+    both.post(both.two, entry(both.clock, hold_id=arrived))
+    assert both.two.release(released)
+    both.one._counters.restore()  # type: ignore[attr-defined]
+    assert stands(both.two, limit) == [((), 1, 1)]
+    both.post(both.one, entry(both.clock, hold_id=live))
+    assert stands(both.two, limit) == [((), 2, 0)]
+
+
+def test_a_check_that_redis_passes_once_nobody_waits_for_it_any_more_holds_nothing(
+    both: Collectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = both.add(amount=100, on_failure="closed")
+    monkeypatch.setattr(redis_script, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(redis_script, "AWAY_SECONDS", 0.0)
+    for of in (both.one, both.two):
+        of._counters._script._redis = redis_script._client(both.redis.url, None)  # type: ignore[attr-defined]
+    released = both.one.check(Check()).hold_id or ""
+
+    async def soon() -> list[str]:
+        verdict = (await asyncio.gather(*(both.two.ask(Check()) for _ in range(3))))[-1].verdict
+        left = asyncio.create_task(both.two.ask(Check()))
+        await asyncio.sleep(0.1)
+        left.cancel()
+        await asyncio.wait([left])
+        await both.two.leave()
+        return [verdict]
+
+    both.redis.pause()
+    try:
+        assert [ask(both.one), *asyncio.run(soon())] == ["refuse", "refuse"]
+        with pytest.raises(CountersAway):
+            both.one.release(released)
+    finally:
+        both.redis.go_on()
+    until(lambda: kept(both.one) and kept(both.two) and stands(both.two, limit) in ([], [((), 0, 0)]))
 
 
 def test_a_collector_that_died_between_ledger_and_counters_makes_up_for_it(both: Collectors, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ local BASE = 1e12
 local FOREVER = 4e18
 local HOUR = 3600000000
 local LEASES = prefix .. 'leases'
+-- How long a hold is known to have ended: as long as any collector may take to find Redis again and hold what it lacks.
+local ENDED_SECONDS = 600
 
 -- Limbs are given to Redis as numbers, which it writes with 17 digits: enough for what is below 10^16, and twice as quick
 -- as formatting them here. Times and slots that end up in names are formatted.
@@ -183,11 +185,17 @@ local function note_posted(entry, a)
     end
 end
 
--- The collector that made a hold learns here that its call has ended at another.
+-- The collector that made a hold learns here that its call has ended at another. Nobody may hold it after that: who restores it
+-- may not have learned it yet, and a check that nobody waits for any more may come late.
 local function end_hold(id)
     local hold = take_hold(id)
+    redis.call('SET', prefix .. 'x:' .. id, '1', 'EX', ENDED_SECONDS)
     if hold then redis.call('XADD', prefix .. 'ended', 'MAXLEN', '~', 20000, '*', 'i', id) end
     return hold
+end
+
+local function has_ended(id)
+    return redis.call('EXISTS', prefix .. 'x:' .. id) == 1
 end
 
 -- Releases what has outlived its lease. A step does at most so much of others' work, a millisecond's; how much it found.
@@ -231,7 +239,7 @@ if command == 'hold' then
             passes = passes and (fits or d[15] == 0)
         end
         answer[#answer + 1] = table.concat(says, ';')
-        if passes and id ~= '' then
+        if passes and id ~= '' and not has_ended(id) then
             for _, d in ipairs(demands) do hold(d, 1) end
             keep_hold(id, ARGV[2], ARGV[first + 1], '0', ARGV[first + 3], ARGV[first + 2])
         end
@@ -241,7 +249,11 @@ elseif command == 'expire' then
     answer[2] = text(expire())
 
 elseif command == 'release' then
-    answer[2] = end_hold(ARGV[3]) and '1' or '0'
+    local freed = 0
+    for i = 3, #ARGV do
+        if end_hold(ARGV[i]) then freed = freed + 1 end
+    end
+    answer[2] = text(freed)
 
 elseif command == 'settle' then
     local hold = take_hold(ARGV[3])
@@ -314,8 +326,10 @@ elseif command == 'count_anew' then
     end
 
 elseif command == 'restore' then
-    -- a hold that was made before the counters were lost
-    if redis.call('EXISTS', prefix .. 'h:' .. ARGV[3]) == 0 then
+    -- a hold that was made before the counters were lost, or were what they had been a moment before
+    local known = redis.call('HGET', prefix .. 'h:' .. ARGV[3], 's')
+    if not has_ended(ARGV[3]) and (not known or known == '0' and ARGV[6] == '1') then
+        take_hold(ARGV[3])
         add_hold(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8])
     end
 

@@ -93,7 +93,14 @@ class Hold(Struct, array_like=True, gc=False):
 
 
 class CountersAway(Exception):
-    """The counters cannot be reached, or are being counted anew; each limit says what that means for a call."""
+    """The counters cannot be reached, or are being counted anew; each limit says what that means for a call.
+
+    `unheard`: what was asked for may have been done all the same, only its answer was lost.
+    """
+
+    def __init__(self, says: str, *, unheard: bool = False) -> None:
+        super().__init__(says)
+        self.unheard = unheard
 
 
 #: Of some entries, those that the ledger had when it was counted.

@@ -126,7 +126,7 @@ class RedisScript:
         if isinstance(error, hiredis.ReplyError | redis.ResponseError):
             logger.warning("Redis refuses to count: %s", error)
             return CountersAway(f"the counters in Redis refuse: {error}")
-        return CountersAway("the counters in Redis cannot be reached")
+        return CountersAway("the counters in Redis cannot be reached", unheard=True)
 
 
 def _client(url: str, at: Address | None) -> "redis.Redis":

@@ -1,14 +1,27 @@
 """Counters in Redis, shared by any number of collectors: one Lua script, one atomic step over all limits of a call."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import redis
 
 from spanledger.limits.check import Check
-from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading, Seen
+from spanledger.limits.counters.counters import (
+    Amount,
+    CountersAway,
+    Demand,
+    Hold,
+    Key,
+    Part,
+    Place,
+    Posting,
+    Reading,
+    Seen,
+)
+from spanledger.limits.counters.let_go import LetGo
 from spanledger.limits.counters.own_holds import Own, OwnHolds
 from spanledger.limits.counters.redis_holds import PartsOf, RedisHolds
 from spanledger.limits.counters.redis_script import RedisScript
@@ -65,6 +78,7 @@ class SharedCounters:
         self._released = released
         self._together = Together(self._script)
         self._own = OwnHolds()
+        self._let_go = LetGo()
         self._holds = RedisHolds(self._script, self._prefix, self._own, now)
         self._noted: dict[str, str] = {}
         self._heard = "0"
@@ -77,7 +91,9 @@ class SharedCounters:
         if not demands:
             return []
         words = (hold_id or "", expires_at, about_text(about), demands_text(demands))
-        return self._held(self._script.run("hold", now, *words)[0], demands, now, *words)
+        with self._let_go_if_unheard(hold_id):
+            answer = self._script.run("hold", now, *words)[0]
+        return self._held(answer, demands, now, *words)
 
     async def hold_soon(
         self, now: int, demands: Sequence[Demand], hold_id: str | None, expires_at: int, about: Check
@@ -86,12 +102,15 @@ class SharedCounters:
         if not demands:
             return []
         words = (hold_id or "", expires_at, about_text(about), demands_text(demands))
-        return self._held(await self._together.hold(now, *words), demands, now, *words)
+        with self._let_go_if_unheard(hold_id):
+            answer = await self._together.hold(now, *words)
+        return self._held(answer, demands, now, *words)
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds. False when there is no such hold (any more)."""
         self._own.end([hold_id])
-        return self._freed(self._script.run("release", self._now(), hold_id))
+        self._let_go.add(hold_id)
+        return self._let_go_of([hold_id])
 
     def settle(self, hold_id: str, parts: tuple[Part, ...], until: int) -> bool:
         """Replace what a hold holds by what its call used, until its entry arrives; from `until` on it counts as used."""
@@ -166,7 +185,8 @@ class SharedCounters:
     # — upkeep —
 
     def expire(self, now: int) -> None:
-        """Release what has outlived its lease, and hear what ended at other collectors."""
+        """Release what has outlived its lease or was let go of unheard, and hear what ended at other collectors."""
+        self._let_go_of(self._let_go.untold())
         while int(self._script.run("expire", now)[0]):
             pass
         ended: Any = True
@@ -252,7 +272,8 @@ class SharedCounters:
         return self._own.ids()
 
     def restore(self) -> None:
-        """Hold again what this process held before the counters were lost."""
+        """Hold again what this process held before the counters, or their last second, were lost; let go of what it let go of."""
+        self._let_go_of(self._let_go.all())
         for hold_id, own in self._own.all():
             self._script.run("restore", self._now(), hold_id, own.made_at, own.expires_at, own.settled, own.parts, own.about)
 
@@ -281,8 +302,26 @@ class SharedCounters:
             self._own.add(hold_id, Own(now, expires_at, "0", parts, about))
         return found
 
+    @contextmanager
+    def _let_go_if_unheard(self, hold_id: str | None) -> Iterator[None]:
+        """When nobody hears that a check has passed, it holds nothing."""
+        try:
+            yield
+        except BaseException as error:
+            if hold_id is not None and (not isinstance(error, CountersAway) or error.unheard):
+                self._let_go.add(hold_id)
+            raise
+
+    def _let_go_of(self, hold_ids: Sequence[str]) -> bool:
+        freed = False
+        for start in range(0, len(hold_ids), CHUNK):
+            chunk = hold_ids[start : start + CHUNK]
+            freed |= self._freed(self._script.run("release", self._now(), *chunk))
+            self._let_go.told(chunk)
+        return freed
+
     def _freed(self, answer: Sequence[str]) -> bool:
-        if answer[0] == "1":
+        if answer[0] != "0":
             self._released()
             return True
         return False
