@@ -282,6 +282,59 @@ def test_a_reset_forgets_what_was_counted_also_after_a_restart(tmp_path: Path, w
     assert ask(of, user="u") == "allow"
 
 
+@pytest.mark.parametrize(
+    ("change", "verdicts"),
+    [
+        ({"measure": "tokens", "amount": 100}, ["refuse"]),
+        ({"per": []}, ["refuse"]),
+        ({"selectors": {"user": "v"}}, ["allow"]),
+        ({"amount": 4}, ["allow"]),
+    ],
+)
+def test_what_a_reset_has_forgotten_is_not_taken_from_what_a_changed_limit_counts(
+    tmp_path: Path, change: dict[str, Any], verdicts: list[str]
+) -> None:
+    clock = Clock()
+    connection = history(tmp_path, entry(clock, user="u", output_tokens=100, cost_usd="4.00"))
+    of = limits(tmp_path, clock, history=lambda: connection.cursor())
+    limit = add(of, amount="3.00", per=["user"], **MONEY)
+    of.admin.grant(limit, "override", "3.50", subject={"user": "u"}, reason="r", who="ann")
+    of.admin.reset(limit, {"user": "u"}, reason="our bug", who="ann")
+    limit = of.update(limit.id, change, who="ann")
+    assert all(used >= 0 for _, used, _ in stands(of, limit))
+    assert [ask(of, user="u", input_tokens=0, max_output_tokens=100)] == verdicts
+
+
+def test_what_was_forgotten_is_not_below_nothing_once_the_calls_turn_out_cheaper(tmp_path: Path) -> None:
+    clock = Clock()
+    connection = history(tmp_path, wrong := entry(clock, user="u", cost_usd="4.00"))
+    of = limits(tmp_path, clock, history=lambda: connection.cursor())
+    for window in ("day", "rolling 1h"):
+        of.admin.reset(add(of, amount="3.00", per=["user"], window=window, **MONEY), {"user": "u"}, reason="r", who="ann")
+    zero = {"calls": 0, "input_tokens": 0, "output_tokens": 0}
+    cheaper = entry(clock, kind="adjustment", user="u", cost_usd="-3.00", stands_for=wrong["entry_id"], **zero)
+    connection = history(tmp_path, cheaper)
+    of.post(entries(cheaper))
+    assert [stands(of, limit) for limit in of.all()] == [[], []]
+    of.rebuild(connection)
+    assert [stands(of, limit) for limit in of.all()] == [[], []]
+    of.post(entries(entry(clock, user="u", cost_usd="3.00")))
+    assert ask(of, user="u", max_output_tokens=1) == "refuse"
+
+
+def test_a_limit_that_is_per_something_else_by_now_shows_no_bucket_of_before(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock, history=lambda: history(tmp_path))
+    limit = add(of, amount=5, per=["user"])
+    hold = of.check(Check(user="u", tenant="t")).hold_id
+    assert hold is not None
+    for per in ([], ["user", "tenant"], ["tenant"]):
+        limit = of.update(limit.id, {"per": per}, who="ann")
+        assert [(bucket.key, bucket.reading.held) for bucket in of.buckets(limit)[0]] == [(tuple(name[0] for name in per), 1)]
+    of.release(hold)
+    assert of.buckets(limit)[0] == []
+
+
 def test_what_was_left_rolls_over_once_and_not_beyond_its_share(tmp_path: Path) -> None:
     clock = Clock(datetime(2026, 11, 1, 1, tzinfo=UTC))
     of = limits(tmp_path, clock)

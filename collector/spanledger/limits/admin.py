@@ -14,6 +14,7 @@ from spanledger.limits.counters.counters import CountersAway, Key, Place
 from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of
+from spanledger.limits.resets import Resets
 from spanledger.limits.selector import selectors_of
 from spanledger.limits.terms import TIER_FIELDS, Grant, GrantKind, Pause, Terms, Tier, members_of, tier_from, tier_row
 from spanledger.limits.window import moment
@@ -28,6 +29,7 @@ class Admin:
     def __init__(self, control: Control, limits: "Limits") -> None:
         self._control = control
         self._limits = limits
+        self.resets = Resets(control, limits)
 
     # — tiers —
 
@@ -242,23 +244,11 @@ class Admin:
 
     def reset(self, limit: Limit, subject: Mapping[str, str | None], *, reason: str, who: str) -> Decimal:
         """Forget what one bucket has counted in its window so far; gives what that was, in units. Raises `LimitError`."""
-        key = key_of(limit, subject)
+        key, why = key_of(limit, subject), _reason(reason)
         with self._limits.in_step():
-            now = self._limits.micros()
-            place = place_of(limit, key, now)
-            if place.width:
-                counted = [(slot * place.width, units) for slot, units in self._limits.slots(place)]
-            else:
-                [asked] = self._limits.standing(limit, [key])
-                counted = [(max(place.start, 0), asked.reading.used)]
-            counted = [(at, units) for at, units in counted if units]
-            row = {"limit_id": limit.id, "subject": list(key), "at": moment(now), "reason": _reason(reason)}
-            with self._control.change(who=who, why=reason) as change:
-                change.insert(TABLES["resets"], row | {"forgotten": [list(pair) for pair in counted]})
-            self._limits.reload()
-            self._limits.forget(place, counted)
+            forgotten = self.resets.make(limit, key, reason=why, who=who)
             self.resume_the_recovered(limit, who=who, why="was reset")
-        return Decimal(sum(units for _, units in counted))
+        return forgotten
 
     def _default_end(self, limit: Limit) -> datetime:
         now = self._limits.micros()

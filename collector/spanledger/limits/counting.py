@@ -74,5 +74,5 @@ def _forgotten(covering: Covering, limit: Limit, now: int) -> list[Amount]:
         Amount(place_of(limit, reset.key, at), at, -units)
         for reset in covering.terms.resets.get(limit.id, ())
         for at, units in reset.forgotten
-        if place_of(limit, reset.key, at).end > now
+        if limit.rollover or place_of(limit, reset.key, at).end > now
     ]

@@ -5,9 +5,20 @@ from collections.abc import Sequence
 from spanledger.limits.answer import Asked
 from spanledger.limits.carried import Carried
 from spanledger.limits.counters.counters import Counters, Demand, Key
-from spanledger.limits.covering import Covered
+from spanledger.limits.covering import Covered, place_of
 from spanledger.limits.limit import Limit
 from spanledger.limits.terms import Grant
+
+
+def fullest(
+    counters: Counters, carried: Carried, limit: Limit, grants: Sequence[Grant], now: int, count: int
+) -> tuple[list[Asked], int]:
+    """The fullest buckets of a limit, at most `count`, and about how many there are. Raises `CountersAway`."""
+    keys, total = counters.keys(limit.id, place_of(limit, (), now).start, count)
+    # Where the limit was per something else before, empty ones are left over.
+    found = how_full(counters, carried, limit, [key for key in keys if len(key) == len(limit.per)], grants, now)
+    found = [one for one in found if one.reading.used or one.reading.held]
+    return sorted(found, key=lambda asked: asked.share, reverse=True), total
 
 
 def how_full(

@@ -25,8 +25,8 @@ from spanledger.limits.counters.counters import Amount, Counters, CountersAway, 
 from spanledger.limits.counters.hold_log import HoldLog, restored
 from spanledger.limits.counters.memory import MemoryCounters
 from spanledger.limits.counting import postings
-from spanledger.limits.covering import Covering, place_of
-from spanledger.limits.full import how_full
+from spanledger.limits.covering import Covering
+from spanledger.limits.full import fullest, how_full
 from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
 from spanledger.limits.limit import Limit
@@ -124,7 +124,9 @@ class Limits:
         found = postings(covering, entries, now, each=self._counters.remote)
         try:
             self._counters.post(found, now)
-            self.admin.pause_the_overspent({amount.place for posting in found for amount in posting.amounts})
+            counted = {amount.place for posting in found for amount in posting.amounts}
+            self.admin.resets.correct(counted)
+            self.admin.pause_the_overspent(counted)
         except CountersAway as away:
             if self._repair is None:
                 raise
@@ -261,11 +263,9 @@ class Limits:
         self._rules.hold_again()
 
     def buckets(self, limit: Limit, count: int = 1_000) -> tuple[list[Asked], int]:
-        """The fullest live buckets of a limit now, and how many there are."""
-        keys, total = self._counters.keys(limit.id, place_of(limit, (), self.micros()).start, count)
-        found = self.standing(limit, keys)
-        found.sort(key=lambda asked: asked.share, reverse=True)
-        return found[:count], total
+        """The fullest buckets of a limit now, and about how many there are."""
+        grants = self.covering.terms.grants.get(limit.id, ())
+        return fullest(self._counters, self._carried, limit, grants, self.micros(), count)
 
     def standing(self, limit: Limit, keys: Sequence[Key]) -> list[Asked]:
         """Buckets of a limit by their keys, with what they stop at now."""

@@ -1,7 +1,7 @@
 """Limits as rows of the control database."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any
 
@@ -39,17 +39,37 @@ def insert(change: Change, limit: Limit) -> None:
 
 
 def update(change: Change, limit: Limit) -> None:
-    """Raises `NotFound`."""
+    """With what was given and forgotten of it, as far as that fits the changed limit no more. Raises `NotFound`."""
     _name_is_free(change, limit)
     row = row_of(limit, change.now)
     was = change.get(TABLE, limit.id)
-    if any(was[name] != value for name, value in row.items() if name != "updated_at"):
+    changed = {name for name, value in row.items() if name != "updated_at" and was[name] != value}
+    if changed:
         change.update(TABLE, limit.id, row)
+        _end_what_fits_no_more(change, limit.id, changed)
 
 
 def delete(change: Change, limit_id: str) -> None:
     """Raises `NotFound`."""
     change.delete(TABLE, limit_id)
+
+
+def _end_what_fits_no_more(change: Change, limit_id: str, changed: Set[str]) -> None:
+    """What a bucket of tokens forgot would be nothing in dollars, or dollars of somebody else: more would pass than the limit
+    says. A grant of dollars is none of tokens, and one for a user is for nobody where buckets are tenants'."""
+    if changed & {"measure", "per", "selectors", "tier"}:
+        _end(change, TABLES["resets"], limit_id)
+    if "measure" in changed:
+        _end(change, TABLES["grants"], limit_id)
+    elif "per" in changed:
+        _end(change, TABLES["grants"], limit_id, for_one=True)
+
+
+def _end(change: Change, table: sa.Table, limit_id: str, *, for_one: bool = False) -> None:
+    found = change.connection.execute(sa.select(table.c.id, table.c.subject).where(table.c.limit_id == limit_id)).all()
+    for row_id, subject in found:
+        if subject is not None or not for_one:
+            change.delete(table, row_id)
 
 
 def _name_is_free(change: Change, limit: Limit) -> None:

@@ -81,6 +81,7 @@ class Grant:
 class Reset:
     """What a bucket had counted when someone reset it: (moment, units)."""
 
+    id: str
     limit_id: str
     key: Key
     forgotten: tuple[tuple[int, int], ...]
@@ -103,9 +104,8 @@ class Terms:
             grants.setdefault(row["limit_id"], []).append(_grant(row))
         resets: dict[str, list[Reset]] = {}
         for row in control.rows(TABLES["resets"]):
-            reset = Reset(
-                limit_id=row["limit_id"], key=tuple(row["subject"]), forgotten=tuple((at, n) for at, n in row["forgotten"])
-            )
+            forgotten = tuple((at, units) for at, units in row["forgotten"])
+            reset = Reset(id=row["id"], limit_id=row["limit_id"], key=tuple(row["subject"]), forgotten=forgotten)
             resets.setdefault(row["limit_id"], []).append(reset)
         return Terms(
             tuple(_tier(row) for row in control.rows(TABLES["tiers"])),
