@@ -219,6 +219,31 @@ def test_whom_a_limit_paused_goes_on_when_it_gives_so_much_more_that_it_would_no
     assert ask(of, user="u") == ("refuse" if "u" in paused else "allow")
 
 
+def test_a_configuration_that_raises_a_limit_or_leaves_it_out_ends_what_it_paused(tmp_path: Path) -> None:
+    clock = Clock()
+    connection = history(tmp_path, *(entry(clock, tenant=tenant) for tenant in "aab"))
+    given = {"name": "a", "measure": "requests", "amount": 1, "window": "day", "per": ["tenant"], "action": "pause"}
+    other = {**given, "name": "b", "window": "week"}
+
+    def started_with(*configured: dict[str, Any]) -> Limits:
+        of = limits(tmp_path, clock, history=lambda: connection.cursor())
+        of.configure(configured, count=False)
+        of.rebuild(connection)
+        return of
+
+    of = started_with(given, other)
+    of.post(entries(entry(clock, tenant="a")))
+    assert len(of.admin.pauses()) == 2
+    of = started_with(given | {"amount": 4})
+    assert of.admin.pauses() == []
+    assert ask(of, tenant="a") == "allow"
+    assert {(row["who"], row["action"]) for row in control(tmp_path).rows(TABLES["audit"]) if row["table_name"] == "pauses"} == {
+        ("limit a", "insert"),
+        ("limit b", "insert"),
+        ("configuration", "delete"),
+    }
+
+
 def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:
     clock = Clock()
     of = limits(tmp_path, clock)
@@ -452,6 +477,7 @@ def test_whatever_bends_a_limit_is_audited_with_who_and_why(tmp_path: Path) -> N
     found = [(row["table_name"], row["action"]) for row in of._control.rows(TABLES["audit"]) if row["who"] == "ann"]
     assert sorted(found) == [
         ("grants", "delete"), ("grants", "insert"), ("limits", "delete"), ("limits", "insert"), ("limits", "update"),
-        ("pauses", "delete"), ("pauses", "insert"), ("resets", "insert"), ("tiers", "delete"), ("tiers", "insert"),
+        ("pauses", "delete"), ("pauses", "insert"), ("resets", "delete"), ("resets", "insert"), ("tiers", "delete"),
+        ("tiers", "insert"),
     ]  # fmt: skip
     assert {row["why"] for row in of._control.rows(TABLES["audit"]) if row["who"] == "ann"} == {"because"}

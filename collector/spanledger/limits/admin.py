@@ -30,6 +30,8 @@ class Admin:
         self._control = control
         self._limits = limits
         self.resets = Resets(control, limits)
+        #: Limits that the configuration has made otherwise, and that may not be counted yet.
+        self.reconfigured: list[Limit] = []
 
     # — tiers —
 
@@ -173,6 +175,12 @@ class Admin:
             for key, pause in of_limit:
                 if not self._overspent(limit, key):
                     self.resume(pause.id, who=who, reason=f"{limit.name!r} {why}")
+
+    def resume_the_reconfigured(self) -> None:
+        """The same for the limits that the configuration has raised."""
+        limits, self.reconfigured = self.reconfigured, []
+        for limit in limits:
+            self.resume_the_recovered(limit, who="configuration", why="was changed")
 
     def _overspent(self, limit: Limit, key: Key) -> str | None:
         """How much of a limit is used, for people, where that is enough to pause the bucket."""

@@ -143,12 +143,13 @@ class Limits:
                 self._learned.rebuild(connection)
             if self._repair is None:
                 self.count_all(connection)
-                return
-            self._repair.look_back()
-            try:
-                self._repair.step()
-            except CountersAway as away:
-                logger.warning("%s; until they can be, each limit fails open or closed as it says", away)
+            else:
+                self._repair.look_back()
+                try:
+                    self._repair.step()
+                except CountersAway as away:
+                    logger.warning("%s; until they can be, each limit fails open or closed as it says", away)
+            self.admin.resume_the_reconfigured()
 
     def count_all(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Count all limits anew from the ledger."""
@@ -252,7 +253,9 @@ class Limits:
 
         Without `count`, `rebuild` must follow before anyone asks.
         """
-        self._rules.configure(limits, tiers, count=count)
+        self.admin.reconfigured = self._rules.configure(limits, tiers, count=count)
+        if count:
+            self.admin.resume_the_reconfigured()
 
     def reload(self) -> None:
         """Take limits and terms from the control database as they are there after a change that was made here."""

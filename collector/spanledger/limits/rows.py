@@ -50,8 +50,10 @@ def update(change: Change, limit: Limit) -> None:
 
 
 def delete(change: Change, limit_id: str) -> None:
-    """Raises `NotFound`."""
+    """With all that was said of it. Raises `NotFound`."""
     change.delete(TABLE, limit_id)
+    for table in (TABLES["pauses"], TABLES["grants"], TABLES["resets"]):
+        _end(change, table, limit_id)
 
 
 def _end_what_fits_no_more(change: Change, limit_id: str, changed: Set[str]) -> None:
@@ -66,10 +68,9 @@ def _end_what_fits_no_more(change: Change, limit_id: str, changed: Set[str]) -> 
 
 
 def _end(change: Change, table: sa.Table, limit_id: str, *, for_one: bool = False) -> None:
-    found = change.connection.execute(sa.select(table.c.id, table.c.subject).where(table.c.limit_id == limit_id)).all()
-    for row_id, subject in found:
-        if subject is not None or not for_one:
-            change.delete(table, row_id)
+    for row in change.connection.execute(sa.select(table).where(table.c.limit_id == limit_id)).mappings().all():
+        if not for_one or row["subject"] is not None:
+            change.delete(table, row["id"])
 
 
 def _name_is_free(change: Change, limit: Limit) -> None:

@@ -74,9 +74,6 @@ class Rulebook:
                 rows.may_change(was)
             with self._control.change(who=who, why=why) as change:
                 rows.delete(change, limit_id)
-                for pause in self.covering.terms.pauses:
-                    if pause.limit_id == limit_id:
-                        change.delete(TABLES["pauses"], pause.id)
             limits = [limit for limit in self.covering.limits.values() if limit.id != limit_id]
             self._use(limits, ())
             try:
@@ -84,8 +81,8 @@ class Rulebook:
             except CountersAway as away:
                 logger.warning("the buckets of a limit that is removed stay until they fade: %s", away)
 
-    def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]], *, count: bool) -> None:
-        """Raises `LimitError` with the place in the list."""
+    def configure(self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]], *, count: bool) -> list[Limit]:
+        """Gives those that are new or otherwise than they were. Raises `LimitError` with the place in the list."""
         with self._step:
             with self._control.change(who="configuration") as change:
                 # Read here: another collector that starts just now may have written the same ones.
@@ -103,6 +100,7 @@ class Rulebook:
             kept = [limit for limit in found if limit.source != "config"]
             changed = [limit for limit in (*kept, *wanted.values()) if self.covering.limits.get(limit.id) != limit]
             self._use([*kept, *wanted.values()], changed, count=count)
+            return changed
 
     def reload(self) -> None:
         """Take all from the control database as it is there after a change that was made here."""
