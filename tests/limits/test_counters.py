@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from spanledger.limits import Check
+from spanledger.limits.counters import redis_anew
 from spanledger.limits.counters.counters import Amount, Counters, CountersAway, Demand, Part, Place, Posting, Reading
 from spanledger.limits.counters.memory import MemoryCounters
 from spanledger.limits.counters.shared import SharedCounters
@@ -200,6 +202,43 @@ def test_what_others_post_while_a_limit_is_counted_anew_is_at_no_moment_left_out
     counters.replace(["day"], [Amount(day, BEGIN, 10)], BEGIN, seen)
     assert found == [("counted", "meanwhile", 10), ("late", "late and counted", 25)]
     assert counters.read([day], BEGIN)[0].used == 20
+    counters.close()
+
+
+def test_no_bucket_is_at_any_moment_without_what_is_used_while_many_are_counted_anew(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_anew, "STEP", 1)
+    counters = fresh("redis", request, lambda: BEGIN)
+    assert isinstance(counters, SharedCounters)
+    places = [replace(PLACES[0], key=key) for key in (("a",), ("b\n",), (), ("c",))]
+    in_ledger, steps = places[:2], 4
+    moments: list[list[int]] = []
+    run = counters._script.run
+
+    def post(*names: str) -> None:
+        amounts = [(f"{name} {place.key}", Amount(place, BEGIN, 1)) for name in names for place in places]
+        counters.post([Posting(entry_id, None, [amount]) for entry_id, amount in amounts], BEGIN)
+
+    def between(*words: Any) -> list[str]:
+        if words[0] == "count_anew":
+            post(f"new {len(moments)}", f"counted {len(moments)}")
+            moments.append([reading.used for reading in counters.read(places, BEGIN)])
+        return run(*words)
+
+    counters.post([Posting("old", None, [Amount(place, BEGIN, 1000) for place in places])], BEGIN)
+    counters.begin_count(["day"], BEGIN)
+    post("noted")
+    monkeypatch.setattr(counters._script, "run", between)
+    known = {f"counted {step} {place.key}" for step in range(steps) for place in in_ledger}
+    counters.replace(["day"], [Amount(place, BEGIN, 1000 + steps) for place in in_ledger], BEGIN, known.intersection)
+    assert len(moments) == steps
+    for step, readings in enumerate(moments):
+        posted = 1 + 2 * (step + 1)
+        assert all(used >= 1000 + posted for used in readings[:2])
+        assert all(used >= posted for used in readings[2:])
+    found = [reading.used for reading in counters.read(places, BEGIN)]
+    assert found == [1000 + 1 + 2 * steps] * 2 + [1 + 2 * steps] * 2
     counters.close()
 
 

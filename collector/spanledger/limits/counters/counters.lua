@@ -299,30 +299,27 @@ elseif command == 'begin_count' then
     end
 
 elseif command == 'count_anew' then
-    -- limit, whether to begin at nothing, [[place ..., at, high, low] ...], how much of what was noted is among these amounts
-    local late = {}
-    if ARGV[4] == '1' then
-        late = redis.call('LRANGE', prefix .. 'c:' .. ARGV[3], ARGV[6], -1)
-        for _, start in ipairs(redis.call('SMEMBERS', prefix .. 'w:' .. ARGV[3])) do
-            for _, key in ipairs(redis.call('SMEMBERS', prefix .. 'i:' .. ARGV[3] .. ':' .. start)) do
-                local bucket, gone = prefix .. 'b:' .. ARGV[3] .. ':' .. start .. ':' .. key, {'uh', 'ul', 'o'}
-                for _, field in ipairs(redis.call('HKEYS', bucket)) do
-                    if string.sub(field, 1, 1) == 's' then gone[#gone + 1] = field end
-                end
-                redis.call('HDEL', bucket, unpack(gone))
-            end
+    -- limit, how much of what was noted is among the amounts, buckets [[key, start] ...], their [[place ..., at, high, low] ...]
+    local anew = {}
+    for _, of in ipairs(cjson.decode(ARGV[5])) do
+        local bucket, gone = prefix .. 'b:' .. ARGV[3] .. ':' .. of[2] .. ':' .. of[1], {'uh', 'ul', 'o'}
+        for _, field in ipairs(redis.call('HKEYS', bucket)) do
+            if string.sub(field, 1, 1) == 's' then gone[#gone + 1] = field end
         end
+        for first = 1, #gone, 1000 do redis.call('HDEL', bucket, unpack(gone, first, math.min(first + 999, #gone))) end
+        anew[of[1] .. '\n' .. of[2]] = true
     end
-    for _, amount in ipairs(cjson.decode(ARGV[5])) do use(amount, amount[7], amount[8], amount[9]) end
-    -- What came since is counted in the same step, or calls would pass that have no room. Whoever counts takes back what the
-    -- ledger had of it.
-    for _, noted in ipairs(late) do
+    for _, amount in ipairs(cjson.decode(ARGV[6])) do use(amount, amount[7], amount[8], amount[9]) end
+    -- What came to these buckets since is counted in the same step, or calls would pass that have no room. Whoever counts takes
+    -- back what the ledger had of it, in the end.
+    for _, noted in ipairs(redis.call('LRANGE', prefix .. 'c:' .. ARGV[3], ARGV[4], -1)) do
         local words = {}
         for word in string.gmatch(noted, '[^\n]+') do words[#words + 1] = word end
-        local place = {words[2], words[3], words[4]}
-        for i = 5, 10 do place[i - 1] = tonumber(words[i]) end
-        use(place, place[7], place[8], place[9])
-        answer[#answer + 1] = noted
+        if anew[words[3] .. '\n' .. words[4]] then
+            local place = {words[2], words[3], words[4]}
+            for i = 5, 10 do place[i - 1] = tonumber(words[i]) end
+            use(place, place[7], place[8], place[9])
+        end
     end
 
 elseif command == 'restore' then

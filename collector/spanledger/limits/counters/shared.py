@@ -23,6 +23,7 @@ from spanledger.limits.counters.counters import (
 )
 from spanledger.limits.counters.let_go import LetGo
 from spanledger.limits.counters.own_holds import Own, OwnHolds
+from spanledger.limits.counters.redis_anew import Anew
 from spanledger.limits.counters.redis_holds import PartsOf, RedisHolds
 from spanledger.limits.counters.redis_script import RedisScript
 from spanledger.limits.counters.redis_together import Together
@@ -35,7 +36,6 @@ from spanledger.limits.counters.redis_words import (
     place_words,
     read_demanded,
     read_key,
-    read_noted,
     read_readings,
     read_slots,
 )
@@ -45,8 +45,6 @@ KNOWN_SECONDS = 2 * 3_600
 #: Entries or amounts in one step: a few milliseconds in which Redis does nothing else.
 CHUNK = 500
 SAMPLED = 2_000
-#: Where a list of what was noted has nothing.
-NOTHING = str(2**31)
 
 
 def _real() -> int:
@@ -80,7 +78,7 @@ class SharedCounters:
         self._own = OwnHolds()
         self._let_go = LetGo()
         self._holds = RedisHolds(self._script, self._prefix, self._own, now)
-        self._noted: dict[str, str] = {}
+        self._anew = Anew(self._script, self._prefix)
         self._heard = "0"
         self.leaked = 0
 
@@ -212,9 +210,7 @@ class SharedCounters:
 
     def begin_count(self, limit_ids: Sequence[str], now: int) -> None:
         """To be called before the ledger is read that `replace` counts from: what is posted from now on is noted."""
-        if limit_ids:
-            noted = self._script.run("begin_count", now, *limit_ids)
-            self._noted.update(zip(limit_ids, noted, strict=True))
+        self._anew.begin(limit_ids, now)
 
     def counted(self) -> dict[str, int]:
         """Limit → when it was last counted anew, in microseconds: what the ledger had learned by then is in its counters."""
@@ -230,16 +226,7 @@ class SharedCounters:
         for amount in amounts:
             of_limit[amount.place.limit_id].append(amount)
         for limit_id, listed in of_limit.items():
-            noted, begun = self._noted.pop(limit_id, None), NOTHING
-            if noted is not None:
-                meanwhile: list[str] = self._script.do(partial(_listed, key=f"{self._prefix}c:{limit_id}", since=noted))
-                begun = str(int(noted) + len(meanwhile))
-                listed += _amounts(meanwhile, seen, counted=False)
-            late: list[str] = []
-            for start in range(0, max(len(listed), 1), CHUNK * 10):
-                chunk = [amount_words(*amount) for amount in listed[start : start + CHUNK * 10]]
-                late += self._script.run("count_anew", now, limit_id, 0 if start else 1, json(chunk), begun)
-            if twice := _amounts(late, seen, counted=True):
+            if twice := self._anew.replace(limit_id, listed, now, seen):
                 self.post([Posting(None, None, [amount._replace(units=-amount.units) for amount in twice])], now)
 
     def state(self) -> str:
@@ -332,14 +319,3 @@ def _mark(client: "redis.Redis", *, keys: Sequence[str]) -> None:
         for key in keys:
             pipe.set(key, "1", ex=KNOWN_SECONDS)
         pipe.execute()
-
-
-def _listed(client: "redis.Redis", *, key: str, since: str) -> Any:
-    return client.lrange(key, int(since), -1)
-
-
-def _amounts(noted: Sequence[str], seen: Seen, *, counted: bool) -> list[Amount]:
-    """Of what was noted, what the count has seen, or has not."""
-    postings = [read_noted(text) for text in noted]
-    known = seen([posting.entry_id for posting in postings if posting.entry_id]) if postings else ()
-    return [amount for posting in postings if (posting.entry_id in known) is counted for amount in posting.amounts]
