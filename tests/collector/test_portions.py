@@ -78,9 +78,22 @@ def test_few_bytes_that_become_many_are_decoded_some_at_a_time(tmp_path: Path, o
         after, bodies = batch.mark, bodies + batch.bodies
     read.close()
     assert (after, bodies, journal.unread) == (count, count, 0)
-    assert max(watched.bytes, default=0) <= PIECE_BYTES
+    assert max(watched.bytes, default=0) <= 1.5 * PIECE_BYTES
     assert max(watched.records, default=0) <= 150_000
     assert watched.times > 1
+    journal.close()
+
+
+def test_the_body_with_which_a_piece_ends_is_decoded_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = body(smallest(50))
+    monkeypatch.setattr(reading, "PIECE_BYTES", 10 * len(one.body) - 1)
+    journal = Journal(tmp_path / "journal.sqlite", limit_bytes=MIB)
+    append(journal, *([one] * 30))
+    watched = Watched()
+    read = Reading(journal, watched, threading.Event(), {})
+    assert read.now(0, lambda last, so_many: None) is not None
+    assert watched.records == [500, 500, 500]
+    read.close()
     journal.close()
 
 

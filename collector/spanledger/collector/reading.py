@@ -33,10 +33,8 @@ FITTING_RECORDS = 20_000
 MOST_BYTES = 96 * 1024 * 1024
 #: Bodies are decoded a piece at a time: of what is about no model, and of prompts and answers, memory never holds more.
 PIECE_BYTES = 4 * 1024 * 1024
-#: A piece has a fixed cost of some 4 ms, for which few records pay where hardly anything is about models: one with fewer than a
-#: record in so many bytes is followed by one of twice the bytes. 1 % about models: 1.8 µs a span, and 1.3.
-SPARSE_BYTES = 32 * 1024
-#: From so many bytes a record on, decoding takes about as long as all that follows.
+#: From so many bytes a record on, decoding takes about as long as all that follows, and few records pay for the 4 ms that a piece
+#: costs whatever it holds: it is followed by one of twice the bytes. 4 kB of content: 15 µs a span in pieces of one body, and 8.
 LONG_BYTES = 2 * 1024
 
 
@@ -87,7 +85,8 @@ class Reading:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="spanledger-read")
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="spanledger-decode")
         self._ahead: tuple[int, Future[Decoded | None]] | None = None
-        self._piece_bytes = self._portion_bytes = PIECE_BYTES
+        self._piece_bytes = PIECE_BYTES
+        self._portion_bytes = _at_once(PIECE_BYTES)
         self._decoding = 0.0
 
     def ahead(self, after: int) -> "Future[Read | None]":
@@ -168,7 +167,7 @@ class Reading:
                     return Decoded(mark, count, error=telemetry)
                 parts.append(telemetry)
                 found = telemetry.records.height
-                self._piece_bytes = PIECE_BYTES if found * SPARSE_BYTES > plain else 2 * PIECE_BYTES
+                self._piece_bytes = PIECE_BYTES if found * LONG_BYTES > plain else 2 * PIECE_BYTES
                 records += found
                 del bodies, telemetry
                 enough = not all_of_them and (size >= MOST_BYTES or records >= FITTING_RECORDS)
@@ -202,7 +201,7 @@ class Reading:
                 except BaseException as error:  # a panic of a library in Rust is no Exception
                     yield bodies, error
                     return
-                self._portion_bytes = min(2 * self._portion_bytes, self._piece_bytes)
+                self._portion_bytes = min(2 * self._portion_bytes, _at_once(self._piece_bytes))
                 yield bodies, telemetry
                 del bodies, telemetry
 
@@ -216,6 +215,11 @@ class Reading:
         except BaseException as error:
             return Read(decoded.mark, decoded.bodies, error=error)
         return Read(decoded.mark, decoded.bodies, evidence, telemetry.undecodable, telemetry.seen)
+
+
+def _at_once(piece_bytes: int) -> int:
+    """Bytes of memory that are decoded at once at most: a piece ends with a whole body, which is not to be decoded by itself."""
+    return piece_bytes + piece_bytes // 2
 
 
 def _told(pieces: Iterable[Sequence[Received]], begun: Callable[[int, int], None]) -> Iterator[Sequence[Received]]:
