@@ -20,7 +20,8 @@ def _line(dialect: Dialect) -> str:
     told = [f"scope `{scope}`" for scope in dialect.scopes[:3]] + [f"`{marker}`" for marker in dialect.markers[:2]]
     more = len(dialect.scopes) + len(dialect.markers) - len(told)
     told += [f"span `{span}`" for span in dialect.spans]
-    version = f" version {', '.join(dialect.versions)}" if dialect.versions else ""
+    versions = dialect.versions if len(dialect.versions) < 8 else (dialect.versions[0], "…", dialect.versions[-1])
+    version = f" version {', '.join(versions)}" if versions else ""
     cells = (
         f"`{dialect.name}`",
         ", ".join(told) + (f" and {more} more" if more else "") + version,

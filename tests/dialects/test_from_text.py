@@ -18,7 +18,7 @@ from spanledger.ledger.frame import conform
 from spanledger.ledger.table import Ledger
 from tests.dialects.bodies import NOW, received
 from tests.dialects.counting import entries_of, standing
-from tests.dialects.described import CASES, CLAUDE, of, usage
+from tests.dialects.described import CASES, CLAUDE, PROVED, of, usage
 from tests.dialects.spans import Log, Span, body_of, chat, logs_of
 
 _DETAILS = "gen_ai.client.inference.operation.details"
@@ -31,6 +31,8 @@ def test_a_dialect_without_a_sample_is_read_as_its_description_says(case: str) -
     told = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
     assert tuple(call[name] for name in told) == expected
     assert call["granularity"] == "call"
+    # What a row knows needs no proof: 300 with 700 beside them would be put right without it.
+    assert ("semantics_by_arithmetic" in call["flags"]) == (case in PROVED)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What must be true of every row of the table."""
 
+import pytest
+
 from spanledger.collector.decode.decode import decode
 from spanledger.collector.dialects import DIALECTS, aliases, dialect_of_scope, dialect_of_span
 from spanledger.collector.dialects.fields import ATTRIBUTION, FIELDS
@@ -33,6 +35,24 @@ def test_no_row_is_hidden_behind_an_earlier_one() -> None:
             of_scope = dialect_of_scope(scope.rstrip("*"), version)
             told = {dialect_of_span(scope.rstrip("*"), version, span) for span in dialect.spans} or {of_scope}
             assert told == {index} or len(dialect.scopes) > 1, (dialect.name, scope)
+
+
+@pytest.mark.parametrize(
+    ("scope", "version", "dialect"),
+    [
+        ("logfire.anthropic", "3.25.0", "logfire-4"),
+        ("logfire.anthropic", "4.9.1", "logfire-4"),
+        ("logfire.anthropic", "4.30.0", "logfire-4"),
+        ("logfire.anthropic", "4.31.0", "logfire"),
+        ("opentelemetry.instrumentation.openai.v1", "0.9.2", "openllmetry-0.33"),
+        ("opentelemetry.instrumentation.openai.v1", "0.33.12", "openllmetry-0.33"),
+        ("opentelemetry.instrumentation.openai.v1", "0.34.0", "openllmetry"),
+    ],
+)
+def test_a_row_for_old_versions_ends_with_the_one_that_mended_them(scope: str, version: str, dialect: str) -> None:
+    index = dialect_of_scope(scope, version)
+    assert index is not None
+    assert DIALECTS[index].name == dialect
 
 
 def test_every_dialect_is_shown_by_a_sample_or_a_case() -> None:

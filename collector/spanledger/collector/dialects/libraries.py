@@ -49,7 +49,7 @@ OPENLLMETRY = Dialect(
 OPENLLMETRY_OLD = replace(
     OPENLLMETRY, name="openllmetry-0.33", markers=(),
     scopes=("opentelemetry.instrumentation.openai.v1", "opentelemetry.instrumentation.openai.v0"),
-    versions=("0.0.", "0.1", "0.2", "0.30", "0.31", "0.32", "0.33"), loses=("cache_read", "cache_write", "reasoning"),
+    versions=tuple(f"0.{minor}." for minor in range(34)), loses=("cache_read", "cache_write", "reasoning"),
 )  # fmt: skip
 
 #: Its Bedrock instrumentor leaves the cache out of the input, and its total too.
@@ -140,9 +140,10 @@ LOGFIRE = Dialect(
     answers=(),
 )
 
-#: Before pydantic/logfire#1812 (March 2026) Anthropic's input came without the cache.
+#: Before pydantic/logfire#1812 (March 2026, released with 4.31) Anthropic's input came without the cache.
 LOGFIRE_OLD = replace(
-    LOGFIRE, name="logfire-4", versions=("0.", "1.", "2.", "3.", "4.0", "4.1", "4.2"), cache={"anthropic": "apart", "*": "in"}
+    LOGFIRE, name="logfire-4", versions=("0.", "1.", "2.", "3.", *(f"4.{minor}." for minor in range(31))),
+    cache={"anthropic": "apart", "*": "in"},
 )  # fmt: skip
 
 OPENLIT = Dialect(
