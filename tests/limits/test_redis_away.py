@@ -162,6 +162,18 @@ def test_what_no_limit_covered_when_it_came_is_counted_once_by_a_new_limit_and_n
     third.close()
 
 
+def test_what_was_recorded_before_a_limit_was_counted_and_committed_after_it_is_counted_by_a_start(
+    both: Collectors,
+) -> None:
+    frame = entries(entry(both.clock))
+    both.clock.pass_(seconds=1)
+    limit = both.add(amount=100)
+    both.ledger.post(conform(frame), None)
+    third = both._limits()
+    assert stands(third, limit) == [((), 1, 0)]
+    third.close()
+
+
 def test_what_a_redis_lost_of_its_last_second_is_posted_and_held_again(tmp_path: Path, both: Collectors) -> None:
     both.redis.keep()
     until(lambda: kept(both.one))

@@ -33,6 +33,17 @@ def test_200_clients_of_two_collectors_get_exactly_what_is_there(both: Collector
     assert stands(both.two, limit) == [((), 0, 5 * 10**12)]
 
 
+def test_a_limit_that_is_counted_between_the_commit_of_an_entry_and_its_posting_counts_it_once(both: Collectors) -> None:
+    older = both.add(amount=100)
+    frame = entries(entry(both.clock))
+    both.ledger.post(conform(frame), None)
+    newer = both.add(amount=100)
+    assert (stands(both.one, older), stands(both.one, newer)) == ([], [((), 1, 0)])
+    both.two.post(frame)
+    both.two.post(frame)
+    assert (stands(both.one, older), stands(both.one, newer)) == ([((), 1, 0)], [((), 1, 0)])
+
+
 def test_many_checks_at_once_are_answered_as_one_after_the_other(both: Collectors) -> None:
     both.add(measure="tokens", amount=100, per=["user"])
     sizes = [3, 60, 50, 30, 8, 7, 0, 1, 40, 40, 40, 20, 1, 1]

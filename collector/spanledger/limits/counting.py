@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import duckdb
 import polars as pl
@@ -11,7 +12,32 @@ from spanledger.limits.counters.counters import Amount, Posting
 from spanledger.limits.covering import FADES_SECONDS, Covering, fades, place_of
 from spanledger.limits.limit import Limit
 from spanledger.limits.tally import Shape, Tally, of_entries, of_history
-from spanledger.limits.window import SECOND, Calendar, Window
+from spanledger.limits.window import SECOND, Calendar, Window, moment
+
+SEEN = "select entry_id from entries where entry_id in (select unnest($1::varchar[]))"
+NEWEST = "select entry_id from entries where recorded_at >= $1"
+#: Who commits entries posts them a moment later; a collector that hangs for longer between the two counts them twice.
+UNPOSTED_SECONDS = 60
+
+
+class LedgerSnapshot:
+    """What a connection on the ledger sees, as `Snapshot` of the counters."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, now: int) -> None:
+        """`now`: microseconds since 1970."""
+        self._connection, self._since = connection, moment(now - UNPOSTED_SECONDS * SECOND)
+
+    def seen(self, entry_ids: Sequence[str]) -> set[str]:
+        """Those of these entries that are in the ledger."""
+        return {entry_id for (entry_id,) in self._connection.execute(SEEN, [entry_ids]).fetchall()}
+
+    @cached_property
+    def _newest(self) -> list[str]:
+        return [entry_id for (entry_id,) in self._connection.execute(NEWEST, [self._since]).fetchall()]
+
+    def newest(self) -> list[str]:
+        """What the ledger has learned in the last minute."""
+        return self._newest
 
 
 def postings(covering: Covering, entries: pl.DataFrame, now: int, *, each: bool) -> list[Posting]:

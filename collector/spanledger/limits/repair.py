@@ -13,7 +13,8 @@ import pyarrow as pa
 from spanledger.ledger.frame import frame_of
 from spanledger.limits.counters.counters import Amount, Posting
 from spanledger.limits.counters.shared import KNOWN_SECONDS, SharedCounters
-from spanledger.limits.counting import postings
+from spanledger.limits.counting import UNPOSTED_SECONDS, postings
+from spanledger.limits.window import SECOND
 
 if TYPE_CHECKING:
     from spanledger.limits.limits import Limits
@@ -122,13 +123,14 @@ class Repair:
 def _uncounted(found: Sequence[Posting], entries: pl.DataFrame, counted: Mapping[str, int]) -> list[Posting]:
     """Without the amounts of limits that have been counted anew since: these have them already.
 
-    An entry that no limit covered when it came is not known to the counters by its id.
+    An entry that no limit covered when it came is not known to the counters by its id. Of what was recorded shortly before a
+    count, the counters know themselves what it had.
     """
     recorded = dict(zip(entries["entry_id"], entries["recorded_at"].dt.epoch("us"), strict=True))
 
     def since(posting: Posting) -> list[Amount]:
         at = recorded[posting.entry_id]
-        return [amount for amount in posting.amounts if counted.get(amount.place.limit_id, 0) <= at]
+        return [amount for amount in posting.amounts if counted.get(amount.place.limit_id, 0) - UNPOSTED_SECONDS * SECOND <= at]
 
     return [posting._replace(amounts=since(posting)) for posting in found]
 

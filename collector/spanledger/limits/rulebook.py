@@ -12,7 +12,7 @@ import duckdb
 from spanledger.control import TABLES, Change, Control, NotFound
 from spanledger.limits import rows
 from spanledger.limits.counters.counters import Counters, CountersAway, Hold, Part
-from spanledger.limits.counting import recount
+from spanledger.limits.counting import LedgerSnapshot, recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
 from spanledger.limits.limit import Limit
@@ -20,8 +20,6 @@ from spanledger.limits.terms import Terms, Tier, configured_tiers, moved_between
 from spanledger.limits.window import micros
 
 logger = logging.getLogger(__name__)
-
-SEEN = "select entry_id from entries where entry_id in (select unnest($1::varchar[]))"
 
 
 class Rulebook:
@@ -127,13 +125,10 @@ class Rulebook:
 
     def count(self, connection: duckdb.DuckDBPyConnection, limits: Sequence[Limit], covering: Covering | None = None) -> None:
         """Count some limits anew from the ledger, as it was after the counters' `begin_count`."""
-
-        def seen(entry_ids: Sequence[str]) -> set[str]:
-            return {entry_id for (entry_id,) in connection.execute(SEEN, [entry_ids]).fetchall()}
-
         now = micros(self._clock())
+        snapshot = LedgerSnapshot(connection, now)
         for alike, amounts in recount(connection, covering or self.covering, limits, now):
-            self._counters.replace([limit.id for limit in alike], amounts, now, seen)
+            self._counters.replace([limit.id for limit in alike], amounts, now, snapshot)
 
     def _found(self) -> tuple[list[Limit], list[Limit]]:
         """All limits as they are in the control database, and those that are otherwise here."""

@@ -175,6 +175,16 @@ end
 -- While a limit is counted from the ledger, what is posted to it is noted too: the count may not see it, and replaces it.
 local counting = {}
 
+-- What a count of a limit had of the ledger before anyone posted it: who commits entries posts them a moment later, or, having been
+-- away, when it is back. All limits that are counted together share one such set.
+local HAS_SECONDS = 7200
+local sets = {}
+
+local function has_counted(entry, limit)
+    if sets[limit] == nil then sets[limit] = redis.call('GET', prefix .. 'k:' .. limit) end
+    return sets[limit] and redis.call('SISMEMBER', prefix .. 'n:' .. sets[limit], entry) == 1
+end
+
 local function note_posted(entry, a)
     local key = prefix .. 'c:' .. a[1]
     if counting[key] == nil then counting[key] = redis.call('EXISTS', key) == 1 end
@@ -215,7 +225,8 @@ local function expire()
 end
 
 local state = redis.call('GET', KEYS[1])
-if command ~= 'count_anew' and command ~= 'restore' and string.sub(state or '', 1, 5) ~= 'ready' then
+local COUNTS = {count_anew = true, unposted = true, name_unposted = true, have_counted = true, restore = true}
+if not COUNTS[command] and string.sub(state or '', 1, 5) ~= 'ready' then
     return {'away', state or 'lost'}
 end
 
@@ -276,8 +287,10 @@ elseif command == 'post' then
         if posting[1] == '' or redis.call('SET', prefix .. 'e:' .. posting[1], '1', 'NX', 'EX', ARGV[4]) then
             if posting[2] ~= '' then end_hold(posting[2]) end
             for _, amount in ipairs(posting[3]) do
-                use(amount, amount[7], amount[8], amount[9])
-                note_posted(posting[1], amount)
+                if not has_counted(posting[1], amount[1]) then
+                    use(amount, amount[7], amount[8], amount[9])
+                    note_posted(posting[1], amount)
+                end
             end
         end
     end
@@ -321,6 +334,21 @@ elseif command == 'count_anew' then
             use(place, place[7], place[8], place[9])
         end
     end
+
+elseif command == 'unposted' then
+    for i = 3, #ARGV do
+        if redis.call('EXISTS', prefix .. 'e:' .. ARGV[i]) == 0 then answer[#answer + 1] = ARGV[i] end
+    end
+
+elseif command == 'name_unposted' then
+    -- the name of a set, entries in it
+    local key = prefix .. 'n:' .. ARGV[3]
+    redis.call('SADD', key, unpack(ARGV, 4))
+    redis.call('EXPIRE', key, HAS_SECONDS)
+
+elseif command == 'have_counted' then
+    -- the name of a set, limits that have counted what is in it
+    for i = 4, #ARGV do redis.call('SET', prefix .. 'k:' .. ARGV[i], ARGV[3], 'EX', HAS_SECONDS) end
 
 elseif command == 'restore' then
     -- a hold that was made before the counters were lost, or were what they had been a moment before

@@ -103,8 +103,16 @@ class CountersAway(Exception):
         self.unheard = unheard
 
 
-#: Of some entries, those that the ledger had when it was counted.
-Seen = Callable[[Sequence[str]], Collection[str]]
+class Snapshot(Protocol):
+    """The ledger as it was when limits were counted from it."""
+
+    def seen(self, entry_ids: Sequence[str]) -> Collection[str]:
+        """Those of these entries that it had."""
+        ...
+
+    def newest(self) -> Sequence[str]:
+        """The entries that it had learned of last: any that may not have been posted to the counters yet is among them."""
+        ...
 
 
 class Counters(Protocol):
@@ -197,10 +205,10 @@ class Counters(Protocol):
         """To be called before the ledger is read that `replace` counts from."""
         ...
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, seen: Seen) -> None:
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, snapshot: Snapshot) -> None:
         """Count these limits anew: what is used is replaced, what is held stays.
 
-        What others posted since `begin_count` stays counted, but for what the count has `seen`; at no moment is it left out.
+        What others posted since `begin_count` stays counted, but for what the `snapshot` has; at no moment is it left out.
         """
         ...
 

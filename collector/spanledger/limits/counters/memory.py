@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from spanledger.limits.check import Check
 from spanledger.limits.counters.buckets import Bucket, Buckets
-from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading, Seen
+from spanledger.limits.counters.counters import Amount, Demand, Hold, Key, Part, Place, Posting, Reading, Snapshot
 from spanledger.limits.counters.leases import Leases
 from spanledger.limits.settling import parts_anew
 
@@ -233,7 +233,7 @@ class MemoryCounters:
     def begin_count(self, limit_ids: Sequence[str], now: int) -> None:
         """Nobody else posts here."""
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, seen: Seen) -> None:
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, snapshot: Snapshot) -> None:
         """Count these limits anew: what is used is replaced, what is held stays."""
         counted = Buckets()
         for place, at, units in amounts:

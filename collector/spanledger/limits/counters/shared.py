@@ -19,7 +19,7 @@ from spanledger.limits.counters.counters import (
     Place,
     Posting,
     Reading,
-    Seen,
+    Snapshot,
 )
 from spanledger.limits.counters.let_go import LetGo
 from spanledger.limits.counters.own_holds import Own, OwnHolds
@@ -217,17 +217,16 @@ class SharedCounters:
         found: Any = self._script.do(lambda r: r.hgetall(f"{self._prefix}counted"))
         return {limit_id: int(at) for limit_id, at in found.items()}
 
-    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, seen: Seen) -> None:
+    def replace(self, limit_ids: Sequence[str], amounts: Iterable[Amount], now: int, snapshot: Snapshot) -> None:
         """Count these limits anew: what is used is replaced, what is held stays.
 
-        What was posted since `begin_count` stays counted, but for what the count has `seen`; at no moment is it left out.
+        What was posted since `begin_count` stays counted, but for what the `snapshot` has; at no moment is it left out.
         """
         of_limit: dict[str, list[Amount]] = {limit_id: [] for limit_id in limit_ids}
         for amount in amounts:
             of_limit[amount.place.limit_id].append(amount)
-        for limit_id, listed in of_limit.items():
-            if twice := self._anew.replace(limit_id, listed, now, seen):
-                self.post([Posting(None, None, [amount._replace(units=-amount.units) for amount in twice])], now)
+        if twice := self._anew.replace(of_limit, now, snapshot):
+            self.post([Posting(None, None, [amount._replace(units=-amount.units) for amount in twice])], now)
 
     def state(self) -> str:
         """`ready:` and since when, `counting` while some collector counts anew, or `lost`. Raises `CountersAway`."""
