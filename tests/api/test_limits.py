@@ -1,5 +1,6 @@
 """The limits themselves over HTTP: made, read, changed, removed, and refused with the field named."""
 
+import json
 from collections.abc import Generator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -68,6 +69,8 @@ def test_a_limit_that_is_removed_refuses_nobody(collector: Running) -> None:
         ({"amount": True}, "amount"),
         ({"amount": None}, "amount"),
         ({"amount": "0.0000000000001"}, "amount"),
+        ({"amount": "1e-999999999"}, "amount"),
+        ({"amount": "1_000"}, "amount"),
         ({"measure": "tokens", "amount": "1.5"}, "amount"),
         ({"measure": "euros"}, "measure"),
         ({"window": {"kind": "rolling", "seconds": 0}}, "window.seconds"),
@@ -90,12 +93,16 @@ def test_a_limit_that_is_removed_refuses_nobody(collector: Running) -> None:
         ({"window": "rolling 1h", "rollover": 1}, "rollover"),
         ({"valid_from": "2026-01-01T00:00:00"}, "valid_from"),
         ({"valid_from": "2026-01-02T00:00:00Z", "valid_to": "2026-01-01T00:00:00Z"}, "valid_to"),
+        ({"valid_from": "0001-01-01T00:00:00+14:00"}, "valid_from"),
+        ({"description": "\ud83d"}, "description"),
+        ({"selectors": {"tenant": ["acme", "\ud83d"]}}, "selectors.tenant"),
+        ({"selectors": {"tag.\ud83d": "x"}}, "selectors.tag.?"),
         ({"colour": "red"}, "colour"),
     ],
 )
 def test_a_limit_that_cannot_be_is_refused_with_its_field_named(collector: Running, wrong: dict[str, Any], field: str) -> None:
     before = len(collector.get("/api/limits")["limits"])
-    answer = collector.client.post("/api/limits", json={**GOOD, "name": "wrong", **wrong})
+    answer = collector.client.post("/api/limits", content=json.dumps({**GOOD, "name": "wrong", **wrong}))
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert [error["field"] for error in answer.json()["errors"]] == [field]

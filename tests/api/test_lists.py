@@ -45,6 +45,7 @@ def limit(collector: Running, name: str, **fields: Any) -> dict[str, Any]:
         ({"enabled": False}, "e"),
         ({"hard": True}, "abcd"),
         ({"selects": "tenant=b"}, "bde"),
+        ({"selects": "provider=openai"}, "abcde"),
         ({"selects": ["tenant=b", "user=u"], "hard": True}, "bd"),
         ({"count": 2}, "ab"),
         ({"count": 2, "after": "b"}, "cd"),
@@ -68,10 +69,25 @@ def test_pages_put_together_are_the_whole_list_and_the_last_one_says_so(collecto
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("selects=planet%3Dmars", "selects"), ("count=0", "count"), ("count=many", "count"), ("hard=maybe", "hard")],
+    [
+        ("limits?selects=planet%3Dmars", "selects"),
+        ("limits?selects=tenant%3Da&selects=tenant%3Db", "selects"),
+        ("limits?count=0", "count"),
+        ("limits?count=many", "count"),
+        ("limits?hard=maybe", "hard"),
+        ("limits?hrad=true", "hrad"),
+        ("limits?measure=euros", "measure"),
+        ("usage/tenant=a,tenant=b", "of"),
+        ("usage/tenant=a?user=u", "user"),
+        ("pauses?tenant=a", "tenant"),
+        ("audit?before=0001-01-01T00:00:00%2B14:00", "before"),
+        ("summary?tenent=a", "tenent"),
+        ("summary?count=5", "count"),
+        ("summary?until=0001-01-01T00:00:00%2B14:00", "until"),
+    ],
 )
-def test_a_list_that_cannot_be_is_refused_with_its_field(collector: Running, query: str, field: str) -> None:
-    answer = collector.client.get(f"/api/limits?{query}")
+def test_a_question_that_cannot_be_is_refused_with_its_field(collector: Running, query: str, field: str) -> None:
+    answer = collector.client.get(f"/api/{query}")
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 

@@ -38,6 +38,11 @@ def test_it_says_who_would_have_been_refused_when_and_what_that_saves(tmp_path: 
     assert spell.last_refused_at == NOON + timedelta(seconds=4)
 
 
+def test_a_limit_is_tried_before_it_is_enabled_or_valid(tmp_path: Path) -> None:
+    later = NOON + timedelta(days=100)
+    assert run(tmp_path, calls(5), enabled=False, valid_from=later) == run(tmp_path, calls(5))
+
+
 def test_a_refused_call_uses_nothing_so_a_smaller_one_still_passes(tmp_path: Path) -> None:
     rows = calls(1, cost_usd="0.02") + calls(1, cost_usd="0.05") + calls(1, cost_usd="0.01")
     for second, row in enumerate(rows):

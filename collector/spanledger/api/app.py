@@ -11,6 +11,7 @@ from spanledger.api.access import Access, authorise, is_loopback
 from spanledger.api.checks import Checks
 from spanledger.api.json_bodies import JsonBodies
 from spanledger.api.problem import DOCUMENTED, answer_problems
+from spanledger.api.queries import known_query
 from spanledger.api.tokens import Issuer
 from spanledger.collector.config import ConfigError
 from spanledger.collector.settings import Api as ApiSettings
@@ -52,7 +53,7 @@ def create_app(collector: "Collector") -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(authorise)],
+        dependencies=[Depends(authorise), Depends(known_query)],
         responses=DOCUMENTED,
     )
     app.state.collector = collector

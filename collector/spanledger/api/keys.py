@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from spanledger.api.limit_examples import KEY, answers, answers_page
 from spanledger.api.models import Body, Name
+from spanledger.api.moments import Moment
 from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import wrong_field
 from spanledger.control.keys import Key, Keys
@@ -21,7 +22,7 @@ class KeyBody(Body):
     name: Name
     roles: Annotated[list[str], Field(description="some of ingest, check, read, admin", examples=[["check"]])]
     tenant: Annotated[Name | None, Field(description="the only tenant it may speak for")] = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment = None
     reason: Name | None = None
 
 

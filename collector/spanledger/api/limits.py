@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
 from spanledger.api.access import Caller
 from spanledger.api.bound import overshoot_bound
 from spanledger.api.etags import IfMatch, etag_of, unchanged
 from spanledger.api.limit_examples import BACKTEST, LIMIT, USAGE, answers, answers_page
 from spanledger.api.models import LimitBody
+from spanledger.api.moments import At
 from spanledger.api.paging import After, Count
 from spanledger.api.plain import plain
 from spanledger.api.problem import Problem, wrong_field
@@ -21,7 +21,7 @@ from spanledger.limits.backtest import backtest
 from spanledger.limits.check import as_kept
 from spanledger.limits.counters.counters import CountersAway, Key
 from spanledger.limits.covering import scope_of
-from spanledger.limits.limit import text_of
+from spanledger.limits.limit import Measure, text_of
 from spanledger.limits.selector import known_dimension, matches
 from spanledger.limits.window import FOREVER, Rolling, micros, moment
 
@@ -37,9 +37,9 @@ UNKNOWN = dict.fromkeys(("used", "held", "remaining", "fraction", "window_start"
 def all_limits(
     request: Request,
     name: Annotated[str | None, Query(description="the beginning of the name")] = None,
-    measure: str | None = None,
+    measure: Measure | None = None,
     tier: str | None = None,
-    source: str | None = None,
+    source: Literal["config", "api"] | None = None,
     enabled: bool | None = None,
     hard: bool | None = None,
     selects: Annotated[
@@ -101,31 +101,27 @@ def delete(limit_id: str, request: Request, reason: str | None = None, if_match:
 
 
 @router.post("/limits/backtest", summary="What a limit would have done, before it is made", responses=answers(BACKTEST))
-def backtest_new(
-    body: LimitBody, request: Request, since: AwareDatetime | None = None, until: AwareDatetime | None = None
-) -> dict[str, Any]:
+def backtest_new(body: LimitBody, request: Request, since: At = None, until: At = None) -> dict[str, Any]:
     """Nothing is made or changed. `since` defaults to 30 days ago."""
     given = {"name": "back-test", **body.given()}
     return _tested(request, Limit.of(given, limit_id="backtest"), since, until)
 
 
 @router.get("/limits/{limit_id}/backtest", summary="What a limit would have done in the past", responses=answers(BACKTEST))
-def backtest_old(
-    limit_id: str, request: Request, since: AwareDatetime | None = None, until: AwareDatetime | None = None
-) -> dict[str, Any]:
+def backtest_old(limit_id: str, request: Request, since: At = None, until: At = None) -> dict[str, Any]:
     """`since` defaults to 30 days ago."""
     return _tested(request, _found(_limits(request), limit_id), since, until)
 
 
 def _tested(request: Request, limit: Limit, since: datetime | None, until: datetime | None) -> dict[str, Any]:
     limits = _limits(request)
-    since = since or limits.now() - timedelta(days=30)
-    if until is not None and until < since:
+    since, until = since or limits.now() - timedelta(days=30), until or limits.now()
+    if until < since:
         raise wrong_field("until", "is before since")
     if limits.history is None:
         raise Problem(503, "there is no ledger to look back over")
     with limits.history() as connection:
-        found = backtest(connection, limit, limits.covering.terms, since=since, until=until or limits.now())
+        found = backtest(connection, limit, limits.covering.terms, since=since, until=until)
     tested: dict[str, Any] = plain(found)
     return {"limit": limit.name, **tested}
 
@@ -137,7 +133,7 @@ def usage(
 ) -> dict[str, Any]:
     """`/api/usage?of=tenant=acme&of=user=u-17`: each value on its own, whatever stands in it."""
     limits = _limits(request)
-    wanted = {dimension: as_kept(dimension, value) for dimension, value in subject_of(of, "of").items()}
+    wanted = subject_of(of, "of")
     caller = _caller(request)
     if caller.tenant is not None and (wanted.get("tenant") or caller.tenant) != caller.tenant:
         raise Problem(403, f"{caller.name} speaks for tenant {caller.tenant!r} only", name="forbidden")
@@ -199,7 +195,9 @@ def subject_of(pairs: list[str], field: str) -> dict[str, str | None]:
         if not equals:
             raise wrong_field(field, f"{pair!r} is not dimension=value, such as tenant=acme")
         known_dimension(field, dimension)
-        subject[dimension] = value
+        if dimension in subject:
+            raise wrong_field(field, f"{dimension} is given twice; a subject has one")
+        subject[dimension] = as_kept(dimension, value)
     return subject
 
 

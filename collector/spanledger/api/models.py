@@ -1,11 +1,16 @@
 """The bodies of the REST API. They live at this border only; inside, a check is a `Check` and a limit a `Limit`."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_NAME, LONGEST_WAIT_MS, MOST_TAGS, MOST_TOKENS
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
@@ -15,6 +20,33 @@ class Body(BaseModel):
     """A key that it does not know is an error, not a typo that goes unnoticed."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_kept(cls, given: Any) -> Any:
+        return whole(given)
+
+
+def whole(given: Any) -> Any:
+    """The body. Raises where it has half of a character, as JSON may ("\\ud83d"): no database keeps that, no answer shows it."""
+    if (half := _halved(given)) is not None:
+        raise PydanticCustomError("half_a_character", "has half of a character in it, such as \\ud83d", {"field": half})
+    return given
+
+
+def _halved(given: Any, at: str = "") -> str | None:
+    """Where in a body stands half of a character; None where there is none."""
+    if isinstance(given, str):
+        return None if given.isascii() or not _HALF.search(given) else at or "body"
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            shown = str(name).encode("utf-8", "replace").decode()
+            there = f"{at}.{shown}" if at else shown
+            if (found := _halved(name, there) or _halved(value, there)) is not None:
+                return found
+    elif isinstance(given, list):
+        return next((found for one in given if (found := _halved(one, at)) is not None), None)
+    return None
 
 
 class CheckBody(Body):

@@ -3,9 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import BeforeValidator
 from starlette.concurrency import run_in_threadpool
 
 from spanledger.api import price_past, price_questions
+from spanledger.api.models import whole
 from spanledger.api.paging import After, Count, page
 from spanledger.api.price_asking import Json, desk_of, errors, note_in, who_asks
 from spanledger.api.price_bodies import CHANGE, RULE, Note
@@ -15,6 +17,7 @@ from spanledger.collector.pricing.shown import shown_difference, shown_rule
 from spanledger.collector.pricing.unheard import unheard
 
 _rules = APIRouter(prefix="/api/prices", tags=["prices"])
+Form = Annotated[Json, BeforeValidator(whole)]
 Why = Annotated[Note, Query(min_length=1)]
 
 
@@ -39,7 +42,7 @@ def all_prices(
 
 
 @_rules.post("", status_code=201, summary="Put rules in force")
-def create(request: Request, response: Response, body: Json = Body(examples=[RULE])) -> Json:  # noqa: B008
+def create(request: Request, response: Response, body: Form = Body(examples=[RULE])) -> Json:  # noqa: B008
     """One rule, or `{"rules": [...]}`: all or none. A rule gives `rates` by unit (`{"input_mtok": "2.50"}`), a `multiplier`,
     `same_as` another model, or `monthly_usd`, and says why in `note`; of several rules those without a note have that of the
     body. `supersede` names the rule whose place it takes from its `valid_from` on. Of several, those that say what a rule in
@@ -108,7 +111,7 @@ def one(rule_id: str, request: Request) -> Json:
 
 
 @_rules.patch("/{rule_id}", summary="Put a changed rule in the place of one")
-def change(rule_id: str, request: Request, body: Json = Body(examples=[CHANGE])) -> Json:  # noqa: B008
+def change(rule_id: str, request: Request, body: Form = Body(examples=[CHANGE])) -> Json:  # noqa: B008
     """The rule itself stays as it was, superseded; the answer is the one in its place, with the `note` of this change. Where
     nothing changes, the rule stays in force, and the `note` is one more line in its history."""
     fields: dict[str, Any] = dict(body)

@@ -106,13 +106,17 @@ def wrong_fields(errors: Sequence[Mapping[str, Any]], known: Iterable[str] = ())
         return Problem(
             400, f"the body is not JSON: {errors[0].get('ctx', {}).get('error', errors[0]['msg'])}", name="invalid-json"
         )
-    found = [{"field": _path(error["loc"]), "message": _says(error, known)} for error in errors]
+    found = [{"field": _field(error), "message": _says(error, known)} for error in errors]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in found)
     return Problem(422, detail, name="invalid-field", errors=found)
 
 
-def _path(loc: Sequence[Any]) -> str:
-    return ".".join(_parts(loc)) or "body"
+def _field(error: Mapping[str, Any]) -> str:
+    """What is looked at before any field is names it itself."""
+    parts = _parts(error["loc"])
+    if error["type"] == "half_a_character":
+        parts.append(str(error["ctx"]["field"]))
+    return ".".join(parts) or "body"
 
 
 def _parts(loc: Sequence[Any]) -> list[str]:

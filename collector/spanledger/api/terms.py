@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from spanledger.api.limit_examples import CHANGE, GRANT, PAUSE, RESET, answers, answers_page
 from spanledger.api.limits import subject_of
 from spanledger.api.models import Body
+from spanledger.api.moments import Moment
 from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import Problem, wrong_field
 from spanledger.control import TABLES
@@ -25,7 +26,7 @@ class PauseBody(Body):
 
     selectors: Annotated[dict[str, Any], Field(examples=[{"tenant": "acme", "agent": "crawler"}])]
     reason: Reason
-    until: AwareDatetime | None = None
+    until: Moment = None
 
 
 class GrantBody(Body):
@@ -34,8 +35,8 @@ class GrantBody(Body):
     kind: Literal["top_up", "override"]
     amount: Annotated[Any, Field(examples=["25.00"])]
     subject: Annotated[dict[str, str | None] | None, Field(examples=[{"user": "u-17"}])] = None
-    valid_from: AwareDatetime | None = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="default: the end of the window")] = None
+    valid_from: Moment = None
+    expires_at: Annotated[Moment, Field(description="default: the end of the window")] = None
     reason: Reason
 
 
@@ -137,7 +138,7 @@ def audit(
     request: Request,
     table: str | None = None,
     row_id: str | None = None,
-    before: Annotated[AwareDatetime | None, Query(description="changes made earlier than this")] = None,
+    before: Annotated[Moment, Query(description="changes made earlier than this")] = None,
     after: After = None,
     count: Count = 100,
 ) -> dict[str, Any]:

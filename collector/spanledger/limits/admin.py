@@ -13,7 +13,7 @@ from spanledger.limits.check import as_kept
 from spanledger.limits.counters.counters import CountersAway, Key, Place
 from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
-from spanledger.limits.limit import LARGEST, Limit, decimal_of, moment_of
+from spanledger.limits.limit import LARGEST, Limit, between, moment_of
 from spanledger.limits.resets import Resets
 from spanledger.limits.selector import selectors_of
 from spanledger.limits.terms import TIER_FIELDS, Grant, GrantKind, Pause, Terms, Tier, members_of, tier_from, tier_row
@@ -215,9 +215,7 @@ class Admin:
 
         Without `expires_at` a top-up ends with the window, or after a day where the window has no end.
         """
-        number = decimal_of("amount", amount)
-        if number < 0 or number > LARGEST or (kind == "top_up" and number == 0):
-            raise LimitError("amount", "must be more than nothing" if kind == "top_up" else "must not be negative")
+        number = between(Decimal(0), LARGEST, above=kind == "top_up")("amount", amount)
         if limit.measure != "cost_usd" and number != number.to_integral_value():
             raise LimitError("amount", f"must be a whole number of {limit.measure}, not {amount}")
         now = moment(self._limits.micros())

@@ -6,7 +6,7 @@ began. Top-ups and overrides count while they were in force, and what was left r
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -64,8 +64,10 @@ class _Running:
 
 
 def backtest(connection: duckdb.DuckDBPyConnection, limit: Limit, terms: Terms, *, since: datetime, until: datetime) -> Backtest:
-    """Run a limit over the ledger's history. What lies in its window before `since` counts as used, and refuses nobody."""
-    covering = Covering([limit], terms)
+    """Run a limit over the ledger's history, enabled or not and whenever it is valid. What lies in its window before `since`
+    counts as used, and refuses nobody."""
+    covering = Covering([replace(limit, enabled=True)], terms)
+    since = max(since, moment(0))
     found = Backtest(since=since, until=until)
     running: dict[tuple[int, Key], _Running] = {}
     spells: dict[tuple[int, Key], Spell] = {}

@@ -5,10 +5,11 @@ Amounts are whole numbers of the measure's smallest unit inside: 10⁻¹² USD, 
 """
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from spanledger.limits.errors import LimitError
@@ -25,6 +26,8 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 #: The ledger keeps money as decimal(20, 12): one unit of a cost counter is its last digit.
 USD = 10**12
 LARGEST = Decimal(10**15)
+#: Written out, 1e-999999999 would be a text of a gigabyte.
+_NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,60})?|\.\d{1,60})([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def units_of(measure: str, amount: Decimal) -> int:
@@ -174,22 +177,19 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def decimal_of(name: str, value: Any) -> Decimal:
+def _decimal(name: str, value: Any) -> Decimal:
     """A number given as a string or a number. Raises `LimitError` naming `name`."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-            raise InvalidOperation
-        number = Decimal(str(value))
-        if not number.is_finite():
-            raise InvalidOperation
-    except InvalidOperation:
-        raise LimitError(name, f'must be a number such as "5.00", not {value!r}') from None
-    return number
+    written = str(value).strip()
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal) or not _NUMBER.fullmatch(written):
+        raise LimitError(name, f'must be a number such as "5.00", not {value!r}')
+    return Decimal(written)
 
 
-def _between(low: Decimal, high: Decimal, *, above: bool = False) -> Any:
+def between(low: Decimal, high: Decimal, *, above: bool = False) -> Callable[[str, Any], Decimal]:
+    """What reads a number from `low` (or `above` it) to `high`, and raises `LimitError` for any other."""
+
     def read(name: str, value: Any) -> Decimal:
-        number = decimal_of(name, value)
+        number = _decimal(name, value)
         if number < low or number > high or (above and number == low):
             raise LimitError(name, f"must be {'more than' if above else 'at least'} {low:f} and at most {high:f}, not {value}")
         if number.normalize().as_tuple().exponent < -12:  # type: ignore[operator]
@@ -202,7 +202,7 @@ def _between(low: Decimal, high: Decimal, *, above: bool = False) -> Any:
 def _thresholds(name: str, value: Any) -> tuple[Decimal, ...]:
     if not isinstance(value, list | tuple):
         raise LimitError(name, "must be a list of shares such as [0.8, 1]")
-    return tuple(sorted({_between(Decimal(0), Decimal(10), above=True)(name, share) for share in value}))
+    return tuple(sorted({between(Decimal(0), Decimal(10), above=True)(name, share) for share in value}))
 
 
 def moment_of(name: str, value: Any) -> datetime:
@@ -213,7 +213,10 @@ def moment_of(name: str, value: Any) -> datetime:
         raise LimitError(name, f"must be a moment such as 2026-11-25T00:00:00Z, not {value!r}") from None
     if at.tzinfo is None:
         raise LimitError(name, f"needs an offset or Z: {value}")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise LimitError(name, f"is beyond the years 1 to 9999 in UTC: {value}") from None
 
 
 #: Field of the JSON form → what reads it. The order is the order in which the API shows them.
@@ -223,22 +226,22 @@ READERS: dict[str, Any] = {
     "selectors": lambda _, value: selectors_of(value),
     "per": lambda _, value: per_of(value),
     "measure": _one_of(*MEASURES),
-    "amount": _between(Decimal(0), LARGEST),
+    "amount": between(Decimal(0), LARGEST),
     "window": lambda _, value: window_of(value),
     "hard": _flag,
     "enabled": _flag,
     "action": _one_of(*get_args(Action)),
-    "grace": _between(Decimal(0), Decimal(10)),
+    "grace": between(Decimal(0), Decimal(10)),
     "thresholds": _thresholds,
-    "pause_at": _between(Decimal(0), Decimal(100), above=True),
+    "pause_at": between(Decimal(0), Decimal(100), above=True),
     "unpriced": _one_of(*get_args(Unpriced)),
-    "ceiling_usd_per_mtok": _between(Decimal(0), Decimal(10**6), above=True),
+    "ceiling_usd_per_mtok": between(Decimal(0), Decimal(10**6), above=True),
     "on_failure": _one_of(*get_args(FailMode)),
     "hold": _one_of(*get_args(HoldSize)),
-    "quantile": _between(Decimal(0), Decimal(1), above=True),
-    "hold_amount": _between(Decimal(0), LARGEST),
-    "overshoot": _between(Decimal(0), LARGEST),
-    "rollover": _between(Decimal(0), Decimal(10)),
+    "quantile": between(Decimal(0), Decimal(1), above=True),
+    "hold_amount": between(Decimal(0), LARGEST),
+    "overshoot": between(Decimal(0), LARGEST),
+    "rollover": between(Decimal(0), Decimal(10)),
     "tier": _text,
     "valid_from": moment_of,
     "valid_to": moment_of,
