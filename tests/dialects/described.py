@@ -137,6 +137,11 @@ CASES: dict[str, tuple[Span, tuple[int | None, ...]]] = {
             "gen_ai.usage.cache_read.input_tokens": "600", "gen_ai.usage.cache_creation.input_tokens": "100"}))),
         (1000, 600, 100, 200, None),
     ),
+    "spring ai 2, an embedding as it calls it": (
+        Span(scope="org.springframework.boot", version="4.0.0", attributes=of("openai", "text-embedding-3-small", {
+            "gen_ai.operation.name": "embedding", "gen_ai.usage.input_tokens": "1000"})),
+        (1000, None, None, None, None),
+    ),
     "copilot cli": (
         Span(scope="github.copilot", attributes=of("openai", "gpt-5-mini", usage(1000, 200, **{
             "gen_ai.usage.cache_read.input_tokens": 600, "gen_ai.usage.cache_write.input_tokens": 100,

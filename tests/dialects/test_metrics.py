@@ -145,3 +145,33 @@ def test_metrics_of_an_emitter_that_sends_spans_are_never_counted_even_after_a_r
         said = entries.filter(pl.col("rule") == "metric")
         assert said.select("claimed_input_tokens", "claimed_output_tokens").sum().rows() == [(3012, 600)]
         assert said["stands_for"].is_in(calls["entry_id"].implode()).all()
+
+
+def test_calls_that_no_metric_counts_are_flagged_and_those_that_another_one_counts_are_not() -> None:
+    def sent(*metrics: tuple[str, str, int]) -> Received:
+        """Counters, and one histogram of durations."""
+        found = []
+        for name, kind, value in metrics:
+            metric = _metric(name, 60, value, value, _CUMULATIVE, told={"gen_ai.token.type": kind})
+            (point,) = metric["histogram"]["dataPoints"]
+            if "duration" not in name:
+                point = {"startTimeUnixNano": "1", "timeUnixNano": point["timeUnixNano"], "asInt": str(value),
+                         "attributes": point["attributes"]}  # fmt: skip
+                metric = {"name": name, "sum": {"aggregationTemporality": _CUMULATIVE, "dataPoints": [point]}}
+            found.append(metric)
+        return _sent(*found)
+
+    spring = sent(("gen_ai.client.token.usage", "input", 900), ("gen_ai.client.token.usage", "output", 90))
+    usage = [(f"gen_ai.client.inference.usage.{name}_tokens", "", count) for name, count in (("input", 900), ("output", 90))]
+    timed = sent(*usage, ("gen_ai.client.inference.operation.duration", "", 3))
+    cached = sent(*usage, ("gen_ai.client.inference.usage.cache_read.input_tokens", "", 500))
+    told = [entries_of([[each]]).select("calls", "input_tokens", "flags").rows() for each in (spring, timed, cached)]
+    unknown, lost = "calls_unknown", "detail_lost"
+    raised = [(calls, read, {unknown, lost} & set(flags)) for ((calls, read, flags),) in told]
+    assert raised == [(1, 900, {unknown, lost}), (3, 900, {lost}), (1, 900, {unknown})]
+
+
+def test_metrics_of_embeddings_as_spring_ai_calls_them_make_calls() -> None:
+    told = {"gen_ai.token.type": "input", "gen_ai.operation.name": "embedding"}
+    (entry,) = entries_of([[_sent(_metric("gen_ai.client.token.usage", 60, 2, 24, _CUMULATIVE, told=told))]]).to_dicts()
+    assert (entry["calls"], entry["input_tokens"], entry["operation"]) == (2, 24, "embeddings")

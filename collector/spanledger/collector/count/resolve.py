@@ -26,8 +26,9 @@ from spanledger.collector.count.evidence import (
 from spanledger.collector.count.fingerprint import by_fingerprint
 from spanledger.collector.count.grouping import RULE, Groups, by_ids, by_nesting, by_span
 from spanledger.collector.count.merging import merged
+from spanledger.collector.count.metered import metrics, of_one_moment
 from spanledger.collector.count.nearby import beside
-from spanledger.collector.count.sums import aggregates, metrics, of_one_moment, told_apart
+from spanledger.collector.count.sums import aggregates, told_apart
 from spanledger.collector.count.told import Told
 from spanledger.collector.dialects.fields import WHO
 

@@ -1,4 +1,4 @@
-"""Records that sum up others: spans of agents, running totals, points of metrics."""
+"""Records that sum up others: spans of agents, running totals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +9,7 @@ import polars as pl
 
 from spanledger.collector.columns.ancestry import Ancestry
 from spanledger.collector.columns.keys import Keys, among, firsts, keys_of, mixed
-from spanledger.collector.count.evidence import HEARD, LEAF, METRIC, Evidence
-from spanledger.collector.count.fingerprint import SLACK_MICROS
+from spanledger.collector.count.evidence import LEAF, METRIC, Evidence
 from spanledger.collector.count.grouping import RULE
 from spanledger.collector.count.nearby import ends_first
 from spanledger.collector.count.side_by_side import side_by_side
@@ -20,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 #: Measures of which a running total is taken apart.
-_TOTALS = (
+TOTALS = (
     "calls",
     "input_tokens",
     "output_tokens",
@@ -53,7 +52,7 @@ def told_apart(evidence: Evidence) -> Evidence:
     summed, run = summed[order], run[order]
     begins = firsts(run)
     first = np.repeat(begins, np.diff(np.append(begins, len(run))))
-    totals = _Total.of(evidence.take(summed, _TOTALS), first)
+    totals = _Total.of(evidence.take(summed, TOTALS), first)
     # A total that shrinks was reset, with its process; a call that needs less than the one before was never summed up.
     shrank, follows = np.zeros(len(run), dtype=bool), np.zeros(len(run), dtype=bool)
     for name, total in totals.items():
@@ -216,77 +215,3 @@ def _outermost(rows: Ints, above: Ints, ancestry: Ancestry, height: int) -> Ints
     for _ in range(len(rows).bit_length()):
         step = step[step]
     return step[rows]
-
-
-def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by: Ints, rule: Ints) -> None:
-    """Points of metrics make calls only where their emitter sent nothing better."""
-    role, emitter = evidence.narrow["role"], evidence.narrow["emitter"]
-    points = np.flatnonzero(role == METRIC)
-    if not len(points):
-        return
-    better = emitter[(leaves | (role == HEARD)) & (emitter != 0)]
-    told = among(emitter[points], better)
-    counted = _latest(evidence, leaves, points, stands, by)
-    moments = _moments(evidence, points)
-    speaker = moments["speaker"].to_numpy()
-    speaks = (speaker == points) & moments["counts"].to_numpy()
-    stands[points] = speaks & ~told & settled[points]
-    by[points] = np.where(speaks, np.where(told, counted, by[points]), speaker)
-    rule[points] = np.where(told | ~speaks, RULE["metric"], np.where(settled[points], 0, RULE["waits"]))
-
-
-def _moments(evidence: Evidence, points: Ints) -> pl.DataFrame:
-    """Of these points `row`, `moment`, the `speaker` of all that is said of that moment, and whether that `counts` a call.
-
-    What different metrics say of one series at one moment is one record; the one that knows tokens speaks for it. An exporter
-    asks one metric after another, and some SDKs look at the clock for each; what one metric says twice is of two moments.
-    """
-    said = evidence.take(points, ["series", "name", "ended", "said", "calls", "entry_id"])
-    said = said.with_columns(pl.Series("row", points), pl.col("said").fill_null(False), pl.col("calls").fill_null(0))
-    ordered = said.sort("series", "ended", "row")
-    begins = (pl.col("series") != pl.col("series").shift()) | (pl.col("ended") - pl.col("ended").shift() > SLACK_MICROS)
-    speaks = pl.col("row").sort_by(["said", "calls", "entry_id"], descending=[True, True, False]).first()
-    return (
-        ordered.with_columns(begins.fill_null(True).cum_sum().alias("near"))
-        .with_columns(pl.col("ended").rank("dense").over("near", "name").alias("nth"))
-        .with_columns(pl.struct("near", "nth").rank("dense").alias("moment"))
-        .with_columns(
-            speaks.over("moment").alias("speaker"),
-            (pl.col("said") | (pl.col("calls") > 0)).any().over("moment").alias("counts"),
-        )
-        .select("row", "moment", "speaker", "counts")
-        .sort("row")
-    )
-
-
-def _latest(evidence: Evidence, leaves: Flags, points: Ints, stands: Flags, by: Ints) -> Ints:
-    """For each point, a standing call of its emitter, the one that ended last, or the record that one was heard."""
-    rows = np.flatnonzero(leaves | (evidence.narrow["role"] == HEARD))
-    calls = (
-        evidence.take(rows, ["emitter", "ended", "entry_id"])
-        .with_columns(pl.Series("row", rows))
-        .sort("ended", "entry_id", nulls_last=False)
-        .unique("emitter", keep="last")
-        .select("emitter", "row")
-    )
-    found = evidence.take(points, ["emitter"]).join(calls, on="emitter", how="left", maintain_order="left")
-    leaf = found["row"].fill_null(-1).to_numpy()
-    return np.where((leaf < 0) | ~leaves[leaf] | stands[leaf], leaf, by[leaf])
-
-
-def of_one_moment(evidence: Evidence) -> Evidence:
-    """The records, of which the points that speak for a moment say what the other points of it say besides."""
-    points = np.flatnonzero(evidence.narrow["role"] == METRIC)
-    if len(points) < 2:
-        return evidence
-    moments = _moments(evidence, points).with_columns(evidence.take(points, _TOTALS).get_columns())
-    moments = moments.filter(pl.len().over("moment") > 1)
-    if moments.is_empty():
-        return evidence
-    whole = moments.group_by("speaker").agg(pl.col(name).max() for name in _TOTALS)
-    told = {}
-    for name in _TOTALS:
-        known = whole.filter(pl.col(name).is_not_null())
-        if known.height:
-            told[name] = known["speaker"].to_numpy(), known[name]
-    return evidence.changed(told) if told else evidence

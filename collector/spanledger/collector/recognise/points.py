@@ -9,7 +9,7 @@ from spanledger.collector.decode.decode import Telemetry
 from spanledger.collector.dialects import DIALECTS
 from spanledger.collector.dialects.fields import AMOUNTS, COUNTS, FIELDS, WHO
 from spanledger.collector.dialects.meters import BY_NAME, TYPE_ATTRIBUTES
-from spanledger.collector.recognise.roles import OPERATIONS
+from spanledger.collector.recognise.roles import OPERATIONS, SPELLED
 
 #: What tells one series of an emitter from another.
 _SERIES = (
@@ -34,7 +34,7 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     )
     points = _typed(points.join(read, on=["dialect", "given_name"], how="semi"), telemetry)
     meant = pl.struct("given_name", "type").map_batches(_meanings, return_dtype=pl.String)
-    points = points.with_columns(meant.alias("counted")).filter(
+    points = points.with_columns(meant.alias("counted"), pl.col("operation").replace(SPELLED)).filter(
         pl.col("counted").is_not_null()
         # What is no number of tokens still counts the calls that it is the sum of.
         & (_POSSIBLE | pl.col("counted").is_in(_COUNTED)).fill_null(False)
@@ -78,7 +78,8 @@ def metric_records(frame: pl.DataFrame, telemetry: Telemetry) -> pl.DataFrame:
     said = pl.any_horizontal(pl.col("input", "output").is_not_null())
     rows = summed.with_columns(
         pl.when(count > 0).then(count).cast(pl.Int64, strict=False).alias("calls"),
-        ((count == 0) & pl.col("input").is_not_null() & ~pl.col("given_name").is_in(_COUNTING)).alias("calls_unknown"),
+        # A counter may bear the name of a histogram.
+        ((count == 0) & pl.any_horizontal(pl.col("input", "output") > 0)).fill_null(False).alias("calls_unknown"),
         said.alias("said"),
         pl.lit("metric").alias("role"),
         (pl.col("temporality") == _CUMULATIVE).fill_null(False).alias("cumulative"),

@@ -33,6 +33,9 @@ OPERATIONS: Mapping[str, Role] = {
     "create_batch": "never",
 }
 
+#: What some call an operation, in the conventions' spelling: Spring AI.
+SPELLED: Mapping[str, str] = {"embedding": "embeddings", "image": "image_generation"}
+
 #: Names of log events that any emitter of the conventions may use.
 EVENTS: Mapping[str, Role] = {
     "gen_ai.client.inference.operation.details": "leaf",
@@ -81,6 +84,7 @@ def role_of(
 ) -> tuple[Role | None, str | None]:
     """Role, or None where neither name, class nor operation says anything; and the operation in the conventions' spelling."""
     role: Role | None = None
+    operation = None if operation is None else SPELLED.get(operation, operation)
     if name is not None:
         # The event of an agent says the sum of what its calls say.
         of_call = OPERATIONS.get(operation or "chat", "leaf") == "leaf"
