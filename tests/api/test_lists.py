@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.api.running import Running, running
@@ -109,6 +111,19 @@ def test_a_change_that_is_based_on_an_older_state_is_refused(collector: Running,
     assert either.status_code == 200
     assert collector.client.delete(here, headers={"if-match": "*"}).status_code == 204
     assert collector.client.get(here).status_code == 404
+
+
+def test_of_changes_that_are_based_on_one_state_and_come_together_one_is_made(collector: Running) -> None:
+    made = collector.client.post("/api/limits", json={"name": "race", "measure": "requests", "amount": 1, "window": "day"})
+    path, tag = made.headers["location"], made.headers["etag"]
+
+    def change(amount: int) -> int:
+        answer = httpx.patch(f"{collector.url}{path}", json={"amount": amount}, headers={"if-match": tag}, timeout=30)
+        return answer.status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(change, range(2, 8))) == [200, 412, 412, 412, 412, 412]
+    collector.client.delete(path)
 
 
 def test_the_etag_of_a_limit_does_not_change_with_what_is_used(collector: Running) -> None:

@@ -347,6 +347,19 @@ def test_what_was_forgotten_is_not_below_nothing_once_the_calls_turn_out_cheaper
     assert ask(of, user="u", max_output_tokens=1) == "refuse"
 
 
+def test_a_change_undoes_nothing_that_another_collector_changed_a_moment_ago(tmp_path: Path) -> None:
+    one, other = (limits(tmp_path, Clock()) for _ in range(2))
+    limit, tier = add(one, amount=5), one.admin.put_tier({"name": "pro", "members": ["a"]}, who="ann")
+    other.reload()
+    one.update(limit.id, {"amount": 1}, who="ann")
+    one.admin.put_tier({"members": ["a", "b"]}, tier_id=tier.id, who="ann")
+    assert other.update(limit.id, {"grace": "0.5"}, who="bob").amount == 1
+    assert other.admin.put_tier({"description": "who pays"}, tier_id=tier.id, who="bob").members == ("a", "b")
+    one.create({"name": "of pro", "measure": "requests", "amount": 1, "window": "day", "tier": "pro"}, who="ann")
+    with pytest.raises(LimitError):
+        other.admin.delete_tier(tier.id, who="bob")
+
+
 def test_a_limit_that_is_per_something_else_by_now_shows_no_bucket_of_before(tmp_path: Path) -> None:
     clock = Clock()
     of = limits(tmp_path, clock, history=lambda: history(tmp_path))
@@ -463,7 +476,7 @@ def test_a_configuration_of_tiers_that_cannot_be_is_refused_with_its_place(
 
 def test_whatever_bends_a_limit_is_audited_with_who_and_why(tmp_path: Path) -> None:
     of = limits(tmp_path, Clock())
-    told = {"who": "ann", "why": "because"}
+    told: dict[str, Any] = {"who": "ann", "why": "because"}
     tier = of.admin.put_tier({"name": "pro"}, **told)
     limit = of.create({"name": "l", "measure": "requests", "amount": 1, "window": "day", "tier": "pro"}, **told)
     of.update(limit.id, {"amount": 2}, **told)

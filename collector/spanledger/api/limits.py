@@ -87,17 +87,18 @@ def one(limit_id: str, request: Request, response: Response) -> dict[str, Any]:
 def change(limit_id: str, body: LimitBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """A field given as null gets its default. What counts is counted anew; what is held stays."""
     limits = _limits(request)
-    unchanged(_found(limits, limit_id).fields(), if_match)
-    limit = limits.update(limit_id, body.given(), who=_caller(request).name, why=body.reason)
+    limit = limits.update(
+        limit_id, body.given(), who=_caller(request).name, why=body.reason, expects=lambda was: unchanged(was.fields(), if_match)
+    )
     response.headers["etag"] = etag_of(limit.fields())
     return shown(limits, limit)
 
 
 @router.delete("/limits/{limit_id}", status_code=204, summary="Remove a limit")
 def delete(limit_id: str, request: Request, reason: str | None = None, if_match: IfMatch = None) -> None:
-    limits = _limits(request)
-    unchanged(_found(limits, limit_id).fields(), if_match)
-    limits.delete(limit_id, who=_caller(request).name, why=reason)
+    _limits(request).delete(
+        limit_id, who=_caller(request).name, why=reason, expects=lambda was: unchanged(was.fields(), if_match)
+    )
 
 
 @router.post("/limits/backtest", summary="What a limit would have done, before it is made", responses=answers(BACKTEST))

@@ -11,6 +11,7 @@ from spanledger.api.models import Body, Name
 from spanledger.api.paging import After, Count, page
 from spanledger.api.problem import Problem
 from spanledger.limits import Limits
+from spanledger.limits.expects import Expects
 from spanledger.limits.terms import tier_row
 
 router = APIRouter(prefix="/api/tiers", tags=["tiers"])
@@ -61,9 +62,9 @@ def one_tier(tier_id: str, request: Request, response: Response) -> dict[str, An
 @router.patch("/{tier_id}", summary="Change a tier", responses=answers(TIER))
 def change_tier(tier_id: str, body: TierBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """Limits of the tier count anew: whoever joins takes what they have used along."""
-    unchanged(_found(request, tier_id), if_match)
     given = body.model_dump(exclude_unset=True, exclude={"reason"})
-    changed = tier_row(_limits(request).admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason))
+    admin, expects = _limits(request).admin, _expects(if_match)
+    changed = tier_row(admin.put_tier(given, tier_id=tier_id, who=_who(request), why=body.reason, expects=expects))
     response.headers["etag"] = etag_of(changed)
     return changed
 
@@ -71,16 +72,15 @@ def change_tier(tier_id: str, body: TierBody, request: Request, response: Respon
 @router.post("/{tier_id}/members", summary="Move values into a tier", responses=answers(TIER))
 def move(tier_id: str, body: MembersBody, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
     """Out of whichever tier of its dimension they are in by name, in one change: at no moment are they under neither, or both."""
-    unchanged(_found(request, tier_id), if_match)
-    moved = tier_row(_limits(request).admin.move(body.members, tier_id, who=_who(request), why=body.reason))
+    admin, expects = _limits(request).admin, _expects(if_match)
+    moved = tier_row(admin.move(body.members, tier_id, who=_who(request), why=body.reason, expects=expects))
     response.headers["etag"] = etag_of(moved)
     return moved
 
 
 @router.delete("/{tier_id}", status_code=204, summary="Remove a tier that no limit is of")
 def delete_tier(tier_id: str, request: Request, reason: str | None = None, if_match: IfMatch = None) -> None:
-    unchanged(_found(request, tier_id), if_match)
-    _limits(request).admin.delete_tier(tier_id, who=_who(request), why=reason)
+    _limits(request).admin.delete_tier(tier_id, who=_who(request), why=reason, expects=_expects(if_match))
 
 
 def _found(request: Request, tier_id: str) -> dict[str, Any]:
@@ -88,6 +88,10 @@ def _found(request: Request, tier_id: str) -> dict[str, Any]:
         if tier.id == tier_id:
             return tier_row(tier)
     raise Problem(404, f"there is no tier {tier_id!r}", name="not-found")
+
+
+def _expects(if_match: str | None) -> Expects:
+    return lambda tier: unchanged(tier_row(tier), if_match)
 
 
 def _limits(request: Request) -> Limits:

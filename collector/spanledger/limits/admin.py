@@ -13,6 +13,7 @@ from spanledger.limits.check import as_kept
 from spanledger.limits.counters.counters import CountersAway, Key, Place
 from spanledger.limits.covering import in_force, is_valid, place_of
 from spanledger.limits.errors import LimitError
+from spanledger.limits.expects import Expects, anything
 from spanledger.limits.limit import LARGEST, Limit, between, moment_of
 from spanledger.limits.resets import Resets
 from spanledger.limits.selector import selectors_of
@@ -39,74 +40,72 @@ class Admin:
         """All tiers, by name."""
         return sorted(self._limits.covering.terms.tiers, key=lambda tier: tier.name)
 
-    def put_tier(self, fields: Mapping[str, Any], *, who: str, tier_id: str | None = None, why: str | None = None) -> Tier:
-        """Add a tier, or change the one with this id. Raises `LimitError`, `NotFound`."""
+    def put_tier(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        who: str,
+        tier_id: str | None = None,
+        why: str | None = None,
+        expects: Expects = anything,
+    ) -> Tier:
+        """Add a tier, or change the one with this id. Raises `LimitError`, `NotFound`, and what `expects` does of it."""
         with self._limits.in_step():
-            tiers = self._limits.covering.terms.tiers
-            was = next((tier for tier in tiers if tier.id == tier_id), None)
-            if tier_id is not None and was is None:
-                raise NotFound(f"there is no tier {tier_id!r}")
-            if was is not None:
-                _may_change(was)
-            given = (
-                fields
-                if was is None
-                else {name: value for name, value in tier_row(was).items() if name in TIER_FIELDS} | {**fields}
-            )
-            tier = tier_from(given, tier_id or f"tier_{secrets.token_hex(8)}", tiers)
-            if was is not None and was.name != tier.name and self._of_tier(was.name):
-                raise LimitError("name", f"limits are of tier {was.name!r}; it keeps its name while they are")
             with self._control.change(who=who, why=why) as change:
-                if was is None:
+                tiers = Terms.load(self._control).tiers
+                if tier_id is None:
+                    tier = tier_from(fields, f"tier_{secrets.token_hex(8)}", tiers)
                     change.insert(TABLES["tiers"], tier_row(tier))
                 else:
+                    was = _expected(tiers, tier_id, expects)
+                    _may_change(was)
+                    before = {name: value for name, value in tier_row(was).items() if name in TIER_FIELDS}
+                    tier = tier_from(before | {**fields}, tier_id, tiers)
+                    if was.name != tier.name and self._has_limits(was):
+                        raise LimitError("name", f"limits are of tier {was.name!r}; it keeps its name while they are")
                     change.update(TABLES["tiers"], tier.id, tier_row(tier))
             self._limits.reload()
         return tier
 
-    def move(self, members: Any, tier_id: str, *, who: str, why: str | None = None) -> Tier:
+    def move(self, members: Any, tier_id: str, *, who: str, why: str | None = None, expects: Expects = anything) -> Tier:
         """Put values into a tier, out of those of its dimension that they are in by name: one change, with nothing between.
 
-        Gives the tier as it is then. Raises `LimitError`, `NotFound`.
+        Gives the tier as it is then. Raises `LimitError`, `NotFound`, and what `expects` does of the tier as it was.
         """
         with self._limits.in_step():
-            tiers = Terms.load(self._control).tiers
-            to = next((tier for tier in tiers if tier.id == tier_id), None)
-            if to is None:
-                raise NotFound(f"there is no tier {tier_id!r}")
-            moved = members_of(members, to.dimension)
-            if not moved:
-                raise LimitError("members", "must name whom to move")
-            others = [tier for tier in tiers if tier.id != to.id and tier.dimension == to.dimension]
-            left = [replace(tier, members=tuple(m for m in tier.members if m not in moved)) for tier in others]
-            without = Terms((to, *left))
-            # Into a default tier of the configuration one comes by leaving the others.
-            if to.source != "config" or any(without.tier_of(to.dimension, member) != to.name for member in moved):
-                to = replace(to, members=tuple(dict.fromkeys((*to.members, *moved))))
-            changed = [tier for tier in (to, *left) if tier not in tiers]
-            for tier in changed:
-                _may_change(tier)
             with self._control.change(who=who, why=why) as change:
+                tiers = Terms.load(self._control).tiers
+                to = _expected(tiers, tier_id, expects)
+                moved = members_of(members, to.dimension)
+                if not moved:
+                    raise LimitError("members", "must name whom to move")
+                others = [tier for tier in tiers if tier.id != to.id and tier.dimension == to.dimension]
+                left = [replace(tier, members=tuple(m for m in tier.members if m not in moved)) for tier in others]
+                without = Terms((to, *left))
+                # Into a default tier of the configuration one comes by leaving the others.
+                if to.source != "config" or any(without.tier_of(to.dimension, member) != to.name for member in moved):
+                    to = replace(to, members=tuple(dict.fromkeys((*to.members, *moved))))
+                changed = [tier for tier in (to, *left) if tier not in tiers]
                 for tier in changed:
+                    _may_change(tier)
                     change.update(TABLES["tiers"], tier.id, tier_row(tier))
             if changed:
                 self._limits.reload()
         return to
 
-    def delete_tier(self, tier_id: str, *, who: str, why: str | None = None) -> None:
-        """Remove a tier that no limit is of. Raises `LimitError`, `NotFound`."""
+    def delete_tier(self, tier_id: str, *, who: str, why: str | None = None, expects: Expects = anything) -> None:
+        """Remove a tier that no limit is of. Raises `LimitError`, `NotFound`, and what `expects` does of it."""
         with self._limits.in_step():
-            tier = next((tier for tier in self._limits.covering.terms.tiers if tier.id == tier_id), None)
-            if tier is not None:
-                _may_change(tier)
-            if tier is not None and self._of_tier(tier.name):
-                raise LimitError("id", f"limits are of tier {tier.name!r}; remove them first")
             with self._control.change(who=who, why=why) as change:
+                tier = _expected(Terms.load(self._control).tiers, tier_id, expects)
+                _may_change(tier)
+                if self._has_limits(tier):
+                    raise LimitError("id", f"limits are of tier {tier.name!r}; remove them first")
                 change.delete(TABLES["tiers"], tier_id)
             self._limits.reload()
 
-    def _of_tier(self, name: str) -> list[str]:
-        return [limit.id for limit in self._limits.covering.limits.values() if limit.tier == name]
+    def _has_limits(self, tier: Tier) -> bool:
+        return bool(self._control.rows(TABLES["limits"], TABLES["limits"].c.tier == tier.name))
 
     # — pauses —
 
@@ -272,6 +271,14 @@ def key_of(limit: Limit, subject: Mapping[str, str | None]) -> Key:
         if name not in subject:
             raise LimitError(f"subject.{name}", f"is required: {limit.name!r} has a bucket for each")
     return tuple(as_kept(name, subject[name]) for name in limit.per)
+
+
+def _expected(tiers: Sequence[Tier], tier_id: str, expects: Expects) -> Tier:
+    was = next((tier for tier in tiers if tier.id == tier_id), None)
+    if was is None:
+        raise NotFound(f"there is no tier {tier_id!r}")
+    expects(was)
+    return was
 
 
 def _may_change(tier: Tier) -> None:

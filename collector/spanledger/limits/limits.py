@@ -26,6 +26,7 @@ from spanledger.limits.counters.hold_log import HoldLog, restored
 from spanledger.limits.counters.memory import MemoryCounters
 from spanledger.limits.counting import postings
 from spanledger.limits.covering import Covering
+from spanledger.limits.expects import Expects, anything
 from spanledger.limits.full import fullest, how_full
 from spanledger.limits.keeper import Keeper
 from spanledger.limits.learned import Learned
@@ -236,15 +237,18 @@ class Limits:
         """Add a limit; what the ledger has in its window counts at once. Raises `LimitError`."""
         return self._rules.create(fields, who=who, why=why)
 
-    def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None) -> Limit:
-        """Change some fields of a limit; a field given as None gets its default. Raises `LimitError`, `NotFound`."""
-        limit = self._rules.update(limit_id, fields, who=who, why=why)
+    def update(
+        self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None = None, expects: Expects = anything
+    ) -> Limit:
+        """Change some fields of a limit; a field given as None gets its default. Raises `LimitError`, `NotFound`, and what
+        `expects` raises when it is shown the limit as it is, which nobody else changes meanwhile."""
+        limit = self._rules.update(limit_id, fields, who=who, why=why, expects=expects)
         self.admin.resume_the_recovered(limit, who=who, why="was changed")
         return limit
 
-    def delete(self, limit_id: str, *, who: str, why: str | None = None) -> None:
-        """Remove a limit. Raises `NotFound`, and `LimitError` for one of the configuration."""
-        self._rules.delete(limit_id, who=who, why=why)
+    def delete(self, limit_id: str, *, who: str, why: str | None = None, expects: Expects = anything) -> None:
+        """Remove a limit. Raises `NotFound`, `LimitError` for one of the configuration, and what `expects` raises."""
+        self._rules.delete(limit_id, who=who, why=why, expects=expects)
 
     def configure(
         self, limits: Sequence[Mapping[str, Any]], tiers: Sequence[Mapping[str, Any]] = (), *, count: bool = True

@@ -15,6 +15,7 @@ from spanledger.limits.counters.counters import Counters, CountersAway, Hold, Pa
 from spanledger.limits.counting import LedgerSnapshot, recount
 from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
+from spanledger.limits.expects import Expects
 from spanledger.limits.limit import Limit
 from spanledger.limits.terms import Terms, Tier, configured_tiers, moved_between, tier_row
 from spanledger.limits.window import micros
@@ -51,26 +52,23 @@ class Rulebook:
             self._use([*self.covering.limits.values(), limit], [limit])
         return limit
 
-    def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None) -> Limit:
-        """Raises `LimitError`, `NotFound`."""
+    def update(self, limit_id: str, fields: Mapping[str, Any], *, who: str, why: str | None, expects: Expects) -> Limit:
+        """Raises `LimitError`, `NotFound`, and what `expects` does of the limit as it is when nobody else can change it."""
         with self._step:
-            was = self.covering.limits.get(limit_id)
-            if was is None:
-                raise NotFound(f"there is no limit {limit_id!r}")
-            rows.may_change(was)
-            given = _tiered({**was.fields(), **fields}, self.covering.terms)
-            limit = Limit.of(given, limit_id=limit_id, created_at=was.created_at)
             with self._control.change(who=who, why=why) as change:
+                # Read here: what another collector changed in the last second is not known yet, and would be undone.
+                was = self._expected(limit_id, expects)
+                given = _tiered({**was.fields(), **fields}, Terms.load(self._control))
+                limit = Limit.of(given, limit_id=limit_id, created_at=was.created_at)
                 rows.update(change, limit)
             self._use([*(x for x in self.covering.limits.values() if x.id != limit_id), limit], [limit])
         return limit
 
-    def delete(self, limit_id: str, *, who: str, why: str | None) -> None:
-        """Raises `NotFound`, `LimitError`."""
+    def delete(self, limit_id: str, *, who: str, why: str | None, expects: Expects) -> None:
+        """Raises as `update`."""
         with self._step:
-            if was := self.covering.limits.get(limit_id):
-                rows.may_change(was)
             with self._control.change(who=who, why=why) as change:
+                self._expected(limit_id, expects)
                 rows.delete(change, limit_id)
             limits = [limit for limit in self.covering.limits.values() if limit.id != limit_id]
             self._use(limits, ())
@@ -129,6 +127,15 @@ class Rulebook:
         snapshot = LedgerSnapshot(connection, now)
         for alike, amounts in recount(connection, covering or self.covering, limits, now):
             self._counters.replace([limit.id for limit in alike], amounts, now, snapshot)
+
+    def _expected(self, limit_id: str, expects: Expects) -> Limit:
+        row = next(iter(self._control.rows(rows.TABLE, rows.TABLE.c.id == limit_id)), None)
+        if row is None:
+            raise NotFound(f"there is no limit {limit_id!r}")
+        was = rows.limit_of(row)
+        expects(was)
+        rows.may_change(was)
+        return was
 
     def _found(self) -> tuple[list[Limit], list[Limit]]:
         """All limits as they are in the control database, and those that are otherwise here."""
