@@ -231,19 +231,6 @@ def test_loops_of_spring_1_beside_each_other_below_one_span_come_to_what_was_cha
         )
 
 
-def test_a_strands_agents_sum_over_its_whole_life_is_never_a_call() -> None:
-    agent = Span(scope="strands.telemetry.tracer", attributes={"gen_ai.operation.name": "invoke_agent",
-        "gen_ai.request.model": "gpt-4o-mini", "gen_ai.usage.input_tokens": 2300, "gen_ai.usage.output_tokens": 290})  # fmt: skip
-    assert standing(entries_of([[body_of(agent)]])) == []
-
-
-def test_a_sum_of_which_only_the_last_call_is_told_stands_alone_and_says_so() -> None:
-    generated = Span(scope="ai", attributes={"ai.operationId": "ai.generateText", "ai.model.id": "gpt-4o-mini",
-        "ai.model.provider": "openai.chat", "ai.usage.promptTokens": 1300, "ai.usage.completionTokens": 90})  # fmt: skip
-    (call,) = standing(entries_of([[body_of(generated)]]))
-    assert (call["granularity"], call["flags"]) == ("aggregate", ["partial_sum"])
-
-
 @pytest.mark.parametrize(
     ("span", "flags"),
     [

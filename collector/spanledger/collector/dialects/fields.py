@@ -44,8 +44,8 @@ SHARED: Mapping[str, tuple[str, ...]] = {
         "mlflow.llm.provider",
     ),
     "request_model": (
-        "gen_ai.request.model", "llm.request.model_name", "ai.model.id", "embedding.model_name", "litellm.provider.model",
-        "model_name", "model",
+        "gen_ai.request.model", "llm.request.model_name", "ai.model.id", "embedding.model_name", "reranker.model_name",
+        "litellm.provider.model", "model_name", "model",
     ),
     "response_model": (
         "gen_ai.response.model", "llm.response.model_name", "llm.model_name", "ai.response.model",

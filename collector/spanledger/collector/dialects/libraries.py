@@ -124,6 +124,14 @@ PYDANTIC_AI = Dialect(
     name="pydantic-ai",
     scopes=("pydantic-ai",),
     names={"agent run": "agent"},
+    # From 2 on its agents' sums have names of their own.
+    aliases={
+        "input": ("gen_ai.aggregated_usage.input_tokens",),
+        "output": ("gen_ai.aggregated_usage.output_tokens",),
+        "cache_read": ("gen_ai.aggregated_usage.cache_read.input_tokens",),
+        "cache_write": ("gen_ai.aggregated_usage.cache_creation.input_tokens",),
+        "reasoning": ("gen_ai.aggregated_usage.details.reasoning_tokens",),
+    },
     cache={"openai": "in", "anthropic": "in", "google": "in", "bedrock": "in?", "*": "in"},
     reasoning={"*": "in"},
 )
@@ -237,8 +245,9 @@ MLFLOW = Dialect(
     markers=("mlflow.spanType", "mlflow.chat.tokenUsage"),
     aliases={
         "class": ("mlflow.spanType",),
-        "raw": ("mlflow.chat.tokenUsage",),
-        "raw_cost": ("mlflow.llm.cost",),
+        # What a root sums up goes behind what a call says of itself.
+        "raw": ("mlflow.chat.tokenUsage", "mlflow.trace.tokenUsage"),
+        "raw_cost": ("mlflow.llm.cost", "mlflow.trace.cost"),
         "provider": ("mlflow.llm.provider",),
         "response_model": ("mlflow.llm.model",),
     },
