@@ -1,7 +1,7 @@
 """The life of a hold: settled by its call's entry, released when the call fails, gone when its lease ends."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,44 @@ def test_a_hold_settled_by_hand_is_replaced_by_its_entry_and_counted_once(tmp_pa
     assert stands(of, limit) == [((), 0, 2 * CENT)]
     of.post(entries(entry(clock, hold_id=hold)))
     assert stands(of, limit) == [((), CENT, 0)]
+
+
+def test_what_was_settled_is_not_taken_back_by_a_release(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=1)
+    hold = of.check(Check()).hold_id
+    assert hold is not None
+    assert of.settle(hold, input_tokens=1, output_tokens=1)
+    assert not of.release(hold)
+    assert stands(of, limit) == [((), 0, 1)]
+
+
+def test_a_call_that_was_settled_after_a_window_began_counts_there_until_its_entry_says_where(tmp_path: Path) -> None:
+    clock = Clock(datetime(2026, 11, 25, 23, 59, 57, tzinfo=UTC))
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=1, thresholds=[])
+    hold = of.check(Check()).hold_id
+    assert hold is not None
+    clock.pass_(seconds=4)
+    began = clock()
+    clock.pass_(seconds=1)
+    of.settle(hold, input_tokens=1, output_tokens=1)
+    assert ask(of) == "refuse"
+    of.post(entries(entry(clock, hold_id=hold, occurred_at=began)))
+    assert stands(of, limit) == [((), 1, 0)]
+
+
+def test_what_was_settled_is_of_the_measure_in_which_it_was_said(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    limit = add(of, measure="cost_usd", amount=5)
+    hold = of.check(Check(input_tokens=100, max_output_tokens=500)).hold_id
+    assert hold is not None
+    of.settle(hold, cost_usd=Decimal("0.25"))
+    limit = of.update(limit.id, {"amount": 4}, who="ann")
+    assert stands(of, limit) == [((), 0, 250_000_000_000)]
+    limit = of.update(limit.id, {"measure": "tokens", "amount": 1_000}, who="ann")
+    assert stands(of, limit) == [((), 0, 600)]
 
 
 def test_tokens_settle_a_hold_at_the_price_of_its_check(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ class Held:
     about: Check
     parts: dict[Place, int]
     settled: bool = False
+    #: Once settled, of a window that began after the check: it may turn out that the call began there.
+    may_be: dict[Place, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -128,10 +130,12 @@ class Model:
             for at in windows:
                 used, held = self.stands(limit, key, now, at=at)
                 cap = int(limit.cap * (1 + limit.grace))
-                passes = used + held + units <= cap
+                place = limit.id, key, 0 if isinstance(limit.window, Rolling) else limit.window.span(at)[0]
+                may_be = sum(one.may_be.get(place, 0) for one in self.holds.values())
+                passes = used + held + may_be + units <= cap
                 refuses = refuses or (limit.hard and not passes)
                 warns = warns or (at == now and (not passes or used + held + units >= limit.cap * limit.thresholds[0]))
-                parts[limit.id, key, 0 if isinstance(limit.window, Rolling) else limit.window.span(at)[0]] = units
+                parts[place] = units
         if not refuses and parts:
             self.holds[hold_id] = Held(now, until, about, parts)
         return "refuse" if refuses else "warn" if warns else "allow"
@@ -140,12 +144,14 @@ class Model:
         self.holds.pop(hold_id or "", None)
         self.used += [(limit, key, at, amount(limit, *tokens)) for limit, key in self.covering(subject)]
 
-    def settle(self, hold_id: str, tokens: tuple[int, int], until: int) -> None:
+    def settle(self, hold_id: str, tokens: tuple[int, int], now: int, until: int) -> None:
         held = self.holds.get(hold_id)
         if held is not None:
             of = {limit.id: limit for limit in self.limits}
-            parts = {place: amount(of[place[0]], *tokens) for place in held.parts if place[2] <= held.made}
-            self.holds[hold_id] = Held(held.made, until, held.about, parts, settled=True)
+            said = {place: amount(of[place[0]], *tokens) for place in (*held.parts, *held.may_be)}
+            parts = {place: units for place, units in said.items() if place[2] <= held.made}
+            may_be = {place: units for place, units in said.items() if held.made < place[2] <= now}
+            self.holds[hold_id] = Held(held.made, until, held.about, parts, settled=True, may_be=may_be)
 
 
 def amount(limit: Limit, input_tokens: int, output_tokens: int) -> int:
@@ -264,9 +270,12 @@ def act(of: Limits, model: Model, clock: Clock, steps: list[Any]) -> None:
         elif name == "settle" and which:
             known = which[0] in model.holds
             assert of.settle(which[0], input_tokens=given_[1][0], output_tokens=given_[1][1]) is known
-            model.settle(which[0], given_[1], now + 3_600 * SECOND)
+            model.settle(which[0], given_[1], now, now + 3_600 * SECOND)
         elif name == "release" and which:
-            assert of.release(which[0]) is (model.holds.pop(which[0], None) is not None)
+            held = model.holds.get(which[0])
+            assert of.release(which[0]) is (held is not None and not held.settled)
+            if held is not None and not held.settled:
+                del model.holds[which[0]]
         elif name == "extend" and which:
             held = model.holds.get(which[0])
             assert (of.extend(which[0], given_[1]) is not None) is (held is not None and not held.settled)

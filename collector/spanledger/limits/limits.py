@@ -178,7 +178,8 @@ class Limits:
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds; False when it is already settled, expired or unknown."""
-        return self._counters.release(hold_id)
+        hold = self._counters.find(hold_id)
+        return hold is not None and not hold.settled and self._counters.release(hold_id)
 
     def settle(
         self,
@@ -199,6 +200,7 @@ class Limits:
             hold,
             self.covering.limits,
             self._prices,
+            self.micros(),
             cost_usd=cost_usd,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

@@ -17,6 +17,7 @@ from spanledger.limits.covering import Covering
 from spanledger.limits.errors import LimitError
 from spanledger.limits.expects import Expects
 from spanledger.limits.limit import Limit
+from spanledger.limits.settling import as_said
 from spanledger.limits.terms import Terms, Tier, configured_tiers, moved_between, tier_row
 from spanledger.limits.window import micros
 
@@ -157,16 +158,17 @@ class Rulebook:
         ids = gone.union(limit.id for limit in changed)
         wanted = [limit for limit in covering.enabled if limit.id in ids] if count and self._history is not None else []
         held: Collection[str] = ()
+        remeasured = _remeasured(self.covering.limits, covering.limits, ids)
         try:
             self._count_now(wanted, covering)
-            held = self._hold_anew(covering, ids, own=own)
+            held = self._hold_anew(covering, ids, remeasured=remeasured, own=own)
         except CountersAway as away:
             logger.warning("limits count and hold once the counters are back: %s", away)
             again = True
         self.covering = covering
         try:
             # What was asked for between the two lines above.
-            self._hold_anew(covering, ids, held, own=own)
+            self._hold_anew(covering, ids, held, remeasured=remeasured, own=own)
         except CountersAway:
             again = True
         self._changed(wanted if again else ())
@@ -178,12 +180,20 @@ class Rulebook:
                 self.count(connection, limits, covering)
 
     def _hold_anew(
-        self, covering: Covering, limit_ids: Collection[str], but: Collection[str] = (), *, own: bool
+        self,
+        covering: Covering,
+        limit_ids: Collection[str],
+        but: Collection[str] = (),
+        *,
+        remeasured: Collection[str] = (),
+        own: bool,
     ) -> Collection[str]:
         """Limits that are new or changed cover the calls that are in flight, `but` for some; gives those looked at."""
-        if not limit_ids:
-            return ()
-        return self._counters.hold_anew(limit_ids, lambda hold: self._parts_of(covering, hold, limit_ids), but, own=own)
+
+        def parts_of(hold: Hold) -> Sequence[Part]:
+            return as_said(hold, self._parts_of(covering, hold, limit_ids), remeasured)
+
+        return self._counters.hold_anew(limit_ids, parts_of, but, own=own) if limit_ids else ()
 
     def _configured(self, limits: Sequence[Mapping[str, Any]], before: Mapping[str, Limit], terms: Terms) -> dict[str, Limit]:
         wanted: dict[str, Limit] = {}
@@ -198,6 +208,11 @@ class Rulebook:
             was = before.get(limit.name)
             wanted[limit.name] = replace(limit, id=was.id, created_at=was.created_at) if was else limit
         return wanted
+
+
+def _remeasured(before: Mapping[str, Limit], after: Mapping[str, Limit], limit_ids: Iterable[str]) -> set[str]:
+    both = (limit_id for limit_id in limit_ids if limit_id in before and limit_id in after)
+    return {limit_id for limit_id in both if before[limit_id].measure != after[limit_id].measure}
 
 
 def _write_tiers(change: Change, known: Sequence[Tier], wanted: Sequence[Tier], limits: Sequence[Limit]) -> None:

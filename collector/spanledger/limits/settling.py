@@ -17,6 +17,7 @@ def settled_parts(
     hold: Hold,
     limits: Mapping[str, Limit],
     prices: Pricing,
+    now: int,
     *,
     cost_usd: Decimal | None,
     input_tokens: int | None,
@@ -41,17 +42,25 @@ def settled_parts(
     for part in hold.parts:
         limit = limits.get(part.place.limit_id)
         units = said[limit.measure] if limit else None
-        # A window that had not begun when the check was made keeps nothing: the call has begun by now.
+        units, worst = (part.size, part.worst) if units is None else (units, units)
         if part.place.start <= hold.made_at:
-            parts.append(part if units is None else Part(part.place, units, units))
+            parts.append(Part(part.place, units, worst))
+        elif part.place.start <= now:
+            # The call may have begun in this window or in the one before, and only its entry tells. It is counted in one of
+            # them; in this one, what it may come to stands in the way of others until then.
+            parts.append(Part(part.place, 0, worst))
     return tuple(parts)
 
 
 def parts_anew(hold: Hold, limit_ids: Collection[str], fresh: Sequence[Part]) -> tuple[Part, ...]:
-    """The parts of a hold where some limits are new, changed or gone, and `fresh` is what it holds of them by now.
+    """The parts of a hold where some limits are new, changed or gone, and `fresh` is what it holds of them by now."""
+    return (*(part for part in hold.parts if part.place.limit_id not in limit_ids), *fresh)
 
-    Of one that was settled by hand, what was said stays; where nothing was said it holds the most until its entry comes.
-    """
-    kept = [part for part in hold.parts if part.place.limit_id not in limit_ids]
-    said = {part.place: part for part in hold.parts} if hold.settled else {}
-    return (*kept, *(said.get(part.place, part) for part in fresh))
+
+def as_said(hold: Hold, fresh: Sequence[Part], remeasured: Collection[str]) -> Sequence[Part]:
+    """What a hold holds of changed limits by now: where it was settled by hand, what was said, unless by another measure; where
+    nothing was said, the most until its entry comes."""
+    if not hold.settled:
+        return fresh
+    said = {part.place: part for part in hold.parts if part.place.limit_id not in remeasured}
+    return [said.get(part.place, part) for part in fresh]
