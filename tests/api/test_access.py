@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, is_loopback, permit
@@ -138,6 +139,18 @@ def test_a_key_of_one_tenant_speaks_for_it_whatever_the_body_says(collector: Run
     assert collector.client.get("/api/usage/tenant=other", headers=read).status_code == 403
     assert collector.client.get("/api/usage/user=u", headers=read).json()["subject"]["tenant"] == "acme"
     assert collector.client.get("/api/limits", headers=read).status_code == 403
+
+
+def test_a_key_of_one_tenant_sends_as_that_tenant_from_its_first_span_on(tmp_path: Path) -> None:
+    keys = Keys(control(tmp_path))
+    senders = Senders(keys)
+
+    def sent_by(tenant: str | None) -> list[str]:
+        _, secret = keys.create("sender", ["ingest"], who="tests", tenant=tenant)
+        evidence = pl.DataFrame({"api_key_id": [senders.key_id(f"Bearer {secret}")], "tenant": ["claimed"]})
+        return senders.with_bound_tenants(evidence)["tenant"].to_list()
+
+    assert [sent_by(tenant) for tenant in ("acme", None, "other")] == [["acme"], ["claimed"], ["other"]]
 
 
 def test_a_key_of_one_tenant_reads_that_tenants_calls_alone(collector: Running, secrets_of: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,17 @@ def test_who_moves_to_another_tier_takes_the_calls_in_flight_along_at_every_coll
     both.two.admin.put_tier({"members": []}, tier_id=tier.id, who="ann")
     both.one.keep()
     assert (stands(both.one, free), stands(both.one, pro)) == ([(("acme",), 0, 4)], [])
+
+
+def test_a_change_is_followed_though_the_clock_of_its_collector_is_behind(
+    both: Collectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = both.add(amount=5)
+    both.one.keep()
+    monkeypatch.setattr(both.two._control, "_clock", lambda: datetime.now(UTC) - timedelta(hours=1))
+    changed = both.two.update(limit.id, {"amount": 1}, who="tests")
+    both.one.keep()
+    assert both.one.get(limit.id) == changed
 
 
 def test_what_is_held_anew_is_held_again_by_the_limits_of_now_when_redis_forgets(both: Collectors) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEEP_SECONDS = 1.0
+#: Tables that say what is limited, and how.
+FOLLOWED = ("limits", "tiers", "pauses", "grants", "resets")
 #: By then every collector has followed a change of the limits.
 FOLLOWED_SECONDS = 3 * KEEP_SECONDS
 
@@ -29,7 +31,7 @@ class Keeper:
 
     def __init__(self, limits: "Limits", rules: Rulebook, control: Control, counters: Counters, repair: "Repair | None") -> None:
         self._limits, self._rules, self._control, self._counters, self._repair = limits, rules, control, counters, repair
-        self._followed = self._newest_change()
+        self._followed = self._changes()
         self._count_again: dict[str, float] = {}
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -69,20 +71,22 @@ class Keeper:
             self._count_again |= {limit_id: time.monotonic() + FOLLOWED_SECONDS for limit_id in limit_ids}
 
     def _follow(self) -> None:
-        newest = self._newest_change()
-        if newest != self._followed:
+        changes = self._changes()
+        if changes != self._followed:
             self._rules.follow()
-            self._followed = newest
+            self._followed = changes
         due = [limit_id for limit_id, at in self._count_again.items() if at <= time.monotonic()]
         for limit_id in due:
             del self._count_again[limit_id]
         if due:
             self._rules.count_again(due)
 
-    def _newest_change(self) -> str | None:
+    def _changes(self) -> int:
+        """How many there were. The newest would not tell: of two collectors' changes the later may have the earlier moment."""
         audit = TABLES["audit"]
+        counted = sa.select(sa.func.count()).select_from(audit).where(audit.c.table_name.in_(FOLLOWED))
         with self._control.read() as connection:
-            found: str | None = connection.execute(sa.select(audit.c.id).order_by(audit.c.at.desc()).limit(1)).scalar()
+            found: int = connection.execute(counted).scalar_one()
         return found
 
     def _run(self) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Collection
 
 import polars as pl
 
@@ -17,8 +18,8 @@ class Senders:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._lock = threading.Lock()
-        self._bound: dict[str, str] = {}
-        self._bound_at = float("-inf")
+        self._tenants: dict[str | None, str | None] = {}
+        self._read_at = float("-inf")
 
     def key_id(self, authorization: str) -> str:
         """The id of the key in an Authorization header; raises `UnknownKey`."""
@@ -34,16 +35,20 @@ class Senders:
 
     def with_bound_tenants(self, evidence: pl.DataFrame) -> pl.DataFrame:
         """Where a key is bound to a tenant, that tenant stands, whatever the telemetry claims."""
-        bound = self._bound_tenants()
-        if not bound or "api_key_id" not in evidence.columns:
+        if "api_key_id" not in evidence.columns:
+            return evidence
+        bound = self._tenants_of(evidence["api_key_id"].unique().to_list())
+        if not any(bound.values()):
             return evidence
         of_key = pl.col("api_key_id").replace_strict(bound, default=None, return_dtype=pl.String)
         return evidence.with_columns(pl.coalesce(of_key, pl.col("tenant")).alias("tenant"))
 
-    def _bound_tenants(self) -> dict[str, str]:
+    def _tenants_of(self, key_ids: Collection[str | None]) -> dict[str | None, str | None]:
+        """Key → tenant, None for all, of these keys at least: one may be made and used before all are looked at anew."""
         with self._lock:
-            if time.monotonic() - self._bound_at > _REFRESH_SECONDS:
+            unknown = any(key_id not in self._tenants for key_id in key_ids)
+            if unknown or time.monotonic() - self._read_at > _REFRESH_SECONDS:
                 # Revoked ones too: what they sent may still be in the journal.
-                self._bound = {key.id: key.tenant for key in self._keys.all() if key.tenant is not None}
-                self._bound_at = time.monotonic()
-            return self._bound
+                self._tenants = dict.fromkeys(key_ids) | {key.id: key.tenant for key in self._keys.all()}
+                self._read_at = time.monotonic()
+            return self._tenants
