@@ -199,6 +199,26 @@ def test_what_could_not_be_read_is_wrong_and_says_why(tmp_path: Path) -> None:
     assert "spanledger journal list" in found["set aside"]["do"]
 
 
+def test_what_only_the_backend_behind_has_not_had_does_not_wait_for_the_ledger(tmp_path: Path) -> None:
+    def fill(age: timedelta) -> None:
+        came = datetime.now(UTC) - age
+        journal = Journal(tmp_path / "journal.sqlite", limit_bytes=1 << 20, readers=["otlp"])
+        sent = Received(
+            sequence=0, received_at=came, signal="traces", encoding="protobuf", compression="identity", body=b"x"
+        )  # fmt: skip
+        asyncio.run(journal.append(sent))
+        journal.drop(journal.bodies)
+        journal.flush()
+        journal.close()
+
+    for age, state in ((timedelta(0), "good"), (timedelta(hours=3), "note")):
+        fill(age)
+        found = findings("--data", str(tmp_path))
+        assert found["journal"]["says"].startswith("0 bodies wait for the ledger")
+        assert found["backend"]["state"] == state
+    assert "has not handed on 2 bodies yet, the oldest came 3 hours ago" in found["backend"]["says"]
+
+
 def test_an_environment_in_which_no_span_is_made_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert findings("--data", str(tmp_path / "data"))["environment"]["state"] == "wrong"

@@ -70,19 +70,23 @@ def test_a_backend_that_is_away_at_first_gets_everything_once_it_is_there(tmp_pa
     assert sorted(stored(tmp_path / "front")) == ids, "the front must not read twice what it keeps for the backend"
 
 
-def test_what_the_backend_refuses_for_good_is_counted_and_does_not_stop_the_rest(tmp_path: Path) -> None:
+def test_what_the_backend_refuses_for_good_is_counted_said_once_a_minute_and_does_not_stop_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def run() -> None:
         behind = Collector(load(None, {}, data=tmp_path / "behind", grpc_port=0, http_port=0, api_port=0))
         await behind.start()
         front = in_front(tmp_path, f"http://{behind.addresses['http']}", "http")
         await front.start()
-        await front.journal.append(body(b"\xff\xff"))
+        for _ in range(3):
+            await front.journal.append(body(b"\xff\xff"))
         good, ids = calls(1)
         await front.journal.append(body(good))
         while front.journal.bodies:
             await asyncio.sleep(0.05)
         assert front.pass_through is not None
-        assert (front.pass_through.progress.refused, front.pass_through.progress.delivered) == (1, 1)
+        assert (front.pass_through.progress.refused, front.pass_through.progress.delivered) == (3, 1)
+        assert caplog.text.count("refuses body") == 1
         await front.stop()
         await behind.stop()
         assert stored(tmp_path / "behind") == ids

@@ -1,7 +1,7 @@
 """What `spanledger doctor` looks at in a ledger: what is in it, how its files are kept, and what waits for it."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _MANY_FILES = 2_000
 _MANY_LOG_ENTRIES = 5_000
+#: A backend that is so far behind takes nothing.
+_PATIENCE = timedelta(minutes=1)
 
 
 def _entries(data: Path, config: Path | None) -> Iterator[Finding]:
@@ -173,6 +175,13 @@ def _journal(data: Path, config: Path | None) -> Iterator[Finding]:
         p.stat().st_size for p in (path, path.with_name(path.name + "-wal"), *data.glob("journal.bodies/*")) if p.exists()
     )
     yield Finding(subject="journal", state="good", says=f"{left.waiting:,} bodies wait for the ledger, {size(taken)} on disk")
+    for reader, (count, came) in left.behind.items():
+        late = datetime.now(UTC) - came > _PATIENCE
+        yield Finding(
+            subject="backend", state="note" if late else "good",
+            says=f"exporter {reader} has not handed on {count:,} bodies yet, the oldest came {_ago(came)}",
+            do="the collector's log says why; when they fill the journal, senders are told to wait" if late else "",
+        )  # fmt: skip
     if left.set_aside:
         bodies = "1 body is" if left.set_aside == 1 else f"{left.set_aside:,} bodies are"
         says = f"{bodies} set aside, unread: {left.reason}"

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE_BYTES = 8 * 1024 * 1024
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+#: A backend that refuses one body, as one whose key has changed, may refuse thousands a second.
+_QUIET_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class PassThrough:
         self.name = name
         self._journal, self._way, self._signals = journal, way, frozenset(signals)
         self._stopping = threading.Event()
+        self._told = -_QUIET_SECONDS  # when a refusal was last logged, by the monotonic clock
         self._thread = threading.Thread(target=self._run, name=f"spanledger-{name}", daemon=True)
 
     def start(self) -> None:
@@ -77,7 +81,16 @@ class PassThrough:
                     return False
                 continue
             except Never as never:
-                logger.error("%s refuses body %d of %s for good: %s", self.name, received.sequence, received.signal, never)
                 self.progress.refused += 1
+                self._tell(received, never)
             self.progress.failing = ""
             return True
+
+    def _tell(self, received: Received, never: Never) -> None:
+        """Log a refusal, at most once a minute: `refused` counts them."""
+        now = time.monotonic()
+        if now - self._told < _QUIET_SECONDS:
+            return
+        self._told = now
+        said = "%s refuses body %d of %s for good, %d since the start: %s"
+        logger.error(said, self.name, received.sequence, received.signal, self.progress.refused, never)
