@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -178,8 +178,11 @@ class Limits:
 
     def release(self, hold_id: str) -> bool:
         """Set free what a hold holds; False when it is already settled, expired or unknown."""
-        hold = self._counters.find(hold_id)
-        return hold is not None and not hold.settled and self._counters.release(hold_id)
+        with suppress(CountersAway):  # counters that are away let go of it later
+            hold = self._counters.find(hold_id)
+            if hold is not None and hold.settled:
+                return False
+        return self._counters.release(hold_id)
 
     def settle(
         self,
