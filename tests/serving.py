@@ -7,16 +7,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def answering(body: bytes, *, path: str = "", key: str = "") -> Generator[str]:
-    """Its URL; it gives this body for everything (or for one path), to whoever has the key, and ends with the block."""
+def answering(body: bytes, *, path: str = "", key: str = "", status: int = 200) -> Generator[str]:
+    """Its URL; it gives this body, and status, for everything (or for one path), to whoever has the key, and ends with the block."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             allowed = not key or self.headers["authorization"] == f"Bearer {key}"
-            self.send_response((200 if path in ("", self.path) else 404) if allowed else 401)
+            self.send_response((status if path in ("", self.path) else 404) if allowed else 401)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_GET
 
         def log_message(self, *_: object) -> None: ...
 

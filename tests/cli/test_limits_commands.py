@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from spanledger.api.problem import Problem
 from spanledger.cli.commands import app
 from spanledger.ledger.frame import conform
 from tests.api.running import Running, running
 from tests.limits.made import Clock, entries, entry
+from tests.serving import answering
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,14 @@ def run(collector: Running, monkeypatch: pytest.MonkeyPatch) -> Any:
         return result
 
     return of
+
+
+def test_a_check_that_is_asked_too_often_is_no_refusal(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, _, body = Problem(429, "more than 2 requests a second", name="too-many-requests").answered()
+    with answering(body, status=status) as url:
+        monkeypatch.setenv("SPANLEDGER_API", url)
+        for also in ([], ["--json"]):
+            assert "more than 2 requests a second" in run("check", "tenant=acme", *also, code=1).stderr
 
 
 def test_a_limit_is_added_seen_changed_tried_and_removed(run: Any) -> None:

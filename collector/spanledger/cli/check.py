@@ -42,6 +42,8 @@ def check(
         else:
             body[name] = value
     status, found = ApiClient(data).call("POST", "/api/checks", body, takes=(429,))
+    if "verdict" not in found:
+        fail(f"{found['detail']}: this check was not asked")
     if json:
         typer.echo(as_text.dumps(found, indent=2))
     elif status == 429:
