@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def answering(body: bytes, *, path: str = "", key: str = "", status: int = 200) -> Generator[str]:
-    """Its URL; it gives this body, and status, for everything (or for one path), to whoever has the key, and ends with the block."""
+    """Its URL; it gives this body and status for everything (or one path), to whoever has the key, and ends with the block."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
