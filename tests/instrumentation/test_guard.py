@@ -67,6 +67,16 @@ def test_a_check_says_who_asks_for_what(client: Any, spans: Spans, clean_environ
         assert said(spans.one())["spanledger.hold.id"] == "hold-1"
 
 
+@pytest.mark.parametrize(("tier", "asked"), [("priority", "priority"), ("flex", None), ("auto", None), (["priority"], None)])
+def test_a_check_names_the_tier_that_a_call_asks_for_where_it_is_a_dear_one(
+    client: Any, spans: Spans, clean_environ: pytest.MonkeyPatch, tier: Any, asked: str | None
+) -> None:
+    with CheckApi() as api:
+        _guard(clean_environ, api.url)
+        client.chat.completions.create(**ASK, extra_body={"service_tier": tier})
+        assert api.asked[0].get("service_tier") == asked
+
+
 def test_a_refused_call_is_never_sent_and_explains_itself(
     client: Any, spans: Spans, provider: StandIn, clean_environ: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,10 @@ class Clock:
 
 
 class FlatPrice:
-    """A dollar per thousand output tokens, so that sums can be told in the head; `mystery` has no price."""
+    """A dollar per thousand output tokens, so that sums can be told in the head.
+
+    The model `mystery` and the tier `elsewhere` have no price.
+    """
 
     def most(
         self,
@@ -46,6 +49,8 @@ class FlatPrice:
         service_tier: str | None = None,
         belongs: Callable[[], Sequence[tuple[str, str]]] = tuple,
     ) -> int | str:
+        if service_tier == "elsewhere":
+            return "no rate for tier elsewhere"
         return "no rate for mystery" if model == "mystery" else output_tokens * 10**9
 
     def max_output_tokens(self, provider: str | None, model: str | None) -> int | None:

@@ -168,6 +168,16 @@ def test_an_unpriced_model_is_allowed_refused_or_counted_at_a_ceiling_as_the_lim
     assert stands(of, ceiling) == [((), 3 * 10**11, 6 * 10**11)]
 
 
+def test_a_tier_without_a_price_is_held_at_the_usual_one_and_refused_where_prices_must_be_known(tmp_path: Path) -> None:
+    of = limits(tmp_path, Clock())
+    limit = add(of, measure="cost_usd", amount=1)
+    elsewhere = {"max_output_tokens": 500, "service_tier": "elsewhere"}
+    assert ask(of, **elsewhere) == "allow"
+    assert stands(of, limit) == [((), 0, 5 * 10**11)]
+    of.update(limit.id, {"unpriced": "refuse"}, who="tests")
+    assert ask(of, **elsewhere) == "refuse"
+
+
 def test_a_call_of_unknown_size_is_held_at_its_models_most(tmp_path: Path) -> None:
     of = limits(tmp_path, Clock())
     limit = add(of, measure="output_tokens", amount=10_000, per=["model"])

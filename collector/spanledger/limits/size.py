@@ -44,6 +44,8 @@ class Size(Struct, frozen=True, gc=False):
     unpriced_reason: str | None = None
     assumed: tuple[str, ...] = ()
     input_cost: int | None = None  # the part of the cost that no shorter answer would save
+    #: What it costs at the standard tier, where the one that the check names has no price: the provider may serve it there.
+    standard_cost: int = 0
 
     @property
     def cost(self) -> int | None:
@@ -68,7 +70,7 @@ class Size(Struct, frozen=True, gc=False):
         units = self.amounts[limit.measured]
         if units is not None or limit.unpriced == "refuse":
             return units
-        return ceiling_of(limit, self.amounts[1]) if limit.unpriced == "ceiling" else 0
+        return max(self.standard_cost, ceiling_of(limit, self.amounts[1]) if limit.unpriced == "ceiling" else 0)
 
 
 def size_of(check: Check, pricing: Pricing, now: int, *, priced: bool) -> Size:
@@ -109,20 +111,24 @@ def _sized(
     *,
     priced: bool,
 ) -> Size:
-    most: int | str = 0
-    if priced:
-        most = pricing.most(
+    def most(service_tier: str | None) -> int | str:
+        return pricing.most(
             provider=check.payee,
             model=check.model,
             at=now,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             operation=check.operation,
-            service_tier=check.service_tier,
+            service_tier=service_tier,
             belongs=lambda: _belongs(check),
         )
-    cost, reason = (None, most) if isinstance(most, str) else (most, None)
-    return Size((cost, input_tokens + output_tokens, input_tokens, output_tokens, 1), reason, assumed)
+
+    cost = most(check.service_tier) if priced else 0
+    tokens = input_tokens + output_tokens, input_tokens, output_tokens
+    if isinstance(cost, int):
+        return Size((cost, *tokens, 1), None, assumed)
+    standard = most(None) if check.service_tier else 0
+    return Size((None, *tokens, 1), cost, assumed, standard_cost=standard if isinstance(standard, int) else 0)
 
 
 def _belongs(check: Check) -> list[tuple[str, str]]:

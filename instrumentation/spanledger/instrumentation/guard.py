@@ -40,6 +40,8 @@ REFUSALS = ("/limit-reached", "/paused")
 #: Answers of an API that is there: it does not take this question, or is asked too often.
 OF_THE_QUESTION = (400, 403, 413, 422, 429)
 FIRST_WAIT_SECONDS = 0.01
+#: Tiers that cost more; the other ones are asked for as if they were the usual one.
+DEAR_TIERS = ("priority", "fast")
 
 CLOSED = {
     "type": "about:blank",
@@ -179,6 +181,8 @@ class Guard:
         }
         if asked.max_output_tokens is not None:
             question["max_output_tokens"] = asked.max_output_tokens
+        if tier := _dear_tier(asked.body):
+            question["service_tier"] = tier
         if tags:
             question["tags"] = tags
         return question
@@ -265,6 +269,15 @@ async def _in_trio(ask: Any, question: Any) -> Any:
     from anyio import to_thread
 
     return await to_thread.run_sync(ask, question)
+
+
+def _dear_tier(body: Any) -> str | None:
+    """The tier that a request asks for, where that costs more than the usual one: whether a cheaper one is given is not sure."""
+    if not isinstance(body, Mapping):
+        return None
+    bedrock = body.get("serviceTier")
+    asked = body.get("service_tier") or (bedrock.get("type") if isinstance(bedrock, Mapping) else bedrock) or body.get("speed")
+    return asked if asked in DEAR_TIERS else None
 
 
 def _trace() -> str:
