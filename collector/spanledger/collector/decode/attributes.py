@@ -27,6 +27,20 @@ _KINDS[[0x0A, 0x10, 0x18, 0x21, 0x2A, 0x32, 0x3A]] = TEXT, FLAG, WHOLE, REAL, AR
 _SIZED = np.isin(np.arange(9), (TEXT, ARRAY, MAP, RAW))
 
 
+def _by_first_bytes() -> Ints:
+    """For the first two bytes of an AnyValue, the second being the higher: all its bytes, -1 where they do not say it."""
+    whole = np.full((256, 256), -1, dtype=np.int64)
+    for first in np.flatnonzero(_KINDS != _ODD).tolist():
+        whole[:128, first] = 2 + np.arange(128) * _SIZED[_KINDS[first]]
+    whole[:, 0x21] = 9
+    return whole.ravel()
+
+
+_WHOLE = _by_first_bytes()
+#: For the first byte, how many stand before what it speaks of.
+_BEFORE = np.where(_SIZED[_KINDS], 2, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """Arrays of one length, in the order of `row`: the record's (or resource's, or scope's) number and its attributes as sent.
@@ -54,7 +68,8 @@ class Attributes:
             data = np.concatenate([data, np.frombuffer(b"".join(plain), dtype=np.uint8)])
             kind, stands, stops = _standing(data, begin, end)
             kind[kind == _ODD] = NOTHING
-        return cls(row, key, kind, np.minimum(stands, stops), stops, pa.py_buffer(data))
+            stands = np.minimum(stands, stops)
+        return cls(row, key, kind, stands, stops, pa.py_buffer(data))
 
     @classmethod
     def none(cls) -> "Attributes":
@@ -99,13 +114,15 @@ class Attributes:
 
     def kept(self, wanted: npt.NDArray[np.bool_]) -> "Attributes":
         """The attributes with only the wanted of their values, in a buffer of their own; the others say nothing."""
-        at = np.flatnonzero(wanted)
-        values = self._blobs(at)
+        every = bool(wanted.all())
+        values = cut(self.data, self.begin, self.end) if every else self._blobs(np.flatnonzero(wanted))
         _, offsets, data = values.buffers()
-        bounds = np.frombuffer(offsets, dtype=np.int32)[values.offset : values.offset + len(values) + 1]
-        begin, end = np.zeros(len(self), dtype=np.int64), np.zeros(len(self), dtype=np.int64)
-        begin[at], end[at] = bounds[:-1], bounds[1:]
-        return Attributes(self.row, self.key, np.where(wanted, self.kind, NOTHING), begin, end, data or pa.py_buffer(b""))
+        bounds = np.frombuffer(offsets, dtype=np.int32)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+        begin, end, kind = bounds[:-1], bounds[1:], self.kind
+        if not every:
+            before = np.cumsum(wanted)
+            begin, end, kind = bounds[before - wanted], bounds[before], np.where(wanted, kind, NOTHING)
+        return Attributes(self.row, self.key, kind, begin, end, data or pa.py_buffer(b""))
 
     def renumbered(self, rows: int, key: Ints) -> "Attributes":
         """With numbers of records that begin at `rows` and of each key the number that `key` says."""
@@ -201,25 +218,29 @@ def _standing(data: Bytes, begin: Ints, end: Ints) -> tuple[Bytes, Ints, Ints]:
     """Kind, begin and end of each value; odd is what a plain writer would not write."""
     if not len(data):
         return np.zeros(len(begin), dtype=np.uint8), begin, end
-    last = len(data) - 1
+    first = data.take(begin, mode="clip")
+    two = data.take(begin + 1, mode="clip").astype(np.uint16)
+    two <<= np.uint16(8)
+    two |= first
+    kind = _KINDS.take(first)
+    stands = begin + _BEFORE.take(first)
     size = end - begin
-    kind = _KINDS[data[np.minimum(begin, last)]]
-    kind[size == 0] = NOTHING
-    after = data[np.minimum(begin + 1, last)]
-    stands = begin + 1
-    sized = _SIZED[kind]
-    # One byte says how long most are, or is all there is of a small number.
-    wrong = np.where(sized, after != size - 2, (size != 2) & (kind != NOTHING)) | ((after >= 128) & (kind != NOTHING))
-    stands += sized
-    rest = np.flatnonzero(wrong & (kind != _ODD))
+    rest = np.flatnonzero(_WHOLE.take(two) != size)
     if len(rest):
-        told = kind[rest]
-        number, ends = varints(data, begin[rest] + 1)
-        whole = np.where(_SIZED[told], ends + number.view(np.int64), np.where(told == REAL, begin[rest] + 9, ends))
-        stands[rest] = np.where(_SIZED[told], ends, begin[rest] + 1)
-        kind[rest[(whole != end[rest]) | (number.view(np.int64) < 0) & _SIZED[told]]] = _ODD
-    kind[(kind == REAL) & (size != 9)] = _ODD
+        kind[rest], stands[rest] = _carefully(data, begin[rest], size[rest])
     return kind, stands, end
+
+
+def _carefully(data: Bytes, begin: Ints, size: Ints) -> tuple[Bytes, Ints]:
+    """As `_standing`, of values of which one byte does not say how long they are, kind and begin."""
+    kind = _KINDS.take(data.take(begin, mode="clip"))
+    kind[size == 0] = NOTHING
+    sized, real = _SIZED[kind], kind == REAL
+    number, ends = varints(data, begin + 1)
+    number = number.view(np.int64)
+    after = np.where(sized, ends + number, np.where(real, begin + 9, ends))
+    kind[(kind != NOTHING) & ((after != begin + size) | (sized & (number < 0)))] = _ODD
+    return kind, np.minimum(np.where(sized, ends, begin + 1), begin + size)
 
 
 def _is_utf8(blob: bytes) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from spanledger.collector.columns.chunks import in_columns
 from spanledger.collector.decode import wire
 from spanledger.collector.decode.attributes import Attributes
 from spanledger.collector.decode.cut import cut
@@ -38,7 +39,14 @@ def decode(bodies: Sequence[Received], also: str = "", *, bounded: bool = False)
     `also` finds, as a regular expression over their bytes, further records that are wanted: `Attribution.bytes`.
     """
     telemetry = Telemetry(
-        bodies=pl.DataFrame([(b.sequence, b.received_at, b.api_key_id or None) for b in bodies], schema=BODIES, orient="row")
+        bodies=pl.DataFrame(
+            {
+                "sequence": [body.sequence for body in bodies],
+                "received_at": [body.received_at for body in bodies],
+                "api_key_id": [body.api_key_id or None for body in bodies],
+            },
+            schema=BODIES,
+        )
     )
     around = Around()
     kept: list[tuple[Signal, Envelope]] = []
@@ -80,19 +88,12 @@ def _read(kept: list[tuple[Signal, Envelope]], around: Around, telemetry: Teleme
         for at, reason in read.bad:
             sequence = int(telemetry.bodies["sequence"][int(envelope.body[at])])
             telemetry.rejected.append(Rejected(sequence, 1, f"a record of {signal} that cannot be read: {reason}"))
-        records.append(
-            pl.DataFrame(read.columns).with_columns(
-                pl.Series("body", envelope.body[read.at]),
-                pl.Series("resource", envelope.resource[read.at]),
-                pl.Series("scope", envelope.scope[read.at]),
-                pl.lit(signal).alias("signal"),
-            )
-        )
+        whose = [pl.Series(name, getattr(envelope, name)[read.at]) for name in ("body", "resource", "scope")]
+        of_signal = pl.Series("signal", [signal]).new_from_index(0, len(read.at))
+        records.append(in_columns(pl.DataFrame([of_signal, *whose, *read.columns]), RECORDS))
         found.append(read.pairs.behind(rows))
         rows += len(read.at)
-    telemetry.records = pl.concat([pl.DataFrame(schema=RECORDS), *records], how="diagonal_relaxed").select(
-        pl.col(name).cast(kind) for name, kind in RECORDS.items()
-    )
+    telemetry.records = records[0] if len(records) == 1 else pl.concat(records, rechunk=True)
     telemetry.keys, (telemetry.resources, telemetry.scope_attributes, *attributed), bad = numbered(found)
     telemetry.attributes = attributes = Attributes.joined(attributed)
     unreadable = attributes.row[attributes.unreadable()]

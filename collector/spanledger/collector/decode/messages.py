@@ -1,5 +1,6 @@
 """Many messages of one kind, read where they stand: one field of all of them is one column."""
 
+from binascii import hexlify
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from spanledger.collector.decode.cut import cut
 from spanledger.collector.decode.envelope import Envelope
 from spanledger.collector.decode.pairs import Pairs
-from spanledger.collector.decode.walk import PADDING, Bytes, Fields, Ints, pairs, varints, walk
+from spanledger.collector.decode.walk import PADDING, Bytes, Fields, Ints, pairs, pieces, varints, walk
 
 Flags = npt.NDArray[np.bool_]
 
@@ -26,11 +27,22 @@ class Messages:
     count: int
     bad: dict[int, str]
 
-    def hex(self, name: str, tag: int) -> pl.Series:
-        """Ids in hex; an empty one is none."""
+    def ids(self, name: str, tag: int, width: int) -> tuple[pl.Series, Flags]:
+        """Ids in hex, of which an empty one is none, and which of them have so many bytes and are not all zero."""
         begin, end, there = self.fields.last(tag, self.count)
+        size = end - begin
+        full = size == width
+        held = pieces(self.data, begin[full], f"V{width}")
+        whole = full.copy()
+        whole[full] = held.view(np.uint64).reshape(-1, width // 8).any(axis=1)
+        if (full | (size == 0)).all():
+            ends = np.zeros(self.count + 1, dtype=np.int32)
+            np.cumsum(2 * size, out=ends[1:])
+            valid = None if full.all() else pa.py_buffer(np.packbits(full, bitorder="little"))
+            digits = pa.py_buffer(hexlify(held.data))
+            return from_arrow(name, pa.Array.from_buffers(pa.string(), self.count, [valid, pa.py_buffer(ends), digits])), whole
         ids = from_arrow(name, cut(pa.py_buffer(self.data), begin[there], end[there]))
-        return _placed(ids.bin.encode("hex"), there & (end > begin), there)
+        return _placed(ids.bin.encode("hex"), there & (size > 0), there), whole
 
     def text(self, name: str, tag: int) -> pl.Series:
         """A string; messages with one that is no UTF-8 cannot be read."""
@@ -57,7 +69,7 @@ class Messages:
     def moment(self, name: str, tag: int) -> pl.Series:
         """A number of eight bytes."""
         begin, _, there = self.fields.last(tag, self.count)
-        value = self.data[begin[there][:, None] + np.arange(8)].view("<u8").ravel()
+        value = pieces(self.data, begin[there], "<u8")
         return _placed(pl.Series(name, value, dtype=pl.UInt64), there, there)
 
     def within(self, tag: int) -> "Messages":

@@ -36,8 +36,13 @@ def read_spans(envelope: Envelope) -> Read:
     spans, told = opened(Span, envelope, 0x4A, 0x7A)
     status = spans.within(0x7A)
     code = status.number("status", 0x18)
+    trace, traced = spans.ids("trace_id", 0x0A, 16)
+    span, named = spans.ids("span_id", 0x12, 8)
+    parent, _ = spans.ids("parent_span_id", 0x22, 8)
     columns = [
-        *(spans.hex(name, tag) for name, tag in (("trace_id", 0x0A), ("span_id", 0x12), ("parent_span_id", 0x22))),
+        trace,
+        span,
+        parent,
         spans.text("name", 0x2A),
         spans.number("kind", 0x30),
         spans.moment("start", 0x39),
@@ -46,11 +51,8 @@ def read_spans(envelope: Envelope) -> Read:
         status.text("text", 0x12),
         _exceptions(spans, (code == _FAILED).fill_null(False).to_numpy()),
     ]
-    trace, span = pl.col("trace_id"), pl.col("span_id")
-    whole = (trace.str.len_bytes() == 32) & (trace != "0" * 32) & (span.str.len_bytes() == 16) & (span != "0" * 16)
-    odd = pl.DataFrame(columns[:2]).select(~whole.fill_null(False)).to_series()
-    if odd.any():
-        columns.append(_digests(envelope, odd.arg_true().to_list()))
+    if not (whole := traced & named).all():
+        columns.append(_digests(envelope, np.flatnonzero(~whole).tolist()))
     return _readable(spans, columns, told)
 
 
@@ -58,8 +60,8 @@ def read_logs(envelope: Envelope) -> Read:
     """One row for each log record."""
     logs, told = opened(LogRecord, envelope, 0x32, 0x2A)
     columns = [
-        logs.hex("trace_id", 0x4A),
-        logs.hex("span_id", 0x52),
+        logs.ids("trace_id", 0x4A, 16)[0],
+        logs.ids("span_id", 0x52, 8)[0],
         logs.text("name", 0x62),
         logs.within(0x2A).text("text", 0x0A),
         logs.moment("end", 0x09),

@@ -39,19 +39,22 @@ BODIES: dict[str, Any] = {"sequence": pl.Int64, "received_at": pl.Datetime("us",
 LINKS: dict[str, Any] = {"trace_id": pl.String, "span_id": pl.String, "parent_span_id": pl.String}
 
 
+_NOTHING = {kind: pl.DataFrame(schema=schema) for kind, schema in (("bodies", BODIES), ("records", RECORDS), ("links", LINKS))}
+
+
 @dataclass(slots=True)
 class Telemetry:
     """What a batch of bodies holds. `seen` counts all its records, also those that are about no model and were dropped."""
 
-    bodies: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=BODIES))
-    records: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RECORDS))
+    bodies: pl.DataFrame = field(default_factory=_NOTHING["bodies"].clone)
+    records: pl.DataFrame = field(default_factory=_NOTHING["records"].clone)
     attributes: Attributes = field(default_factory=Attributes.none)
     resources: Attributes = field(default_factory=Attributes.none)
     scope_attributes: Attributes = field(default_factory=Attributes.none)
     scopes: list[tuple[str, str]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     #: Who is whose parent among the spans that say nothing of models themselves, in traces that do.
-    links: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LINKS))
+    links: pl.DataFrame = field(default_factory=_NOTHING["links"].clone)
     undecodable: list[Undecodable] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     seen: int = 0

@@ -6,6 +6,8 @@ Nothing is copied, so a prompt of a megabyte costs no more than its length. A me
 
 from array import array
 from dataclasses import dataclass
+from dataclasses import field as made_by
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,26 +23,30 @@ _LONGEST_VARINT = 10
 #: Larger field numbers are none that anybody reads.
 _LARGEST_TAG = 0xFFFF
 #: Messages whose fields are found together: their arrays, and the bytes that are looked at, stay in the processor's cache.
-_TOGETHER = 4096
+_TOGETHER = 8192
 #: After so many fields the few messages that have more are walked one by one, which for few is faster.
 _MOST_STEPS = 400
 
 
-def _by_tag() -> tuple[Ints, Ints, Bytes, Bytes]:
-    """For the first byte of a field: bytes before its value, of a fixed value, a mask for its size, and for what to look at."""
-    before, fixed = np.ones(256, dtype=np.int64), np.zeros(256, dtype=np.int64)
-    sized, look = np.zeros(256, dtype=np.uint8), np.zeros(256, dtype=np.uint8)
-    for tag in range(256):
+def _by_first_bytes() -> tuple[Ints, Ints]:
+    """For the first two bytes of a field, the second being the higher: all its bytes, 0 where they do not say it.
+
+    And, for the first byte, how many stand before its value.
+    """
+    whole, before = np.zeros((256, 256), dtype=np.int64), np.ones(256, dtype=np.int64)
+    for tag in range(8, 128):
         kind = tag & 7
-        fixed[tag] = {_VARINT: 1, _FIXED64: 8, _FIXED32: 4}.get(kind, 0)
-        if kind == _SIZED:
-            before[tag], sized[tag] = 2, 0xFF
-        look[tag] = 0xFF if tag < 8 or tag >= 128 or kind in (3, 4, 6, 7) else 0x80 if kind in (_VARINT, _SIZED) else 0
-    return before, fixed, sized, look
+        if kind == _VARINT:
+            whole[:128, tag] = 2
+        elif kind == _SIZED:
+            before[tag] = 2
+            whole[:128, tag] = 2 + np.arange(128)
+        elif kind in (_FIXED64, _FIXED32):
+            whole[:, tag] = 1 + (8 if kind == _FIXED64 else 4)
+    return whole.ravel(), before
 
 
-_BEFORE, _FIXED, _OF_SIZE, _LOOK = _by_tag()
-_ALWAYS = np.where(_LOOK == 0xFF, 0x80, 0).astype(np.uint8)
+_WHOLE, _BEFORE = _by_first_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Fields:
     def last(self, tag: int, rows: int) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
         """Begin and end of this field in each of so many messages, and which have it; of several the last counts."""
         at = self.where(tag)
+        if len(at) == rows and (self.row[at] == np.arange(rows)).all():
+            return self.begin[at], self.end[at], np.ones(rows, dtype=bool)
         begin, end, there = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=bool)
         row = self.row[at]
         begin[row], end[row], there[row] = self.begin[at], self.end[at], True
@@ -78,74 +86,101 @@ class Fields:
 
 def walk(data: Bytes, begin: Ints, end: Ints) -> Fields:
     """The fields of the messages `data[begin:end]`, behind the last of which `PADDING` bytes must follow."""
-    parts = [_walk(data, begin[at : at + _TOGETHER], end[at : at + _TOGETHER], at) for at in range(0, len(begin), _TOGETHER)]
+    parts = [
+        _walk(data, begin[at : at + _TOGETHER], end[at : at + _TOGETHER], at) for at in range(0, max(len(begin), 1), _TOGETHER)
+    ]
     if len(parts) == 1:
         return parts[0]
-    if not parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Fields(nothing, nothing.astype(np.uint16), nothing, nothing, nothing)
-    return Fields(
-        np.concatenate([part.row for part in parts]),
-        np.concatenate([part.tag for part in parts]),
-        np.concatenate([part.begin for part in parts]),
-        np.concatenate([part.end for part in parts]),
-        np.concatenate([part.odd for part in parts]),
-    )
+    return Fields(*(np.concatenate([getattr(part, name) for part in parts]) for name in Fields.__slots__))
 
 
 def _walk(data: Bytes, begin: Ints, end: Ints, first: int) -> Fields:
-    count = np.zeros(len(begin), dtype=np.int64)
     live = np.flatnonzero(begin < end)
     at, stop = begin[live], end[live]
-    steps: list[tuple[Ints, npt.NDArray[np.uint16], Ints, Ints]] = []
-    odd: list[Ints] = []
-    while len(live) and len(steps) < _MOST_STEPS:
-        tag, stands, stops = _field(data, at)
-        wrong = (stops > stop) | (stops < 0)
-        if wrong.any():
-            odd.append(live[wrong])
-            sound = ~wrong
-            live, stop, tag, stands, stops = live[sound], stop[sound], tag[sound], stands[sound], stops[sound]
-        count[live] += 1
-        steps.append((live, tag, stands, stops))
+    taken = _Taken([live])
+    while len(live) and len(taken.steps) < _MOST_STEPS:
+        two = data[at + 1].astype(np.uint16)
+        two <<= np.uint16(8)
+        two |= data[at]
+        whole = _WHOLE.take(two)
+        stops = at + whole
+        rest = np.flatnonzero(whole == 0)
+        if len(rest):
+            tag, stands, stops[rest] = _carefully(data, at[rest])
+        more = stops < stop
+        if not more.all():
+            wrong = (stops > stop) | (stops < 0)
+            if wrong.any():
+                sound = ~wrong
+                kept = sound[rest]
+                if len(rest):
+                    rest, tag, stands = (np.cumsum(sound) - 1)[rest[kept]], tag[kept], stands[kept]
+                taken.odd.append(live[wrong])
+                live, at, stop, two, stops, more = live[sound], at[sound], stop[sound], two[sound], stops[sound], more[sound]
+                taken.left(live)
+        if len(rest):
+            taken.careful.append((rest + taken.size, tag, stands))
+        taken.steps.append((two, at, stops))
+        taken.size += len(live)
         at = stops
-        more = at < stop
         if not more.all():
             live, at, stop = live[more], at[more], stop[more]
-    long = [_one(data, int(one_at), int(one_stop)) for one_at, one_stop in zip(at, stop, strict=True)] if len(live) else []
-    places = count.copy()
-    for one, (found, whole) in zip(live.tolist(), long, strict=True):
-        count[one] += len(found) // 3
-        if not whole:
-            odd.append(np.array([one]))
-    starts = np.cumsum(count) - count
-    tags = np.empty(int(count.sum()), dtype=np.uint16)
-    begins, ends = np.empty(len(tags), dtype=np.int64), np.empty(len(tags), dtype=np.int64)
-    for step, (message, tag, stands, stops) in enumerate(steps):
-        place = starts[message] + step
-        tags[place], begins[place], ends[place] = tag, stands, stops
-    for one, (found, _) in zip(live.tolist(), long, strict=True):
-        rest = slice(starts[one] + places[one], starts[one] + count[one])
-        tags[rest], begins[rest], ends[rest] = np.frombuffer(found, dtype=np.int64).reshape(-1, 3).T
-    row = np.repeat(np.arange(first, first + len(begin)), count)
-    return Fields(row, tags, begins, ends, np.concatenate(odd) + first if odd else np.zeros(0, dtype=np.int64))
+            taken.left(live)
+    rest_of = {row: _one(data, *places) for row, *places in zip(live.tolist(), at.tolist(), stop.tolist(), strict=True)}
+    return taken.fields(len(begin), first, rest_of)
 
 
-def _field(data: Bytes, at: Ints) -> tuple[npt.NDArray[np.uint16], Ints, Ints]:
-    """Of the field that begins at each place its tag, and where its value begins and ends; -1 where that cannot be told."""
-    short = data[at]
-    size = data[at + 1]
-    begin = at + _BEFORE[short]
-    end = begin + _FIXED[short] + (size & _OF_SIZE[short])
-    tag = short.astype(np.uint16)
-    rest = np.flatnonzero((size & _LOOK[short] & 0x80) | _ALWAYS[short])
-    if len(rest):
-        tag[rest], begin[rest], end[rest] = _carefully(data, at[rest])
-    return tag, begin, end
+@dataclass(slots=True)
+class _Taken:
+    """What was found step by step: each step has a field of each message that had gone on so far."""
+
+    #: Messages that went on together, and since which step.
+    together: list[Ints]
+    since: list[int] = made_by(default_factory=lambda: [0])
+    #: Of each step the first two bytes of the fields, where they begin, and where they end.
+    steps: list[tuple[npt.NDArray[np.uint16], Ints, Ints]] = made_by(default_factory=list)
+    #: How many fields there are.
+    size: int = 0
+    #: Of those that two bytes do not tell which they are, their tags, and where their values begin.
+    careful: list[tuple[Ints, npt.NDArray[np.uint16], Ints]] = made_by(default_factory=list)
+    odd: list[Ints] = made_by(default_factory=list)
+
+    def left(self, live: Ints) -> None:
+        """Only these go on."""
+        self.together.append(live)
+        self.since.append(len(self.steps))
+
+    def fields(self, rows: int, first: int, rest_of: "dict[int, tuple[array[int], bool]]") -> Fields:
+        """All of it in the order of the messages, with the rest of those that were followed one by one."""
+        turns = list(zip(self.together, self.since, [*self.since[1:], len(self.steps)], strict=True))
+        count = np.zeros(rows, dtype=np.int64)
+        for live, since, until in turns:
+            count[live] += until - since
+        behind = count.copy()
+        for one, (found, whole) in rest_of.items():
+            count[one] += len(found) // 3
+            if not whole:
+                self.odd.append(np.array([one]))
+        starts = np.cumsum(count) - count
+        tags = np.empty(int(count.sum()), dtype=np.uint16)
+        begins, ends = np.empty(len(tags), dtype=np.int64), np.empty(len(tags), dtype=np.int64)
+        if self.steps:
+            tag, begin, end = (np.concatenate(each) for each in zip(*self.steps, strict=True))
+            tag &= np.uint16(0xFF)
+            begin += _BEFORE.take(tag)
+            for at, told, stands in self.careful:
+                tag[at], begin[at] = told, stands
+            place = np.concatenate([(starts[live] + np.arange(since, until)[:, None]).ravel() for live, since, until in turns])
+            tags[place], begins[place], ends[place] = tag, begin, end
+        for one, (found, _) in rest_of.items():
+            part = slice(starts[one] + behind[one], starts[one] + count[one])
+            tags[part], begins[part], ends[part] = np.frombuffer(found, dtype=np.int64).reshape(-1, 3).T
+        row = np.repeat(np.arange(first, first + rows), count)
+        return Fields(row, tags, begins, ends, np.concatenate(self.odd) + first if self.odd else np.zeros(0, dtype=np.int64))
 
 
 def _carefully(data: Bytes, at: Ints) -> tuple[npt.NDArray[np.uint16], Ints, Ints]:
-    """As `_field`, where tag or size take several bytes or are nothing that can be skipped."""
+    """Tag, begin of the value and its end, of fields whose tag or size takes several bytes; -1 where that cannot be told."""
     number, begin = varints(data, at)
     kind = (number & np.uint64(7)).astype(np.int64)
     good = (begin >= 0) & (number >= 8)
@@ -200,8 +235,16 @@ def varint(body: bytes, at: int) -> tuple[int, int]:
             raise IndexError("a number of more than ten bytes")
 
 
+def pieces(data: Bytes, at: Ints, kind: str) -> npt.NDArray[Any]:
+    """Values of this NumPy type, which stand at these places of a buffer in which all of each is."""
+    size = np.dtype(kind).itemsize
+    return np.ndarray(max(len(data) - size + 1, 0), dtype=kind, buffer=data, strides=(1,))[at]
+
+
 def varints(data: Bytes, at: Ints) -> tuple[npt.NDArray[np.uint64], Ints]:
     """The numbers that begin at these places, and where each ends; one that does not end ends nowhere (-1)."""
+    if len(at) and at.max() < len(data) and (short := data[at]).max() < 128:
+        return short.astype(np.uint64), at + 1
     value = np.zeros(len(at), dtype=np.uint64)
     end = np.full(len(at), -1, dtype=np.int64)
     live = np.arange(len(at))
