@@ -1,6 +1,6 @@
 """Who may do what: every endpoint's role, keys that open only what they should, tokens of an issuer, one tenant's view."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from spanledger.api.access import PER_TENANT, PUBLIC, ROLE_OF, Access, is_loopback, permit
 from spanledger.api.app import create_app
+from spanledger.api.checks import Checks
 from spanledger.api.problem import Problem
 from spanledger.collector.config import ConfigError, load
 from spanledger.collector.receive.refused import UnknownKey
@@ -178,6 +179,38 @@ def test_other_machines_are_not_served_without_a_key(collector: Running, tmp_pat
     create_app(Wide())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "localhost:4380", "origin": "http://localhost:4380"}, 200),
+        ({"host": "[::1]:4380", "origin": "http://127.0.0.1:3000"}, 200),
+        ({"host": "host.docker.internal:4380"}, 200),
+        ({"host": "collector"}, 200),
+        ({"origin": "https://site.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "127.0.0.1.site.example:4380"}, 403),
+        ({"host": "site.example:4380", "origin": "http://site.example:4380"}, 403),
+        ({"host": "[::1"}, 403),
+    ],
+)
+def test_without_keys_no_web_page_of_another_site_asks_anything(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    access = Access(Keys(control(tmp_path)))
+    checks = Checks(None, access)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert _status(lambda: permit(access, ("POST", "/api/limits"), headers)) == status
+        assert _status(lambda: checks.caller({name.encode(): value.encode() for name, value in headers.items()})) == status
+    assert permit(access, ("GET", "/healthz"), headers).name == "public"
+
+
+def _status(asked: Callable[[], Any]) -> int:
+    try:
+        asked()
+    except Problem as problem:
+        return problem.status
+    return 200
+
+
 def test_the_loopback_is_told_from_the_rest() -> None:
     assert all(is_loopback(host) for host in ("127.0.0.1", "::1", "localhost"))
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", ""))
@@ -195,6 +228,20 @@ def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyP
         access.caller(headers)
     assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "1")
     now[0] += 0.4
+    access.caller(headers)
+
+
+def test_a_pace_below_one_a_second_lets_one_through_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(control(tmp_path))
+    headers = _bearer(keys.create("slow", ["check"], who="tests")[1])
+    access = Access(keys, requests_per_second=0.1)
+    now = [100.0]
+    monkeypatch.setattr("spanledger.api.access.time.monotonic", lambda: now[0])
+    access.caller(headers)
+    with pytest.raises(Problem) as caught:
+        access.caller(headers)
+    assert caught.value.headers["retry-after"] == "10"
+    now[0] += 10.1
     access.caller(headers)
 
 

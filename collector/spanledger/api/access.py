@@ -4,6 +4,7 @@ Without a single key or issuer, whoever is on this machine may do everything, an
 """
 
 import ipaddress
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from fastapi import Request
 
+from spanledger.api.here import from_here
 from spanledger.api.problem import Problem
 from spanledger.api.tokens import Issuer, Tokens
 from spanledger.control.keys import ROLES, Keys
@@ -161,15 +163,16 @@ class Access:
         return Caller(f"token {claims['sub']}", frozenset(r for r in roles if r in ROLES), tenant)
 
     def _pace(self, name: str) -> None:
-        """A second's worth of requests may come at once; after that, so many a second."""
+        """A second's worth of requests, or one, may come at once; after that, so many a second."""
         if self._rate <= 0:
             return
         now = time.monotonic()
         with self._lock:
-            left, at = self._spent.get(name, (self._rate, now))
-            left = min(self._rate, left + (now - at) * self._rate)
+            most = max(self._rate, 1.0)
+            left, at = self._spent.get(name, (most, now))
+            left = min(most, left + (now - at) * self._rate)
             if left < 1:
-                wait = str(max(1, round((1 - left) / self._rate)))
+                wait = str(math.ceil((1 - left) / self._rate))
                 raise Problem(
                     429, f"more than {self._rate:g} requests a second", name="too-many-requests", headers={"retry-after": wait}
                 )
@@ -187,10 +190,11 @@ def authorise(request: Request) -> None:
 def permit(access: Access, endpoint: tuple[str, str], headers: Mapping[str, str], *, wait: bool = True) -> Caller:
     """The caller, if it may use an endpoint. Raises `Problem` 403 and as `Access.caller` does."""
     role = ROLE_OF.get(endpoint)
-    if role is not None and access.open_to_all:
-        return LOCAL
     if role == PUBLIC:
         return Caller("public", frozenset())
+    if role is not None and access.open_to_all:
+        from_here(headers.get("host"), headers.get("origin"))
+        return LOCAL
     caller = access.caller(headers, wait=wait)
     if role is None or not caller.may(role):
         raise Problem(403, f"{caller.name} has not the role {role or 'for this'}", name="forbidden")

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from spanledger.api.access import LOCAL, Access, Caller, permit
 from spanledger.api.check_answers import JSON, Answered, Answers
 from spanledger.api.check_examples import ANSWERS
+from spanledger.api.here import from_here
 from spanledger.api.models import CheckBody, ExtendBody, HoldAnswer, SettleBody
 from spanledger.api.problem import Problem, wrong_fields
 from spanledger.limits import Check, Limits
@@ -43,10 +44,16 @@ class Checks:
         self._limits = limits
         self._access = access
         self._answers = Answers()
+        self._host: bytes | None = None  # that of the last request, which is mostly that of the next
 
     def caller(self, headers: Mapping[bytes, bytes], *, wait: bool = False) -> Caller:
         """Who asks. Raises `Problem`, and `MustWait` unless it may wait."""
         if self._access.open_to_all:
+            host = headers.get(b"host")
+            if host != self._host or b"origin" in headers:
+                origin = headers.get(b"origin")
+                from_here(None if host is None else host.decode("latin-1"), None if origin is None else origin.decode("latin-1"))
+                self._host = host
             return LOCAL
         told = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         return permit(self._access, ("POST", PATH), told, wait=wait)
