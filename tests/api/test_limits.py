@@ -95,6 +95,8 @@ def test_a_limit_that_is_removed_refuses_nobody(collector: Running) -> None:
         ({"valid_from": "2026-01-02T00:00:00Z", "valid_to": "2026-01-01T00:00:00Z"}, "valid_to"),
         ({"valid_from": "0001-01-01T00:00:00+14:00"}, "valid_from"),
         ({"description": "\ud83d"}, "description"),
+        ({"reason": "\0"}, "reason"),
+        ({"per": ["tag." + "k" * 129]}, "per"),
         ({"selectors": {"tenant": ["acme", "\ud83d"]}}, "selectors.tenant"),
         ({"selectors": {"tag.\ud83d": "x"}}, "selectors.tag.?"),
         ({"colour": "red"}, "colour"),

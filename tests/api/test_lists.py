@@ -83,6 +83,7 @@ def test_pages_put_together_are_the_whole_list_and_the_last_one_says_so(collecto
         ("usage/tenant=a?user=u", "user"),
         ("pauses?tenant=a", "tenant"),
         ("audit?before=0001-01-01T00:00:00%2B14:00", "before"),
+        ("audit?table=%00", "table"),
         ("summary?tenent=a", "tenent"),
         ("summary?count=5", "count"),
         ("summary?until=0001-01-01T00:00:00%2B14:00", "until"),

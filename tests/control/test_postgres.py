@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 
 from spanledger.control import METADATA, TABLES, Control
 from spanledger.control.database import VERSIONS, upgrade
-from spanledger.control.keys import Keys
+from spanledger.control.keys import LONGEST_TENANT, Keys
 from spanledger.limits import Check, Limits
 from tests.control.test_control import row
 from tests.limits.made import FlatPrice
@@ -102,7 +102,7 @@ def _differences(url: str) -> list[Any]:
 
 def test_changes_limits_and_keys_work_as_on_sqlite(url: str) -> None:
     control = Control.open(url)
-    with control.change(who="ann", why="because") as change:
+    with control.change(who=f"key {'k' * 200} (key_1)", why="because") as change:
         change.insert(TABLES["limits"], row("a", "0.000000000001"))
         change.delete(TABLES["limits"], "a")
     assert {r["action"] for r in control.rows(TABLES["audit"])} >= {"insert", "delete"}
@@ -111,7 +111,7 @@ def test_changes_limits_and_keys_work_as_on_sqlite(url: str) -> None:
     again = Limits(control, FlatPrice())
     assert [again.check(Check()).verdict for _ in range(2)] == ["warn", "refuse"]
     again.admin.pause({"tenant": "acme"}, reason="stop", who="ann")
-    key, secret = Keys(control).create("k", ["check"], who="ann")
+    key, secret = Keys(control).create("k" * 200, ["check"], who="ann", tenant="t" * LONGEST_TENANT)
     assert Keys(control).verify(secret) is not None
     Keys(control).revoke(key.id, who="ann")
     assert Keys(control).verify(secret) is None

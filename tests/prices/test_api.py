@@ -115,6 +115,7 @@ def test_a_contract_is_listed_changed_and_keeps_its_history(up: Running) -> None
     [
         ({"rates": {"input_mtok": "-1"}}, "rates.input_mtok"),
         ({"rates": {"input_furlongs": "1"}}, "rates.input_furlongs"),
+        ({"multiplier": "1", "note": "\0"}, "note"),
         ({"multiplier": "1", "valid_from": "2026-12-01", "valid_to": "2026-11-01"}, "valid_to"),
         ({"rules": [{"multiplier": "0.5", "scope": "key:1"}, {"multiplier": "x"}]}, "rules[1].multiplier"),
         ({"rules": [{"multiplier": "0.5", "scope": f"key:{n}"} for n in range(10_000)]}, "rules"),

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_NAME, LONGEST_WAIT_MS, MOST_TAGS, MOST_TOKENS
 
-_HALF = re.compile("[\ud800-\udfff]")
+_NOT_KEPT = re.compile("[\0\ud800-\udfff]")
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
@@ -28,24 +28,25 @@ class Body(BaseModel):
 
 
 def whole(given: Any) -> Any:
-    """The body. Raises where it has half of a character, as JSON may ("\\ud83d"): no database keeps that, no answer shows it."""
-    if (half := _halved(given)) is not None:
-        raise PydanticCustomError("half_a_character", "has half of a character in it, such as \\ud83d", {"field": half})
+    """The body. Raises where it has half of a character, as JSON may ("\\ud83d"), which no answer can show again, or NUL, which
+    PostgreSQL does not keep."""
+    if (wrong := _wrong(given)) is not None:
+        raise PydanticCustomError("not_kept", "has NUL or half of a character in it, such as \\ud83d", {"field": wrong})
     return given
 
 
-def _halved(given: Any, at: str = "") -> str | None:
-    """Where in a body stands half of a character; None where there is none."""
+def _wrong(given: Any, at: str = "") -> str | None:
+    """Where in a body stands what nobody can keep; None where there is nothing of it."""
     if isinstance(given, str):
-        return None if given.isascii() or not _HALF.search(given) else at or "body"
+        return at or "body" if _NOT_KEPT.search(given) else None
     if isinstance(given, Mapping):
         for name, value in given.items():
-            shown = str(name).encode("utf-8", "replace").decode()
+            shown = str(name).encode("utf-8", "replace").decode().replace("\0", "?")
             there = f"{at}.{shown}" if at else shown
-            if (found := _halved(name, there) or _halved(value, there)) is not None:
+            if (found := _wrong(name, there) or _wrong(value, there)) is not None:
                 return found
     elif isinstance(given, list):
-        return next((found for one in given if (found := _halved(one, at)) is not None), None)
+        return next((found for one in given if (found := _wrong(one, at)) is not None), None)
     return None
 
 
@@ -90,6 +91,11 @@ class CheckBody(Body):
     )
     wait_ms: Annotated[int, Field(ge=0, le=LONGEST_WAIT_MS, description="wait so long for holds to settle before refusing")] = 0
     dry_run: Annotated[bool, Field(description="answer, but hold nothing")] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_kept(cls, given: Any) -> Any:
+        return given  # nothing of it is kept
 
 
 class SettleBody(Body):

@@ -17,7 +17,8 @@ from spanledger.collector.pricing.shown import shown_difference, shown_rule
 from spanledger.collector.pricing.unheard import unheard
 
 _rules = APIRouter(prefix="/api/prices", tags=["prices"])
-Form = Annotated[Json, BeforeValidator(whole)]
+NewRule = Annotated[Json, BeforeValidator(whole), Body(examples=[RULE])]
+ChangedRule = Annotated[Json, BeforeValidator(whole), Body(examples=[CHANGE])]
 Why = Annotated[Note, Query(min_length=1)]
 
 
@@ -42,7 +43,7 @@ def all_prices(
 
 
 @_rules.post("", status_code=201, summary="Put rules in force")
-def create(request: Request, response: Response, body: Form = Body(examples=[RULE])) -> Json:  # noqa: B008
+def create(request: Request, response: Response, body: NewRule) -> Json:
     """One rule, or `{"rules": [...]}`: all or none. A rule gives `rates` by unit (`{"input_mtok": "2.50"}`), a `multiplier`,
     `same_as` another model, or `monthly_usd`, and says why in `note`; of several rules those without a note have that of the
     body. `supersede` names the rule whose place it takes from its `valid_from` on. Of several, those that say what a rule in
@@ -111,7 +112,7 @@ def one(rule_id: str, request: Request) -> Json:
 
 
 @_rules.patch("/{rule_id}", summary="Put a changed rule in the place of one")
-def change(rule_id: str, request: Request, body: Form = Body(examples=[CHANGE])) -> Json:  # noqa: B008
+def change(rule_id: str, request: Request, body: ChangedRule) -> Json:
     """The rule itself stays as it was, superseded; the answer is the one in its place, with the `note` of this change. Where
     nothing changes, the rule stays in force, and the `note` is one more line in its history."""
     fields: dict[str, Any] = dict(body)

@@ -114,7 +114,7 @@ def wrong_fields(errors: Sequence[Mapping[str, Any]], known: Iterable[str] = ())
 def _field(error: Mapping[str, Any]) -> str:
     """What is looked at before any field is names it itself."""
     parts = _parts(error["loc"])
-    if error["type"] == "half_a_character":
+    if error["type"] == "not_kept":
         parts.append(str(error["ctx"]["field"]))
     return ".".join(parts) or "body"
 

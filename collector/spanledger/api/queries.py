@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
-from spanledger.api.problem import wrong_field
+from spanledger.api.problem import Problem, wrong_field
 from spanledger.ledger.schema import DIMENSIONS
 
 #: These take any dimension as a filter.
@@ -16,13 +16,18 @@ OF_CALLS = ("/api/checks", "/api/holds/")
 
 
 def known_query(request: Request) -> None:
-    """FastAPI's dependency on every route. Raises `Problem` for the first parameter that the endpoint does not take."""
+    """FastAPI's dependency on every route. Raises `Problem` for the first parameter that the endpoint does not take, and for NUL,
+    which PostgreSQL does not look for."""
     route: Any = request.scope.get("route")
+    if "\0" in request.scope["path"]:
+        raise Problem(404, "no name has NUL in it", name="not-found")
     if not request.url.query or route is None or route.path in FOR_ANYTHING or route.path.startswith(OF_CALLS):
         return
     known = _taken(request.app, route.path_format, request.method.lower())
     filters = route.path in OF_DIMENSIONS
-    for name in request.query_params:
+    for name, value in request.query_params.multi_items():
+        if "\0" in value:
+            raise wrong_field(name, "has NUL in it")
         if name in known or (filters and (name in DIMENSIONS or name.startswith("tag."))):
             continue
         listed = [*known, *((*DIMENSIONS, "tag.<key>") if filters else ())]

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from spanledger.control.tables import audit
+from spanledger.control.tables import LONGEST_WHO, audit
 
 
 class NotFound(LookupError):
@@ -21,7 +21,7 @@ class Change:
     def __init__(self, connection: sa.Connection, *, who: str, why: str | None, now: datetime) -> None:
         self.connection = connection
         self.now = now
-        self._who, self._why = who, why
+        self._who, self._why = who[:LONGEST_WHO], why
 
     def insert(self, table: sa.Table, row: Mapping[str, Any], *, why: str | None = None) -> dict[str, Any]:
         """Add `row`; an `id` is made when it has none. `why` stands in for that of the change. Gives the row as stored."""

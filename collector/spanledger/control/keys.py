@@ -18,8 +18,8 @@ Role = Literal["ingest", "check", "read", "admin"]
 ROLES: tuple[str, ...] = get_args(Role)
 START = "slk_"
 SHOWN = 12
-#: Of names the ledger keeps so many characters.
-LONGEST_TENANT = 512
+#: As wide as the column, which PostgreSQL insists on.
+LONGEST_TENANT = 200
 #: `last_used_at` is written at most so often; it is for finding keys that nobody uses, not for billing.
 TOUCH_SECONDS = 60
 

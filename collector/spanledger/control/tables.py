@@ -13,12 +13,15 @@ METADATA = sa.MetaData(
     }
 )
 
+#: Of a key's name with its id, or of a token's subject, the audit keeps so much: PostgreSQL insists on a column's width.
+LONGEST_WHO = 200
+
 audit = sa.Table(
     "audit",
     METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("at", Moment, nullable=False, index=True),
-    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("who", sa.String(LONGEST_WHO), nullable=False),
     sa.Column("action", sa.String(20), nullable=False, comment="insert, update, delete or note"),
     sa.Column("table_name", sa.String(63), nullable=False),
     sa.Column("row_id", sa.String(200), nullable=False),

@@ -6,7 +6,7 @@ In limits, `model` is the model that is asked for (the requested one): before th
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from spanledger.limits.check import pattern_as_kept
+from spanledger.limits.check import LONGEST_TAG, pattern_as_kept
 from spanledger.limits.errors import LimitError
 
 #: The dimensions that a check and an entry both know. Tags are `tag.<key>`.
@@ -18,7 +18,7 @@ Subject = Mapping[str, str | None]
 
 
 def is_dimension(name: str) -> bool:
-    return name in DIMENSIONS or (name.startswith("tag.") and len(name) > 4)
+    return name in DIMENSIONS or (name.startswith("tag.") and 0 < len(name) - len("tag.") <= LONGEST_TAG)
 
 
 def selectors_of(given: Any) -> dict[str, tuple[str, ...]]:
