@@ -3,7 +3,7 @@
 A value is read when a field asks for it, so that prompts and answers, by far the most bytes, are never looked at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ _ODD = 8
 #: First byte of an AnyValue → what it is.
 _KINDS = np.full(256, _ODD, dtype=np.uint8)
 _KINDS[[0x0A, 0x10, 0x18, 0x21, 0x2A, 0x32, 0x3A]] = TEXT, FLAG, WHOLE, REAL, ARRAY, MAP, RAW
+_QUOTE = ord('"')
 _SIZED = np.isin(np.arange(9), (TEXT, ARRAY, MAP, RAW))
 
 
@@ -96,15 +97,39 @@ class Attributes:
         )
 
     def with_texts(self, row: Ints, key: Ints, text: Ints, texts: list[str]) -> "Attributes":
-        """With more attributes, each behind all others of its record; `text` says which of the texts each has."""
+        """With more attributes, by their records, each behind all others of its own; `text` says which of the texts each has."""
         encoded = [each.encode() for each in texts]
         ends = np.cumsum([len(each) for each in encoded])
         begins = ends - [len(each) for each in encoded]
-        kind = np.full(len(row), TEXT, dtype=np.uint8)
-        more = Attributes(row, key, kind, begins[text], ends[text], pa.py_buffer(b"".join(encoded)))
-        both = Attributes.joined([self, more])
-        order = np.argsort(both.row, kind="stable")
-        return Attributes(both.row[order], both.key[order], both.kind[order], both.begin[order], both.end[order], both.data)
+        begins, ends = begins[text] + self.data.size, ends[text] + self.data.size
+        place = np.searchsorted(self.row, row, side="right") + np.arange(len(row))
+        ours = np.ones(len(self) + len(row), dtype=bool)
+        ours[place] = False
+
+        def merged(own: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            both = np.empty(len(ours), dtype=own.dtype)
+            both[ours], both[place] = own, others
+            return both
+
+        return Attributes(
+            merged(self.row, row),
+            merged(self.key, key),
+            merged(self.kind, np.full(len(row), TEXT, dtype=np.uint8)),
+            merged(self.begin, begins),
+            merged(self.end, ends),
+            pa.py_buffer(b"".join([self.data, *encoded])),
+        )
+
+    def unquoted(self, at: Ints) -> "Attributes":
+        """With the texts at these places without the quotes around them."""
+        at = at[self.kind[at] == TEXT]
+        data, begin, end = np.frombuffer(self.data, dtype=np.uint8), self.begin.copy(), self.end.copy()
+        for bound, step, before in ((begin, 1, 0), (end, -1, 1)):
+            live = at
+            while len(live := live[begin[live] < end[live]]):
+                live = live[data[bound[live] - before] == _QUOTE]
+                bound[live] += step
+        return replace(self, begin=begin, end=end)
 
     def of_rows(self, kept: npt.NDArray[np.bool_]) -> "Attributes":
         """Those of the records that are kept, which are numbered anew."""

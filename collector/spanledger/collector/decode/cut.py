@@ -2,8 +2,12 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spanledger.collector.decode.walk import Ints
+
+#: Offsets of 32 bits do not reach farther.
+_LARGE = 1 << 31
 
 
 def cut(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
@@ -11,8 +15,9 @@ def cut(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
     if not len(begin):
         return pa.array([], pa.binary())
     if rises(begin, end):
-        apart = between(data, begin, end, pa.large_binary())
-        return apart.take(pa.array(np.arange(0, 2 * len(begin), 2))).cast(pa.binary())
+        kind = pa.binary() if data.size < _LARGE else pa.large_binary()
+        apart = between(data, begin, end, kind)
+        return pc.take(apart, pa.array(np.arange(0, 2 * len(begin), 2)), boundscheck=False).cast(pa.binary())
     # Those that end before any that follows begins are cut in one go all the same.
     rise = np.r_[end[:-1] <= np.minimum.accumulate(begin[::-1])[::-1][1:], True]
     one, other = np.flatnonzero(rise), np.flatnonzero(~rise)
@@ -34,7 +39,7 @@ def _once(data: pa.Buffer, begin: Ints, end: Ints) -> pa.Array:
 
 def between(data: pa.Buffer, begin: Ints, end: Ints, kind: pa.DataType) -> pa.Array:
     """Pieces that rise, and between each two what stands between them, where they lie."""
-    bounds = np.empty(2 * len(begin), dtype=np.int64)
+    bounds = np.empty(2 * len(begin), dtype=np.int32 if kind == pa.binary() else np.int64)
     bounds[0::2], bounds[1::2] = begin, end
     return pa.Array.from_buffers(kind, 2 * len(begin) - 1, [None, pa.py_buffer(bounds), data])
 

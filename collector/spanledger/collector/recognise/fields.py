@@ -72,7 +72,6 @@ class _Said:
     depth: Bytes
     row: Ints
     at: Ints
-    quoted: Flags
 
     def first(self, good: Flags, value: npt.NDArray[Any], nothing: Any, rows: int) -> tuple[list[str], npt.NDArray[Any]]:
         """The fields that are said at all, and for each the value of every record: of the good ones the first."""
@@ -126,15 +125,17 @@ def _read(
     chosen = np.flatnonzero(used & np.array([name in wanted for name in FIELDS])[field])
     depth = _depths(shape[chosen], field[chosen], rank[chosen], place[chosen])
     chosen, depth = chosen[depth < _MOST_CANDIDATES], depth[depth < _MOST_CANDIDATES]
+    is_text, is_object = _IS_TEXT[field[chosen]], _IS_OBJECT[field[chosen]]
+    quoted = chosen[_JSON_VALUES[told[shape[chosen]]] & ~is_object]
+    if len(quoted):
+        attributes = attributes.unquoted(alike.spread(shape[quoted], place[quoted])[2])
     invalid, cost_invalid, cut = (np.zeros(rows, dtype=bool) for _ in range(3))
 
     def said(which: Flags) -> _Said:
         ours = chosen[which]
         each, row, at = alike.spread(shape[ours], place[ours])
-        own, before, quoted = field[ours].astype(np.uint8), depth[which].astype(np.uint8), _JSON_VALUES[told[shape[ours]]]
-        return _Said(own[each], before[each], row, at, quoted[each])
+        return _Said(field[ours].astype(np.uint8)[each], depth[which].astype(np.uint8)[each], row, at)
 
-    is_text, is_object = _IS_TEXT[field[chosen]], _IS_OBJECT[field[chosen]]
     columns = [
         *_numbers(said(~is_text), attributes, keys, invalid, cost_invalid),
         *_texts(said(is_text & ~is_object), attributes, keys, rows, cut),
@@ -186,7 +187,7 @@ def _read_numbers(said: _Said, attributes: Attributes, keys: list[str]) -> tuple
     silent = np.isnan(number) & (kind != FLAG) & (kind != RAW)
     told = np.flatnonzero((kind == TEXT) | (kind == ARRAY) | (kind == MAP))
     if len(told):
-        texts = _unquoted(attributes.texts(said.at[told], keys), said.quoted[told])
+        texts = attributes.texts(said.at[told], keys)
         read = cast(pl.Series, pl.from_arrow(texts)).str.strip_chars().str.slice(0, 32).cast(pl.Float64, strict=False)
         number[told] = read.fill_null(np.nan).to_numpy()
         silent[told] = pc.is_in(texts, value_set=_ABSENT).to_numpy(zero_copy_only=False)
@@ -199,7 +200,6 @@ def _texts(said: _Said, attributes: Attributes, keys: list[str], rows: int, cut:
         return []
     texts = attributes.spelled(said.at, keys)
     if cut is not None:
-        texts = _unquoted(texts, said.quoted)
         long = _lengths(texts) > LONGEST_TEXT
         if long.any():
             cut[said.row[long]] = True
@@ -209,13 +209,6 @@ def _texts(said: _Said, attributes: Attributes, keys: list[str], rows: int, cut:
     # Behind the last one stands nothing, for all that say nothing.
     all_of_them = cast(pl.Series, pl.from_arrow(pa.concat_arrays([texts, pa.nulls(1, texts.type)])))
     return [all_of_them[pl.Series(index)].alias(name) for name, index in zip(names, found, strict=True)]
-
-
-def _unquoted(texts: pa.Array, quoted: Flags) -> pa.Array:
-    if not quoted.any():
-        return texts
-    mask = pa.array(quoted)
-    return pc.replace_with_mask(texts, mask, pc.utf8_trim(texts.filter(mask), '"'))
 
 
 def _absent(texts: pa.Array, kind: npt.NDArray[np.uint8]) -> Flags:

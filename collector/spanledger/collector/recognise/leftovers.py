@@ -17,6 +17,7 @@ from spanledger.collector.recognise.attribution import Attribution
 from spanledger.collector.recognise.fields import Fields
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 #: Attributes with prompts, answers or whole requests in them: never kept.
 _CONTENT = re.compile(
@@ -83,9 +84,16 @@ def with_rest(frame: pl.DataFrame, telemetry: Telemetry, fields: Fields) -> pl.D
     begins = (ends - (2 * count + (count > 0)))[row] + 2 * within
     piece[begins] = attributes.key[at] + len(names) * (within > 0)
     piece[begins + 1] = value + 2 * len(names) + 1
-    lists = pa.ListArray.from_arrays(pa.array(np.r_[0, ends].astype(np.int32)), pieces.take(pa.array(piece)))
-    rest = pc.if_else(pa.array(count > 0), pc.binary_join(lists, ""), None)
+    rest = _end_to_end(pieces.take(pa.array(piece)), ends, count > 0)
     return frame.with_columns(_per_record("attributes", rest, frame["at"]))
+
+
+def _end_to_end(pieces: pa.Array, ends: Ints, given: Flags) -> pa.Array:
+    """Pieces as texts of some each, which lie one behind another already; null for those that are not given."""
+    _, offsets, data = pieces.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int32)[pieces.offset : pieces.offset + len(pieces) + 1][np.r_[0, ends]]
+    valid = pa.py_buffer(np.packbits(given, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(ends), [valid, pa.py_buffer(bounds), data or pa.py_buffer(b"")])
 
 
 @lru_cache(maxsize=65_536)

@@ -3,8 +3,11 @@
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import cast
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from spanledger.collector.dialects.dialect import Family
 from spanledger.ledger.providers import CANONICAL
@@ -110,9 +113,8 @@ def family(pair: tuple[str | None, str | None]) -> Family:
 
 def mapped(column: pl.Series, meaning: Callable[[str], str | None]) -> pl.Series:
     """The column with every distinct value replaced once."""
-    distinct = column.drop_nulls().unique()
-    if not distinct.len():
+    if column.null_count() == len(column):
         return column
-    return column.replace_strict(
-        distinct, pl.Series([meaning(value) for value in distinct], dtype=pl.String), default=None, return_dtype=pl.String
-    )
+    told = pc.dictionary_encode(column.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    meant = pa.array([meaning(value) for value in told.dictionary.to_pylist()], pa.string())
+    return cast(pl.Series, pl.from_arrow(meant.take(told.indices))).alias(column.name)

@@ -78,8 +78,10 @@ def _around(telemetry: Telemetry, attribution: Attribution) -> list[pl.Series]:
     records = telemetry.records
     of_resource = read_resources(telemetry, attribution)[records["resource"]]
     if len(telemetry.scope_attributes):
-        nearer = read_scopes(telemetry, attribution)[records["scope"]]
-        of_resource = of_resource.with_columns(pl.coalesce(nearer[who], who).alias(who) for who in WHO)
+        nearer = read_scopes(telemetry, attribution)
+        said = [who for who in WHO if nearer[who].null_count() < nearer.height]
+        nearer = nearer[said][records["scope"]]
+        of_resource = of_resource.with_columns(pl.coalesce(nearer[who], who).alias(who) for who in said)
     return of_resource.rename({who: f"resource_{who}" for who in (*WHO, "region")}).get_columns()
 
 
@@ -150,6 +152,8 @@ def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame
         mapped(frame["finish_reason"], _first_reason),
     )
     said = normalise(decided(_known_by_event(frame)), settled).with_columns(_TOLD).with_columns(*_ROLE, *_BEGUN)
+    if not (frame["signal"] == "logs").any():
+        return said
     # A log record bounds nothing and is nobody's parent: it is a call, or it is nothing.
     return said.filter((pl.col("signal") == "traces") | pl.col("role").is_in(["leaf", "repeat", "correction"]))
 
