@@ -17,7 +17,7 @@ import polars as pl
 from spanledger.collector.columns.chunks import in_columns
 from spanledger.collector.columns.keys import among, keys_of
 from spanledger.collector.count.answered import Answered
-from spanledger.collector.count.evidence import AGENT, METRIC, SPAN, Evidence, narrowed
+from spanledger.collector.count.evidence import AGENT, METRIC, PAST, SPAN, Evidence, narrowed
 from spanledger.collector.count.evidence_files import PLAIN, REPEATED, EvidenceFiles
 from spanledger.collector.count.gone import Narrow
 from spanledger.collector.count.grouping import weak_ids
@@ -118,8 +118,9 @@ class CountOnce:
 
     def due(self, *, now: datetime) -> pl.DataFrame:
         """Entries that only the passing of time decides: an aggregate below which nothing was counted, a metric alone."""
-        ripe = moment(now) - int(self._counting.quiet.total_seconds() * 1e6)
+        ripe = self._ripe(now)
         if not (self._waiting["arrived"] <= ripe).any():
+            self.memory.ripe = ripe
             return pl.DataFrame(schema=COLUMNS)
         ids = self._waiting.filter(pl.col("arrived") <= ripe)["entry_id"]
         self._waiting = self._waiting.filter(pl.col("arrived") > ripe)
@@ -127,6 +128,7 @@ class CountOnce:
         rows = rows[rows >= 0]
         self._recall(self.memory.evidence.take(rows), self.memory.seen(rows).narrow, now, arriving=False)
         entries = self._entries(rows, now)
+        self.memory.ripe = ripe
         if self._older is not None and entries.height:
             # After a crash between a posting and its being noted down, the ledger knows better.
             known = self._older.entries(entries["entry_id"]).select("entry_id")
@@ -152,11 +154,12 @@ class CountOnce:
             return pl.DataFrame(schema={**POSTING, "row": pl.Int64})
         memory = self.memory
         rows = memory.touched(new, fingerprint=self._counting.fingerprint)
-        evidence = self._with_heard(memory.seen(rows))
-        quiet = int(self._counting.quiet.total_seconds() * 1e6)
-        settled = evidence.narrow["arrived"] <= moment(now) - quiet
+        seen, past = memory.seen(rows), memory.past(rows)
+        seen.narrow["role"][past] = PAST
+        evidence = self._with_heard(seen)
+        settled = evidence.narrow["arrived"] <= self._ripe(now)
         verdicts = resolve(evidence, settled=settled, fingerprint=self._counting.fingerprint)
-        standing = memory.standing[rows]
+        standing = np.where(past, -1, memory.standing[rows])
         at = np.flatnonzero(standing >= 0)
         posted = memory.posted.take(standing[at], ["entry_id", *CONTENT]).with_columns(pl.Series("at", at))
 
@@ -170,6 +173,12 @@ class CountOnce:
         fresh[new] = True
         memory.arrays["plain"][rows] = fresh[rows] & verdicts.plain[: len(rows)] & (memory.version[rows] == 0)
         return entries.with_columns(pl.Series("row", rows[entries["at"].to_numpy()]))
+
+    def _ripe(self, now: datetime) -> int:
+        """What waits and came up to this moment (microseconds) has waited long enough, or as long as there is room for it."""
+        at = moment(now)
+        early = [moment for moment in (self.memory.ripe, self.memory.overdue()) if moment < at]  # clocks jump
+        return max(at - int(self._counting.quiet.total_seconds() * 1e6), *early, 0)
 
     def _written(self, entries: pl.DataFrame) -> pl.DataFrame:
         return entries.with_columns(self.memory.evidence.column("entry_id", entries["row"].to_numpy()).alias("base_id"))

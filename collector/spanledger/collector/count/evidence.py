@@ -11,8 +11,9 @@ from spanledger.collector.columns.chunks import Flags, Rows, gathered
 from spanledger.collector.columns.keys import entry_keys, hashed, keys_of, known, mixed
 
 #: What a record can be taken for, as codes; what is none of these is "span".
-ROLES = ("span", "leaf", "agent", "tool", "repeat", "never", "correction", "metric", "heard", "link")
-SPAN, LEAF, AGENT, TOOL, REPEAT, NEVER, CORRECTION, METRIC, HEARD, LINK = range(len(ROLES))
+#: `past` is a point of a metric that only serves to measure later ones from.
+ROLES = ("span", "leaf", "agent", "tool", "repeat", "never", "correction", "metric", "heard", "link", "past")
+SPAN, LEAF, AGENT, TOOL, REPEAT, NEVER, CORRECTION, METRIC, HEARD, LINK, PAST = range(len(ROLES))
 _CODE = pl.Enum(ROLES)
 
 #: Keys by which records of one call find each other: hashes, stable within this process only; 0 for none. Those of entries

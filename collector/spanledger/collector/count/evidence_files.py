@@ -87,8 +87,9 @@ class EvidenceFiles:
     def _read_horizon(self, memory: Memory) -> None:
         path = self.folder / _HORIZON
         if path.exists():
-            text = path.read_text()
-            memory.forgot(int(text) if text.isdecimal() else int(path.stat().st_mtime * 1e6))
+            told = [int(text) for text in path.read_text().split() if text.isdecimal()]
+            memory.forgot(told[0] if told else int(path.stat().st_mtime * 1e6))
+            memory.ripe = told[1] if len(told) > 1 else 0
 
     def posted_beyond(self, mark: int, let_go: int) -> int | None:
         """Up to where the ledger must have been posted to, when its mark is less: there is evidence of what the journal has let
@@ -158,7 +159,7 @@ class EvidenceFiles:
             self.write(mark, pl.DataFrame(), calls)
         if memory.horizon is not None:
             partial = (self.folder / _HORIZON).with_suffix(".partial")
-            partial.write_text(str(memory.horizon))
+            partial.write_text(f"{memory.horizon} {memory.ripe}")
             partial.replace(self.folder / _HORIZON)
         for _, number, _, path in found:
             if number < first:

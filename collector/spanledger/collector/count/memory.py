@@ -1,8 +1,9 @@
 """Recent evidence, kept so that what comes later can be told to belong to it; bounded.
 
 Bound: an eighth more than `rows` records (60,000 by default) and a batch, about 1 kB each, what was posted for them
-included. At 200 calls a second of one record each that is at least the last five minutes, at 5,000 the last twelve seconds;
-of older evidence keys are known (`gone.py`), and the rest is looked up in the ledger (`older.py`).
+included. At 200 calls a second of one record each that is at least the last five minutes, at 5,000 the last twelve seconds,
+and of sums and metrics of which nothing is decided yet all, up to half of it; of older evidence keys are known (`gone.py`), and
+the rest is looked up in the ledger (`older.py`).
 """
 
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from spanledger.collector.columns.keys import Keys, among, distinct, entry_keys,
 from spanledger.collector.count.answered import Answered
 from spanledger.collector.count.arrays import Arrays
 from spanledger.collector.count.evidence import (
+    AGENT,
     CORRECTION,
     LEAF,
     LINK,
     METRIC,
     NARROW,
+    SPAN,
     Evidence,
     narrowed,
 )
@@ -80,6 +83,8 @@ class Memory:
     heard: Heard = field(default_factory=Heard)
     #: evidence that came before this is no longer here; None while nothing was ever let go
     horizon: int | None = None
+    #: sums and points of metrics that came up to this moment have waited long enough
+    ripe: int = 0
     gone: Gone = field(default_factory=Gone)
     #: what providers called the answers of calls that are no longer here
     answered: Answered = field(default_factory=Answered)
@@ -243,14 +248,17 @@ class Memory:
         arrived = self.arrays["arrived"]
         if not len(arrived) or (over < self.rows // _MARGIN and int(arrived[0]) > old - 3_600_000_000):
             return
-        kept = arrived >= old
-        kept[: max(over, 0)] = False
-        kept[self._last_points()] = True
+        kept, pinned = arrived >= old, self._waiting()
         # What a provider took back may be told of before its call is, and no entry tells of it.
-        kept[np.flatnonzero((arrived >= old) & (self.arrays["role"] == CORRECTION))[-(self.rows // _MARGIN) :]] = True
+        pinned[np.flatnonzero(kept & (self.arrays["role"] == CORRECTION))[-(self.rows // _MARGIN) :]] = True
+        kept[np.flatnonzero(~pinned)[: max(over, 0)]] = False
+        kept |= pinned
         if kept.all():
             return
         self.horizon = max(int(arrived[~kept].max()), self.horizon or 0)
+        kept[self._last_points(~pinned & (arrived <= self.horizon))] = True
+        if kept.all():
+            return
         leaving = {name: self.arrays[name][~kept] for name in NARROW}
         self.gone.add(leaving)
         self.answered.add(leaving)
@@ -267,9 +275,30 @@ class Memory:
         self.standing[here] = (np.cumsum(stands) - 1)[self.standing[here]]
         self.heard.let_go()
 
-    def _last_points(self) -> Rows:
-        """The last point of each series is what the next one is measured from."""
-        points = np.flatnonzero(self.arrays["role"] == METRIC)
+    def overdue(self) -> int:
+        """Up to which arrival what waits is to be decided at once, lest more than half of memory is kept for it; 0 for none."""
+        most = self.rows // 2
+        waiting = self.arrays["arrived"][self._waiting()] if self.evidence.height > most else self.arrays["arrived"][:0]
+        return int(np.sort(waiting)[-most - 1]) if len(waiting) > most else 0
+
+    def _waiting(self) -> Flags:
+        """Sums and points of which nothing is decided yet: what they stand for nothing else may tell of."""
+        role = self.arrays["role"]
+        sums = (role == METRIC) | (((role == AGENT) | (role == SPAN)) & self.arrays["said"])
+        found: Flags = sums & (self.version == 0) & (self.arrays["arrived"] > self.ripe)
+        return found
+
+    def past(self, rows: Rows) -> Flags:
+        """Which of these are points of which all is decided: what they were measured from, or the others of their moment, may be
+        gone, so that nothing can be decided of them anew."""
+        arrived = self.arrays["arrived"][rows]
+        old = (self.arrays["role"][rows] == METRIC) & (arrived <= (self.horizon or 0))
+        found: Flags = old & ((arrived <= self.ripe) | (self.version[rows] > 0))
+        return found
+
+    def _last_points(self, among: Flags) -> Rows:
+        """Of each series the last point among these: later ones are measured from it."""
+        points = np.flatnonzero(among & (self.arrays["role"] == METRIC))
         if not len(points):
             return points
         series = self.evidence.take(points, ["series", "name", "since", "ended"])

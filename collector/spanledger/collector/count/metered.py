@@ -5,7 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from spanledger.collector.columns.keys import among
-from spanledger.collector.count.evidence import HEARD, METRIC, Evidence
+from spanledger.collector.count.evidence import HEARD, METRIC, PAST, Evidence
 from spanledger.collector.count.fingerprint import SLACK_MICROS
 from spanledger.collector.count.grouping import RULE
 from spanledger.collector.count.sums import TOTALS
@@ -30,7 +30,8 @@ def metrics(evidence: Evidence, leaves: Flags, settled: Flags, stands: Flags, by
     better = emitter[(leaves | (role == HEARD)) & (emitter != 0)]
     told = among(emitter[points], better)
     counted = _latest(evidence, leaves, points, stands, by)
-    moments = _moments(evidence, points)
+    moments = _moments(evidence, np.flatnonzero((role == METRIC) | (role == PAST)))
+    moments = moments.filter(pl.Series(role[moments["row"].to_numpy()] == METRIC))
     speaker = moments["speaker"].to_numpy()
     speaks = (speaker == points) & moments["counts"].to_numpy()
     stands[points] = speaks & ~told & settled[points]
@@ -79,7 +80,8 @@ def _latest(evidence: Evidence, leaves: Flags, points: Ints, stands: Flags, by: 
 
 def of_one_moment(evidence: Evidence) -> Evidence:
     """The records, of which the points that speak for a moment say what the other points of it say besides."""
-    points = np.flatnonzero(evidence.narrow["role"] == METRIC)
+    role = evidence.narrow["role"]
+    points = np.flatnonzero((role == METRIC) | (role == PAST))
     if len(points) < 2:
         return evidence
     moments = _moments(evidence, points).with_columns(evidence.take(points, [*TOTALS, "flags"]).get_columns())

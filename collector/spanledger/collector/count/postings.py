@@ -11,7 +11,7 @@ import polars as pl
 
 from spanledger.collector.columns import identity
 from spanledger.collector.columns.chunks import gathered, in_columns, index_of, stacked
-from spanledger.collector.count.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, REPEAT, ROLES, SPAN
+from spanledger.collector.count.evidence import AGENT, HEARD, LEAF, METRIC, NEVER, PAST, REPEAT, ROLES, SPAN
 from spanledger.collector.count.grouping import RULE, RULES
 from spanledger.collector.count.resolve import CONTENT, Verdicts
 from spanledger.collector.count.told import Told
@@ -61,7 +61,7 @@ def postings(
     _number_versions(fresh, version[row])
     # Of the metrics that say the same of one moment, one is told.
     metered = evidence.narrow["role"] == METRIC
-    again = metered & (verdicts.by >= 0) & metered[np.maximum(verdicts.by, 0)]
+    again = metered & (verdicts.by >= 0) & (metered | (evidence.narrow["role"] == PAST))[np.maximum(verdicts.by, 0)]
     quiet = (verdicts.rule == RULE["waits"]) | again
     told = _TOLD[evidence.narrow["role"]] & (evidence.narrow["said"] | (evidence.narrow["role"] == LEAF))
     repeated = np.flatnonzero((~verdicts.stands | spoken_for) & ~quiet & (version == 0) & told)

@@ -9,7 +9,7 @@ import polars as pl
 
 from spanledger.collector.columns.ancestry import Ancestry
 from spanledger.collector.columns.keys import Keys, among, firsts, keys_of, mixed
-from spanledger.collector.count.evidence import LEAF, METRIC, Evidence
+from spanledger.collector.count.evidence import LEAF, METRIC, PAST, Evidence
 from spanledger.collector.count.grouping import RULE
 from spanledger.collector.count.nearby import ends_first
 from spanledger.collector.count.side_by_side import side_by_side
@@ -42,7 +42,7 @@ def told_apart(evidence: Evidence) -> Evidence:
     """Running totals less what came before: of calls in a loop whose emitter sums them up, and of cumulative metrics."""
     narrow = evidence.narrow
     role = narrow["role"]
-    summed = np.flatnonzero(narrow["cumulative"] & ((role == METRIC) | ((role == LEAF) & narrow["said"])))
+    summed = np.flatnonzero(narrow["cumulative"] & ((role == METRIC) | (role == PAST) | ((role == LEAF) & narrow["said"])))
     if not len(summed):
         return evidence
     run = _runs(evidence, summed)
@@ -71,6 +71,9 @@ def told_apart(evidence: Evidence) -> Evidence:
         still &= ~total.known | (total.now == 0)
         if len(less):
             told[name] = summed[less], pl.Series(total.now[less].tolist(), dtype=total.kind)
+    # What came before one that was measured without it is in there already.
+    past = np.maximum.reduceat(np.where(role[summed] == PAST, np.arange(len(summed)), -1), begins) if len(begins) else begins
+    still |= (role[summed] == METRIC) & (np.arange(len(summed)) < np.repeat(past, np.diff(np.append(begins, len(run)))))
     if still.any():
         nothing = int(still.sum())
         told["role"] = summed[still], pl.Series(["span"]).new_from_index(0, nothing)
@@ -91,7 +94,7 @@ def _runs(evidence: Evidence, rows: Ints) -> Keys:
     since = said["since"].fill_null(0).cast(pl.UInt64).to_numpy()
     metered = np.where(series != 0, mixed(series, name, since), np.uint64(0))
     looped = np.where((trace != 0) & (parent != 0), mixed(trace, below, model), np.uint64(0))
-    return np.where(narrow["role"][rows] == METRIC, metered, looped)
+    return np.where(narrow["role"][rows] == LEAF, looped, metered)
 
 
 def _goes_on(evidence: Evidence, rows: Ints, tried: Ints, totals: "dict[str, _Total]") -> Flags:
