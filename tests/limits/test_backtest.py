@@ -3,13 +3,16 @@
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import uuid4
 
-from spanledger.limits import Limit
+import pytest
+
+from spanledger.limits import Check, Limit
 from spanledger.limits.backtest import Backtest, backtest
 from spanledger.limits.terms import Grant, GrantKind, Terms
-from tests.limits.made import NOON, Clock, entry
+from tests.limits.made import NOON, Clock, add, entries, entry, limits
 from tests.limits.test_post import history
 
 
@@ -71,8 +74,42 @@ def test_a_soft_limit_warns_and_an_unpriced_call_is_refused_where_the_limit_says
     rows = calls(4) + calls(1, cost_usd=None)
     found = run(tmp_path, rows, hard=False)
     assert (found.warned, found.refused) == (2, 0)
+    assert run(tmp_path, calls(4), hard=False, thresholds=[]).warned == 1
     found = run(tmp_path, calls(1, cost_usd=None), unpriced="refuse", amount=5)
     assert (found.refused, found.refused_unpriced, found.saved_usd) == (1, 1, Decimal(0))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"window": "hour", "per": ["user"], "grace": "0.25", "measure": "tokens", "amount": 3_000},
+        {"window": "rolling 1h", "thresholds": [], "hard": False},
+        {"window": "day", "thresholds": ["0.5", "1"]},
+        {"window": "lifetime", "measure": "requests", "amount": 5, "hard": False, "thresholds": []},
+    ],
+)
+def test_it_refuses_and_warns_as_the_limit_did(tmp_path: Path, fields: dict[str, Any]) -> None:
+    clock, random = Clock(), Random(7)
+    of = limits(tmp_path, clock)
+    limit = add(of, **{"measure": "cost_usd", "amount": 2} | fields)
+    said: dict[str, int] = {"allow": 0, "warn": 0, "refuse": 0}
+    tried = []
+    for number in range(30):
+        clock.pass_(seconds=random.choice((1, 60, 600, 1_800)))
+        if number in (8, 20):
+            until = clock() + timedelta(hours=2)
+            of.admin.grant(limit, random.choice(("top_up", "override")), 3, reason="r", who="ann", expires_at=until)
+        user, size = random.choice("ab"), random.choice((100, 200, 500))
+        one = entry(clock, user=user, input_tokens=10, output_tokens=size, cost_usd=str(Decimal(size) / 1_000))
+        tried.append(one)
+        verdict = of.check(Check(user=user, input_tokens=10, max_output_tokens=size))
+        said[verdict.verdict] += 1
+        if verdict.allowed:
+            of.post(entries(one | {"hold_id": verdict.hold_id}))
+    with history(tmp_path, *tried) as connection:
+        found = backtest(connection, limit, of.covering.terms, since=NOON, until=clock() + timedelta(seconds=1))
+    assert (found.refused, found.warned) == (said["refuse"], said["warn"])
+    assert min(found.refused + found.warned, said["allow"]) > 0
 
 
 def test_corrections_move_what_is_used_and_are_no_calls(tmp_path: Path) -> None:

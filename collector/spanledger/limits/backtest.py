@@ -82,7 +82,8 @@ def backtest(connection: duckdb.DuckDBPyConnection, limit: Limit, terms: Terms, 
             units = tally.amount(limit)
             used = _used(bucket, place, tally.at)
             cap = covered.cap_at(tally.at) + _carried(limit, covered.key, place, running)
-            refused = asks and limit.refuses and (used + max(units, 1) > cap or _unpriced(limit, usd))
+            beyond = used + max(units, 1) > cap or _unpriced(limit, usd)
+            refused = asks and limit.refuses and beyond
             if not refused:
                 _use(bucket, place, tally.at, units)
             if not asks:
@@ -90,7 +91,7 @@ def backtest(connection: duckdb.DuckDBPyConnection, limit: Limit, terms: Terms, 
             found.covered += 1
             found.cost_usd += usd or 0
             first = covered.warns_from(cap)
-            warned = not refused and first is not None and used + units >= first
+            warned = not refused and (beyond or (first is not None and used + units >= first))
             if refused or warned:
                 start = None if place.width or isinstance(limit.window, Lifetime) else moment(place.start)
                 spell = spells.setdefault((place.start, covered.key), Spell(scope_of(limit, covered.key), start))
