@@ -294,6 +294,10 @@ class Memory:
         arrived = self.arrays["arrived"][rows]
         old = (self.arrays["role"][rows] == METRIC) & (arrived <= (self.horizon or 0))
         found: Flags = old & ((arrived <= self.ripe) | (self.version[rows] > 0))
+        # What stands for a call is taken back when its emitter is heard after all.
+        standing = np.flatnonzero(found & (self.standing[rows] >= 0))
+        emitters = self.evidence.take(rows[standing], ["emitter"])["emitter"] if len(standing) else ()
+        found[standing] = [emitter not in self.heard.last for emitter in emitters]
         return found
 
     def _last_points(self, among: Flags) -> Rows:
