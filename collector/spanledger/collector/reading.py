@@ -26,6 +26,8 @@ GATHER_SECONDS = 0.25
 #: … or twice the time that the last batch took to decode or to post, but no more than this: what takes long, takes hardly longer
 #: for more …
 MOST_GATHER_SECONDS = 0.75
+#: … or until nothing has come for so long after a whole piece: a load that fills pieces comes more often, or has ended …
+QUIET_SECONDS = 0.05
 #: … or what holds about so many records about models: the steps by columns have a fixed cost a batch, so 12,000 take 3 µs a
 #: record more than 20,000 …
 FITTING_RECORDS = 20_000
@@ -88,6 +90,8 @@ class Reading:
         self._piece_bytes = PIECE_BYTES
         self._portion_bytes = _at_once(PIECE_BYTES)
         self._decoding = 0.0
+        #: How long a time in which nothing comes says that nothing more will: short after a whole piece, and what it left over.
+        self._quiet = GATHER_SECONDS
 
     def ahead(self, after: int) -> "Future[Read | None]":
         """As `next`, in a thread of its own."""
@@ -134,30 +138,35 @@ class Reading:
         if not wait(after, patience_seconds=0.5 if waiting else 0, gather_seconds=0, enough_bytes=PIECE_BYTES):
             return None
         until = time.monotonic() + gather
-        wait(after, patience_seconds=0, gather_seconds=gather, enough_bytes=PIECE_BYTES)
+        wait(after, patience_seconds=0, gather_seconds=min(gather, self._quiet), enough_bytes=PIECE_BYTES)
         decoded = self._decode(self._pieces(after, until))
         return decoded if decoded.bodies else None
 
     def _pieces(self, after: int, until: float, most: int = sys.maxsize) -> Iterator[Sequence[Received]]:
-        """The bodies above a sequence, piece by piece as each is whole, and what is there at `until` or once nothing comes."""
+        """The bodies above a sequence, piece by piece as each is whole, then what is there at `until` or once nothing comes."""
+        more = True
         while bodies := self._journal.take(after, enough_bytes=self._piece_bytes, most=min(most, MOST_BODIES)):
             after = bodies[-1].sequence
+            if sum(len(body.body) for body in bodies) >= PIECE_BYTES:
+                self._quiet = QUIET_SECONDS
             yield bodies
-            if (most := most - len(bodies)) <= 0:
+            if (most := most - len(bodies)) <= 0 or not more:
                 return
             del bodies
-            while (there := self._journal.unread) < self._piece_bytes:
-                left = min(until - time.monotonic(), GATHER_SECONDS)
-                if left <= 0 or self._stopping.is_set():
-                    return
-                self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=self._piece_bytes)
-                if self._journal.unread == there:  # nothing more is coming
-                    return
+            while more and (there := self._journal.unread) < self._piece_bytes:
+                left = min(until - time.monotonic(), self._quiet)
+                more = left > 0 and not self._stopping.is_set()
+                if more:
+                    self._journal.wait(after, patience_seconds=left, gather_seconds=left, enough_bytes=self._piece_bytes)
+                    more = self._journal.unread != there
+            if not self._journal.unread:
+                return
 
     def _decode(self, pieces: Iterable[Sequence[Received]], *, all_of_them: bool = False) -> Decoded:
         """The bodies of so many pieces as make a batch: it may end inside of one, the rest of which is taken again."""
         parts: list[Telemetry] = []
         mark = count = size = records = 0
+        enough = False
         before = self._seconds.get("decode", 0.0)
         for piece in pieces:
             for bodies, telemetry in self._in_portions(piece):
@@ -177,6 +186,8 @@ class Reading:
                 self._journal.put_back(sum(len(body.body) for body in piece if body.sequence > mark))
                 break
             del piece
+        if not enough:
+            self._quiet = GATHER_SECONDS
         self._decoding = self._seconds.get("decode", 0.0) - before
         return Decoded(mark, count, Telemetry.joined(parts) if parts else None, long=size >= records * LONG_BYTES)
 
