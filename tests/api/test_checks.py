@@ -1,5 +1,6 @@
 """Checks and holds over HTTP, on a real collector."""
 
+import asyncio
 import re
 import socket
 import threading
@@ -13,6 +14,11 @@ import httpx
 import orjson
 import pytest
 
+from spanledger.api.access import LOCAL
+from spanledger.api.checks import Checks
+from spanledger.api.models import CheckBody
+from spanledger.limits import Check, Verdict
+from spanledger.limits.covering import Covering
 from tests.api.running import Running, running
 from tests.limits.made import Clock, entries, entry
 
@@ -137,6 +143,30 @@ def test_a_check_may_wait_for_holds_to_settle(collector: Running, tenant: str) -
     settling.start()
     assert check(collector, tenant=tenant, wait_ms=10_000).status_code == 200
     settling.join()
+
+
+def test_the_checks_of_a_list_wait_no_longer_than_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spanledger.api.checks.LONGEST_WAIT_MS", 100)
+    waited: list[int] = []
+
+    class Busy:
+        covering = Covering([])
+
+        async def ask(self, check: Check) -> Verdict:
+            waited.append(check.wait_ms)
+            await asyncio.sleep(0.11)
+            return Verdict("allow")
+
+    checks = Checks(Busy(), None)  # type: ignore[arg-type]
+    status, _, _ = asyncio.run(checks.answer(b'[{"wait_ms": 9000}, {"wait_ms": 9000}, {}]', LOCAL))
+    assert (status, waited[0] <= 100, waited[1:]) == (200, True, [0, 0])
+
+
+def test_null_in_a_check_is_what_is_not_given(collector: Running, tenant: str) -> None:
+    limit(collector, tenant)
+    body = dict.fromkeys(CheckBody.model_fields) | {"tenant": tenant}
+    assert check(collector, **body).status_code == 200
+    assert collector.client.post("/api/checks", json=[body]).json()[0]["verdict"] == "refuse"
 
 
 @pytest.mark.parametrize(

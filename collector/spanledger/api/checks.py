@@ -6,6 +6,7 @@ connection before a request of ASGI is made.
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from spanledger.api.here import from_here
 from spanledger.api.models import CheckBody, ExtendBody, HoldAnswer, SettleBody
 from spanledger.api.problem import Problem, wrong_fields
 from spanledger.limits import Check, Limits
-from spanledger.limits.check import LONGEST_NAME
+from spanledger.limits.check import LONGEST_NAME, LONGEST_WAIT_MS
 
 router = APIRouter(tags=["checks"])
 
@@ -74,7 +75,10 @@ class Checks:
         if body.lstrip()[:1] != b"[":
             return self._answers.one(await self._limits.ask(_check(body, caller)), self._limits.covering.looks_at)
         checks = [_of_caller(Check(**one.__dict__), caller) for one in _taken(_MANY, body)]
-        verdicts = [await self._limits.ask(check) for check in checks]
+        verdicts, end = [], time.monotonic() + LONGEST_WAIT_MS / 1_000
+        for check in checks:
+            left = max(0, round((end - time.monotonic()) * 1_000))
+            verdicts.append(await self._limits.ask(msgspec.structs.replace(check, wait_ms=min(check.wait_ms, left))))
         return self._answers.many(verdicts, self._limits.covering.looks_at)
 
     def take_back(self, answered: Answered) -> None:
@@ -147,7 +151,7 @@ async def check(request: Request) -> Response:
     """One atomic step over all limits of the call. A call that may go ahead leaves a hold, which its span settles.
 
     A list of checks gets a list of answers, with 200: each is one step of its own, and a refusal among them has the body
-    that it would have alone.
+    that it would have alone. All of a list wait ten seconds at most.
     """
     checks: Checks = request.app.state.checks
     body = b""

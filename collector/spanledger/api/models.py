@@ -95,7 +95,8 @@ class CheckBody(Body):
     @model_validator(mode="before")
     @classmethod
     def _can_be_kept(cls, given: Any) -> Any:
-        return given  # nothing of it is kept
+        # Nothing of it is kept. Many clients write null for what they do not give.
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class SettleBody(Body):
