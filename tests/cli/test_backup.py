@@ -24,6 +24,9 @@ def test_a_backup_is_made_and_put_back_and_never_over_something(tmp_path: Path) 
     assert here("sql", "select count(*) as n from calls", "--csv", "--data", str(tmp_path / "again")).out == "n\n3\n"
     refused = here("restore", str(tmp_path / "kept"), "--data", str(data))
     assert (refused.code, "is not empty" in refused.err) == (1, True)
+    for inside in ("kept", "entries/kept"):
+        refused = here("backup", str(data / inside), "--data", str(data))
+        assert (refused.code, "is inside of" in refused.err, (data / inside).exists()) == (1, True, False)
 
 
 def test_a_damaged_file_is_named_the_rest_is_served_and_repair_goes_on_without_it(tmp_path: Path) -> None:

@@ -49,6 +49,8 @@ def back_up(data: Path, target: Path) -> dict[str, Any]:
         )
     if not (data / "entries" / "_delta_log").exists():
         raise BackupError(f"there is no ledger in {data}")
+    if target.resolve().is_relative_to(data.resolve()):
+        raise BackupError(f"{target} is inside of {data}: what takes the one takes the other; name a folder elsewhere")
     _must_be_empty(target)
     target.mkdir(parents=True, exist_ok=True)
     began = datetime.now(UTC)
