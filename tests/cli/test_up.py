@@ -57,6 +57,9 @@ def test_on_the_default_ports_an_application_needs_the_line_alone() -> None:
     assert told.count("In another terminal:") == 1
     assert "keys" not in told
     assert "keys        none: whoever is on this machine may do everything" in _welcome(defaults, "http://x", open_to_all=True)
+    over_tls = _welcome(replace(defaults, tls=True), "http://x")
+    assert "OTLP/HTTP   https://127.0.0.1:4318" in over_tls
+    assert "export OTEL_EXPORTER_OTLP_ENDPOINT=https://127.0.0.1:4318" in over_tls
     moved = _welcome(replace(defaults, http="127.0.0.1:5000"), "http://127.0.0.1:8501")
     assert moved.count("start it with") == moved.count("export ") == 1
 

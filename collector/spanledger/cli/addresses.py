@@ -10,19 +10,20 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """`grpc` and `http` are host:port, `api` is a URL, `data` is the absolute data folder."""
+    """`grpc` and `http` are host:port, `api` is a URL, `data` is the absolute data folder; `tls` says that `http` wants it."""
 
     grpc: str
     http: str
     api: str
     data: str
     pid: int
+    tls: bool = False
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "Addresses":
         """From the members of a JSON object; more than these may stand in it. Raises `ValueError` when one is missing."""
         try:
-            return cls(**{field.name: found[field.name] for field in fields(cls)})
+            return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the addresses of a collector: {error}") from error
 
@@ -32,9 +33,14 @@ class Addresses:
         near = os.path.relpath(self.data)
         return self.data if near.startswith("..") else near
 
+    @property
+    def otlp(self) -> str:
+        """The URL of OTLP over HTTP."""
+        return f"{'https' if self.tls else 'http'}://{self.http}"
+
     def variables(self) -> Mapping[str, str]:
         """What the host application must have in its environment; empty when the defaults lead here."""
-        wanted = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{self.http}", "SPANLEDGER_API": self.api}
+        wanted = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp, "SPANLEDGER_API": self.api}
         return {name: url for name, url in wanted.items() if url != _DEFAULTS[name]}
 
 

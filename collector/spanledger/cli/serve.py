@@ -99,7 +99,8 @@ async def _serve(config: "Configuration", announce: bool) -> bool:
             return False
         start.result()
         await api.start(collector)
-        addresses = Addresses.of({**collector.addresses, "api": api.url, "data": str(config.data.absolute()), "pid": os.getpid()})
+        where = {**collector.addresses, "api": api.url, "data": str(config.data.absolute()), "pid": os.getpid()}
+        addresses = Addresses.of({**where, "tls": config.http.tls is not None})
         collector.announce({"grpc": addresses.grpc, "http": addresses.http, "api": addresses.api})
         grace = config.settings.service.shutdown_grace
         told_to_up = {**asdict(addresses), "shutdown_grace": grace, "open_to_all": api.open_to_all}
@@ -118,7 +119,7 @@ def _lines(addresses: Addresses, *, open_to_all: bool) -> str:
     return "\n".join(
         [
             f"OTLP/gRPC   {addresses.grpc}",
-            f"OTLP/HTTP   http://{addresses.http}",
+            f"OTLP/HTTP   {addresses.otlp}",
             f"API         {addresses.api}",
             f"ledger      {addresses.folder}",
             f"keys        {NO_KEY if open_to_all else 'needed'}",

@@ -147,7 +147,7 @@ def _welcome(addresses: "Addresses", dashboard: str, *, open_to_all: bool = Fals
         f"  dashboard   {bold(dashboard, bold=True)}",
         f"  API         {addresses.api}",
         f"  OTLP/gRPC   {addresses.grpc}",
-        f"  OTLP/HTTP   http://{addresses.http}",
+        f"  OTLP/HTTP   {addresses.otlp}",
         *([f"  keys        {NO_KEY}"] if open_to_all else []),
         "",
         "Put this line first in your application:",
