@@ -197,6 +197,9 @@ def test_what_could_not_be_read_is_wrong_and_says_why(tmp_path: Path) -> None:
     assert found["set aside"]["state"] == "wrong"
     assert "1 body is set aside, unread: not OTLP at byte 0" in found["set aside"]["says"]
     assert "spanledger journal list" in found["set aside"]["do"]
+    for change in ("retry", "drop"):
+        outcome = here("journal", change, "99", "--data", str(data))
+        assert (outcome.code, "only 0 of the 1 named are set aside" in outcome.err) == (1, True)
 
 
 def test_what_only_the_backend_behind_has_not_had_does_not_wait_for_the_ledger(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def _changed(change: Callable[[Path, list[int]], int], numbers: list[int] | None
     if bool(numbers) == every:
         fail("name the bodies, or say --all", code=2)
     try:
-        return change(data, numbers or [])
+        changed = change(data, numbers or [])
     except JournalError as error:
         fail(str(error), hint="name the data folder with --data")
+    if changed < (named := len(set(numbers or []))):
+        fail(f"only {changed} of the {named} named are set aside", hint="`spanledger journal list` shows what there is")
+    return changed
