@@ -47,7 +47,9 @@ def _flagged(frame: pl.DataFrame) -> pl.Series:
     raised = [name for name in FLAGS if name in frame.columns and frame[name].any()]
     code = np.zeros(frame.height, dtype=np.int64)
     for bit, name in enumerate(raised):
-        code |= frame[name].fill_null(False).to_numpy().astype(np.int64) << bit
+        raises = frame[name]
+        raises = raises.fill_null(False) if raises.null_count() else raises
+        code |= raises.to_numpy().astype(np.int64) << bit
     codes = np.flatnonzero(np.bincount(code))
     lists = [[name for bit, name in enumerate(raised) if value >> bit & 1] for value in codes.tolist()]
     return pl.Series("flags", lists, dtype=pl.List(pl.String))[pl.Series(np.searchsorted(codes, code))]

@@ -107,11 +107,13 @@ def _service(telemetry: Telemetry) -> pl.DataFrame:
     """Service, environment, emitter and place of each resource, and whether one of their names was `cut`."""
     of, keys, count = telemetry.resources, telemetry.keys, _count(telemetry.records["resource"])
     texts = cast(pl.Series, pl.from_arrow(of.spelled(np.arange(len(of)), keys)))
-    whole = texts.str.len_bytes()
-    texts = texts.str.slice(0, LONGEST_TEXT)
-    shorter = np.append((texts.str.len_bytes() < whole).fill_null(False).to_numpy(), False)
+    length = texts.str.len_bytes().fill_null(0).to_numpy()
+    shorter = np.zeros(len(of) + 1, dtype=bool)
+    if length.max(initial=0) > LONGEST_TEXT:  # more bytes need not be more characters
+        whole, texts = texts, texts.str.slice(0, LONGEST_TEXT)
+        shorter[:-1] = (texts.str.len_bytes() < whole.str.len_bytes()).fill_null(False).to_numpy()
     cut = np.zeros(count, dtype=bool)
-    said = (texts.str.len_bytes() > 0).fill_null(False).to_numpy() & (of.row < count)
+    said = (length > 0) & (of.row < count)
     # Behind the last text stands nothing.
     texts = pl.concat([texts, pl.Series([None], dtype=pl.String)])
     columns: dict[str, pl.Series] = {}
@@ -142,17 +144,14 @@ def _linked(links: pl.DataFrame) -> pl.DataFrame:
 
 def _spoken(frame: pl.DataFrame, settled: Sequence[CachedInput]) -> pl.LazyFrame:
     """Spans and log records with what they are taken for and what they say."""
-    is_log = pl.col("signal") == "logs"
-    frame = frame.with_columns(
-        pl.when(is_log)
-        .then(pl.coalesce("event", "given_name", "text"))
-        .otherwise("given_name")
-        .str.slice(0, LONGEST_REST)
-        .alias("name"),
-        mapped(frame["finish_reason"], _first_reason),
-    )
-    said = normalise(decided(_known_by_event(frame)), settled).with_columns(_TOLD).with_columns(*_ROLE, *_BEGUN)
-    if not (frame["signal"] == "logs").any():
+    logged = (frame["signal"] == "logs").any()
+    name = pl.col("given_name")
+    if logged:
+        name = pl.when(pl.col("signal") == "logs").then(pl.coalesce("event", name, "text")).otherwise(name)
+    frame = frame.with_columns(name.str.slice(0, LONGEST_REST).alias("name"), mapped(frame["finish_reason"], _first_reason))
+    frame = decided(_known_by_event(frame) if logged else frame)
+    said = normalise(frame, settled).with_columns(_TOLD).with_columns(*_ROLE, *_BEGUN)
+    if not logged:
         return said
     # A log record bounds nothing and is nobody's parent: it is a call, or it is nothing.
     return said.filter((pl.col("signal") == "traces") | pl.col("role").is_in(["leaf", "repeat", "correction"]))
@@ -174,9 +173,8 @@ def _known_by_event(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _finished(said: pl.LazyFrame, telemetry: Telemetry, fields: Fields, attribution: Attribution) -> pl.DataFrame:
-    # To search so wide a plan for savings costs more than it saves; the other engine leaves columns in pieces, which
-    # whatever is done with the frame puts together anew: 2 ms each time.
-    frame = said.with_columns(_ENDED).collect(engine="in-memory", optimizations=pl.QueryOptFlags.none())
+    # The other engine leaves columns in pieces, which whatever is done with the frame puts together anew: 2 ms each time.
+    frame = said.with_columns(_ENDED).collect(engine="in-memory", optimizations=_SAVINGS)
     return with_rest(with_tags(frame, telemetry, attribution), telemetry, fields)
 
 
@@ -286,6 +284,10 @@ def _ids() -> list[pl.Expr]:
         (known & (parent == span)).fill_null(False).alias(PARENTS_CYCLE),
     ]
 
+
+#: To search so wide a plan for other savings costs more than it saves.
+_SAVINGS = pl.QueryOptFlags.none()
+_SAVINGS.comm_subexpr_elim = True
 
 #: What is told of all records in turn, made once: to make them takes as long as to compute them for a thousand records.
 _TOLD, _ROLE, _BEGUN, _ENDED = [*_outcome(), *_raw_times(), *_ids()], _role(), _begun(), _ended()

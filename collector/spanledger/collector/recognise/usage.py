@@ -156,11 +156,15 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     firsts = [DIALECTS[dialect].embedded_first or DIALECTS[dialect].embedded == "adk" for _, _, dialect in told]
     # The last row is that of all records which embed nothing.
     counts = [*(usage.counts if usage else {} for usage in usages), {}]
-    counted = pl.DataFrame(counts, schema=dict.fromkeys(_EMBEDDED, pl.Int64))
-    found = counted.select(pl.all().name.suffix("_held")).with_columns(
-        pl.Series("first", [*firsts, False]),
-        pl.Series("embedded_unreadable", [*(usage is None for usage in usages), False]),
-        pl.Series("invalid_held", [*(usage is not None and usage.invalid for usage in usages), False]),
+    said = {name for count in counts for name in count}
+    known = [name for name in _EMBEDDED if name in said]
+    found = pl.DataFrame(
+        [
+            *(pl.Series(f"{name}_held", [count.get(name) for count in counts], dtype=pl.Int64) for name in known),
+            pl.Series("first", [*firsts, False]),
+            pl.Series("embedded_unreadable", [*(usage is None for usage in usages), False]),
+            pl.Series("invalid_held", [*(usage is not None and usage.invalid for usage in usages), False]),
+        ]
     )
     of_row = np.full(frame.height, len(usages), dtype=np.int64)
     of_row[rows.to_numpy()] = index
@@ -168,14 +172,18 @@ def _with_embedded(frame: pl.DataFrame) -> pl.DataFrame:
     first = pl.col("first")
     merged = [
         pl.when(first).then(pl.coalesce(f"{name}_held", name)).otherwise(pl.coalesce(name, f"{name}_held")).alias(name)
-        for name in _EMBEDDED
+        for name in known
     ]
     return joined.with_columns(
         *merged,
-        ((first | pl.col("input").is_null()) & pl.col("input_held").is_not_null()).alias("whole_input"),
-        ((first | pl.col("output").is_null()) & pl.col("output_held").is_not_null()).alias("whole_output"),
+        *(
+            ((first | pl.col(name).is_null()) & pl.col(f"{name}_held").is_not_null() if name in said else pl.lit(False)).alias(
+                f"whole_{name}"
+            )
+            for name in ("input", "output")
+        ),
         (pl.col("tokens_invalid") | pl.col("invalid_held")).alias("tokens_invalid"),
-    ).drop("first", "invalid_held", *(f"{name}_held" for name in _EMBEDDED))
+    ).drop("first", "invalid_held", *(f"{name}_held" for name in known))
 
 
 def _embedded(raw: str | None, details: str | None, dialect: int) -> Usage | None:
