@@ -106,6 +106,8 @@ def test_it_refuses_and_warns_as_the_limit_did(tmp_path: Path, fields: dict[str,
         said[verdict.verdict] += 1
         if verdict.allowed:
             of.post(entries(one | {"hold_id": verdict.hold_id}))
+    clock.pass_(hours=3)
+    of.reload()
     with history(tmp_path, *tried) as connection:
         found = backtest(connection, limit, of.covering.terms, since=NOON, until=clock() + timedelta(seconds=1))
     assert (found.refused, found.warned) == (said["refuse"], said["warn"])

@@ -256,6 +256,20 @@ def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:
     assert answers(of, 2, user="u") == ["allow", "refuse"]
 
 
+def test_what_is_over_costs_a_check_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    of = limits(tmp_path, clock)
+    limit = add(of, amount=1, thresholds=[])
+    until = clock() + timedelta(minutes=1)
+    of.admin.grant(limit, "top_up", 5, reason="paid", who="ann", expires_at=until)
+    of.admin.pause({"tenant": "acme"}, reason="stop", who="ann", until=until)
+    clock.pass_(minutes=1)
+    of.reload()
+    cover = of.covering.cover({"tenant": "acme"}, of.micros())
+    assert (cover.pauses, [covered.plain for covered in cover.limits]) == ([], [True])
+    assert answers(of, 2, tenant="acme") == ["allow", "refuse"]
+
+
 def test_an_override_stands_instead_of_the_amount_for_a_time(tmp_path: Path) -> None:
     clock = Clock()
     of = limits(tmp_path, clock)

@@ -66,7 +66,7 @@ class _Running:
 def backtest(connection: duckdb.DuckDBPyConnection, limit: Limit, terms: Terms, *, since: datetime, until: datetime) -> Backtest:
     """Run a limit over the ledger's history, enabled or not and whenever it is valid. What lies in its window before `since`
     counts as used, and refuses nobody."""
-    covering = Covering([replace(limit, enabled=True)], terms)
+    covering = Covering([replace(limit, enabled=True)], replace(terms, read_at=None))
     since = max(since, moment(0))
     found = Backtest(since=since, until=until)
     running: dict[tuple[int, Key], _Running] = {}

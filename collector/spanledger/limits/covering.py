@@ -138,6 +138,11 @@ class Covering:
             for pause in terms.pauses
             if pause.limit_id is not None and (limit := self.limits.get(pause.limit_id)) is not None
         }
+        #: No check need look at those that are over.
+        self._grants = {
+            limit_id: [grant for grant in grants if terms.read_at is None or grant.expires_at > terms.read_at]
+            for limit_id, grants in terms.grants.items()
+        }
         self._index = Index(selecting)
         used = {name for one in selecting for name in one.selectors} | {name for limit in self.enabled for name in limit.per}
         self._tiered = {name[5:] for name in used if name.startswith("tier.")}
@@ -201,7 +206,7 @@ class Covering:
             else:
                 limit = found.of
                 key = tuple([subject.get(name) for name in limit.per])
-                cover.limits.append(Covered(limit, key, at, self.terms.grants.get(limit.id, ())))
+                cover.limits.append(Covered(limit, key, at, self._grants.get(limit.id, ())))
                 if (pause := self.paused.get((limit.id, key))) is not None:
                     cover.pauses.append(pause)
         return cover

@@ -42,7 +42,7 @@ class Rulebook:
     ) -> None:
         self._control, self._counters, self._step = control, counters, step
         self._clock, self._history, self._changed, self._parts_of = clock, history, changed, parts_of
-        self.covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control))
+        self.covering = Covering((rows.limit_of(row) for row in control.rows(rows.TABLE)), Terms.load(control, clock()))
 
     def create(self, fields: Mapping[str, Any], *, who: str, why: str | None) -> Limit:
         """Raises `LimitError`."""
@@ -151,7 +151,7 @@ class Rulebook:
         Without `count`, someone else has counted, or will. `again`: it must be counted once more when others have followed.
         `own`: whoever changed it has seen to the holds of others.
         """
-        covering = Covering(limits, Terms.load(self._control))
+        covering = Covering(limits, Terms.load(self._control, self._clock()))
         moved = moved_between(self.covering.terms, covering.terms)
         changed = [*changed, *(limit for limit in limits if covering.tier_dimension(limit) in moved)]
         gone = self.covering.limits.keys() - covering.limits.keys()

@@ -95,10 +95,11 @@ class Terms:
     pauses: tuple[Pause, ...] = ()
     grants: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
     resets: Mapping[str, tuple[Reset, ...]] = field(default_factory=dict)
+    read_at: datetime | None = None
 
     @staticmethod
-    def load(control: Control) -> "Terms":
-        """As the control database has it now."""
+    def load(control: Control, now: datetime | None = None) -> "Terms":
+        """As the control database has it; without the pauses that are over `now`. Grants that are over are for back-tests."""
         grants: dict[str, list[Grant]] = {}
         for row in control.rows(TABLES["grants"]):
             grants.setdefault(row["limit_id"], []).append(_grant(row))
@@ -109,9 +110,10 @@ class Terms:
             resets.setdefault(row["limit_id"], []).append(reset)
         return Terms(
             tuple(_tier(row) for row in control.rows(TABLES["tiers"])),
-            tuple(_pause(row) for row in control.rows(TABLES["pauses"])),
+            tuple(_pause(row) for row in control.rows(TABLES["pauses"]) if now is None or not row["until"] or row["until"] > now),
             {limit: tuple(sorted(found, key=lambda g: g.valid_from)) for limit, found in grants.items()},
             {limit: tuple(found) for limit, found in resets.items()},
+            now,
         )
 
     def tier(self, name: str) -> Tier | None:
