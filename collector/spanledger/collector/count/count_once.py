@@ -18,7 +18,7 @@ from spanledger.collector.columns.chunks import in_columns
 from spanledger.collector.columns.keys import among, keys_of
 from spanledger.collector.count.answered import Answered
 from spanledger.collector.count.evidence import AGENT, METRIC, PAST, SPAN, Evidence, narrowed
-from spanledger.collector.count.evidence_files import PLAIN, REPEATED, EvidenceFiles
+from spanledger.collector.count.evidence_files import PLAIN, REPEATED, WRITTEN, EvidenceFiles
 from spanledger.collector.count.gone import Narrow
 from spanledger.collector.count.grouping import weak_ids
 from spanledger.collector.count.memory import FROM_EVIDENCE, KEPT, Memory, moment
@@ -110,7 +110,8 @@ class CountOnce:
             rows, plain, repeated = entries["row"].to_numpy(), self.memory.arrays["plain"], np.zeros(len(new), dtype=bool)
             again = (entries["kind"] == "duplicate").to_numpy() & (rows >= new[0])
             repeated[rows[again] - new[0]] = True
-            told = entries[pl.Series(np.flatnonzero(~plain[rows] & ~again))]
+            told = entries[[name for name in (*WRITTEN, "row") if name in entries.columns]]
+            told = told[pl.Series(np.flatnonzero(~plain[rows] & ~again))]
             evidence = self.memory.evidence.told(new).with_columns(pl.Series(PLAIN, plain[new]), pl.Series(REPEATED, repeated))
             self._files.write(mark, evidence, self._written(told))
         self.memory.let_go(arrived)

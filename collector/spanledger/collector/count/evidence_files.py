@@ -214,12 +214,13 @@ def _as_bytes(texts: pa.Array) -> pa.Array:
     bounds = np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
     if texts.offset or data is None or (bounds & 1).any():
         return texts
-    hexed = bytes(memoryview(data)[: bounds[-1]])
+    hexed = memoryview(data)[: bounds[-1]]
     try:
         told = binascii.unhexlify(hexed)
     except binascii.Error:
         return texts
-    if binascii.hexlify(told) != hexed:
+    # Of the digits of hex only capitals have the one of these bits and not the other.
+    if ((np.frombuffer(hexed, dtype=np.uint8) & 0x60) == 0x40).any():
         return texts
     return pa.Array.from_buffers(pa.large_binary(), len(texts), [valid, pa.py_buffer(bounds >> 1), pa.py_buffer(told)])
 

@@ -9,6 +9,7 @@ from spanledger.collector.columns.chunks import Flags
 from spanledger.collector.columns.keys import among, keys_of, mixed
 from spanledger.collector.count.evidence import HEARD, LEAF, voice
 from spanledger.collector.count.gone import Narrow
+from spanledger.collector.recognise.shapes import alike
 
 #: Of so many emitters, those that were heard last, it is known.
 _MOST = 100_000
@@ -31,8 +32,8 @@ class Heard:
         speakers = np.flatnonzero(((role == LEAF) | (role == HEARD)) & (narrow["emitter"] != 0))
         # A record that only says who was heard is known by its id, and the voice is its name.
         spoken = mixed(narrow["emitter"], np.where(role == HEARD, narrow["entry"], narrow["voice"]))[speakers]
-        spoken, first = np.unique(spoken, return_index=True)
-        speakers, unheard = speakers[first], []
+        first, _ = alike(spoken)
+        spoken, speakers, unheard = spoken[first], speakers[first], []
         for place, (key, arrived) in enumerate(zip(spoken.tolist(), narrow["arrived"][speakers].tolist(), strict=True)):
             emitter = self._spoken.get(key)
             if emitter is None:

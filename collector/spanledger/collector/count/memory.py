@@ -259,7 +259,9 @@ class Memory:
         kept[self._last_points(~pinned & (arrived <= self.horizon))] = True
         if kept.all():
             return
-        leaving = {name: self.arrays[name][~kept] for name in NARROW}
+        gone = np.flatnonzero(~kept)
+        oldest = slice(0, len(gone)) if gone[-1] == len(gone) - 1 else gone
+        leaving = {name: self.arrays[name][oldest] for name in NARROW}
         self.gone.add(leaving)
         self.answered.add(leaving)
         self.answered.let_go(old)

@@ -47,9 +47,10 @@ def told_apart(evidence: Evidence) -> Evidence:
         return evidence
     run = _runs(evidence, summed)
     summed, run = summed[run != 0], run[run != 0]
-    run = side_by_side(evidence, summed, run, _asks(evidence, summed))
+    asked, mute = _asks(evidence, summed)
+    run = side_by_side(evidence, summed, run, (asked, mute))
     order = np.lexsort((narrow["entry"][summed], narrow["started"][summed], narrow["ended"][summed], run))
-    summed, run = summed[order], run[order]
+    summed, run, asked, mute = summed[order], run[order], asked[order], mute[order]
     begins = firsts(run)
     first = np.repeat(begins, np.diff(np.append(begins, len(run))))
     totals = _Total.of(evidence.take(summed, TOTALS), first)
@@ -61,7 +62,7 @@ def told_apart(evidence: Evidence) -> Evidence:
             shrank |= total.known & total.has_before & (total.now < total.before)
     follows &= ~shrank
     tried = np.flatnonzero(follows & (role[summed] == LEAF))
-    follows[tried] = _goes_on(evidence, summed, tried, totals)
+    follows[tried] = _goes_on(evidence, summed, tried, totals, (asked[tried - 1], mute[tried - 1]))
     told: dict[str, tuple[Ints, pl.Series]] = {}
     # A series that stood still made no call.
     still = role[summed] == METRIC
@@ -97,13 +98,13 @@ def _runs(evidence: Evidence, rows: Ints) -> Keys:
     return np.where(narrow["role"][rows] == LEAF, looped, metered)
 
 
-def _goes_on(evidence: Evidence, rows: Ints, tried: Ints, totals: "dict[str, _Total]") -> Flags:
+def _goes_on(evidence: Evidence, rows: Ints, tried: Ints, totals: "dict[str, _Total]", before_asks: tuple[Flags, Flags]) -> Flags:
     """Which of the tried calls among these rows go on with the loop of the call before them: below one span there may be others.
 
     That one has asked for tools and ended before, and whatever it read is read again. Some providers do not say that they ask.
     """
     narrow = evidence.narrow
-    asked, mute = (each[tried - 1] for each in _asks(evidence, rows))
+    asked, mute = before_asks
     read = totals.get("input_tokens")
     grown = np.ones(len(tried), dtype=np.int64) if read is None else read.now[tried] - read.before[tried]
     before = np.zeros(len(tried), dtype=np.int64) if read is None else (read.now - read.before * read.has_before)[tried - 1]
