@@ -73,7 +73,8 @@ class Journal:
         """Return when the body is on disk; raises `Busy` when the journal or the disk is full."""
         size = len(received.body)
         if self.bytes + self._promised + size > self.limit_bytes:
-            raise Busy(f"the journal is full: {self.bytes} bytes wait for the ledger, {self.limit_bytes} are allowed")
+            waiting = f"{self.bytes} bytes wait for the ledger or the backend behind"
+            raise Busy(f"the journal is full: {waiting}, {self.limit_bytes} are allowed")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._promised += size
