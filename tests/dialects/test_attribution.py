@@ -2,6 +2,7 @@
 or its resource."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,3 +135,26 @@ def test_what_a_duplicate_knew_alone_stands_on_the_entry_that_stands() -> None:
     assert (float(call["reported_cost_usd"]), call["service_tier"], call["response_id"]) == (0.0125, "flex", "resp_inner_01")
     assert (call["cache_read_tokens"], call["cache_write_5m_tokens"], call["cache_write_1h_tokens"]) == (600, 60, 40)
     assert (call["reasoning_tokens"], [tag["key"] for tag in call["tags"]]) == (128, ["cell", "team"])
+
+
+def test_whose_account_pays_says_whom_a_call_is_for_only_where_nobody_else_does() -> None:
+    """Anthropic's SDK names the account on each span, whoever the call is for: taken for a tenant, it made two calls of one."""
+    account = {
+        "anthropic.organization.id": "org-9", "anthropic.workspace.id": "wrk-1", "gen_ai.response.id": "msg_01AbCdEfGh",
+    }  # fmt: skip
+    call = Span(scope="com.anthropic.sdk.python", id="i", trace="own", start=10, end=290, attributes=chat(attributes={
+        "gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-5", **account}).attributes)  # fmt: skip
+    wrapper = Span(scope="openinference.instrumentation.langchain", id="o", end=300, attributes={
+        "openinference.span.kind": "LLM", "llm.model_name": "claude-sonnet-4-5", "llm.token_count.prompt": 1000,
+        "llm.token_count.completion": 200})  # fmt: skip
+    of_acme = {"tenant": "acme"}
+    cases = {
+        ("org-9", "wrk-1"): [call],
+        ("acme", "wrk-1"): [replace(call, resource=of_acme), replace(wrapper, resource=of_acme)],
+        ("acme", "chat"): [replace(call, parent="a"), Span(id="a", trace="own", end=400, attributes={
+            "spanledger.tenant": "acme", "spanledger.project": "chat"})],
+    }  # fmt: skip
+    for whom, spans in cases.items():
+        for order in (spans, spans[::-1]):
+            (stands,) = standing(entries_of([[body_of(span)] for span in order]))
+            assert (stands["tenant"], stands["project"]) == whom

@@ -85,13 +85,14 @@ def merged(evidence: Evidence, leaves: Flags, stands: Flags, label: Ints, ancest
 
 
 def as_posted(told: Told) -> None:
-    """Let calls say what is posted of them: for whom their resource is where nobody is named, and how much they sum up."""
+    """Let calls say what is posted of them: for whom their resource is where nobody is named, then whose account pays, and how
+    much they sum up."""
     evidence, rows = told.evidence, told.rows
-    for who in WHO:
-        around = evidence.knows(f"resource_{who}")
-        at = rows[:0] if around is None else np.flatnonzero(around[rows] & ~told.known(who))
+    for who, around in (*((who, f"resource_{who}") for who in WHO), ("tenant", "account_tenant"), ("project", "account_project")):
+        known = evidence.knows(around)
+        at = rows[:0] if known is None else np.flatnonzero(known[rows] & ~told.known(who))
         if len(at):
-            told.say(who, at, evidence.take(rows[at], [f"resource_{who}"]).to_series())
+            told.say(who, at, evidence.take(rows[at], [around]).to_series())
     role = evidence.narrow["role"][rows]
     metered, summed = role == METRIC, (role == AGENT) | (role == SPAN)
     if evidence.knows("calls") is not None:

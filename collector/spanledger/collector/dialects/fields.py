@@ -29,7 +29,7 @@ TEXTS = (
     "finish_reason",
     "error_type", "error_text",
     "streamed", "cache_hit", "batch", "cut_short", "estimated",
-    "tenant", "project", "user", "agent", "session",
+    "tenant", "project", "user", "agent", "session", "account_tenant", "account_project",
     "environment", "raw", "raw_output", "raw_cost",
 )  # fmt: skip
 
@@ -160,6 +160,9 @@ SHARED: Mapping[str, tuple[str, ...]] = {
     "batch": ("spanledger.batch",),
     "cut_short": ("spanledger.stream.cut_short",),
     "estimated": ("spanledger.tokens.estimated",),
+    # Whose account pays: known of every call to that account, so it says whom one is for only where nobody else does.
+    "account_tenant": ("anthropic.organization.id",),
+    "account_project": ("anthropic.workspace.id",),
     "environment": ("gen_ai.environment", "langfuse.environment"),
     "raw": (),
     "raw_output": (),
@@ -178,10 +181,10 @@ ATTRIBUTION: Mapping[str, tuple[str, ...]] = {
         "spanledger.tenant", "tenant.id", "tenant", "organization.id", "litellm.team.id", "litellm.team.alias",
         "metadata.user_api_key_team_id", "metadata.user_api_key_team_alias", "metadata.user_api_key_org_id",
         "ai.telemetry.metadata.tenant", "langfuse.trace.metadata.tenant", "traceloop.association.properties.tenant",
-        "metadata:tenant", "metadata:tenant_id", "anthropic.organization.id", "cursor.team.id", "team",
+        "metadata:tenant", "metadata:tenant_id", "cursor.team.id", "team",
     ),
     "project": (
-        "spanledger.project", "project.id", "project", "langsmith.trace.session_name", "anthropic.workspace.id",
+        "spanledger.project", "project.id", "project", "langsmith.trace.session_name",
         "ai.telemetry.metadata.project", "langfuse.trace.metadata.project", "traceloop.association.properties.project",
         "metadata:project",
     ),

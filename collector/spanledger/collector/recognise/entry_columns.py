@@ -37,6 +37,7 @@ EXTRA: dict[str, Any] = {
     "host": pl.String,
     "process": pl.String,
     **{f"resource_{who}": pl.String for who in WHO},
+    **{f"account_{who}": pl.String for who in ("tenant", "project")},
 }
 
 EVIDENCE: dict[str, Any] = {**COLUMNS, **EXTRA}
