@@ -84,15 +84,16 @@ def test_few_bytes_that_become_many_are_decoded_some_at_a_time(tmp_path: Path, o
     journal.close()
 
 
-def test_the_body_with_which_a_piece_ends_is_decoded_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_body_that_ends_a_piece_and_what_is_left_go_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = body(smallest(50))
     monkeypatch.setattr(reading, "PIECE_BYTES", 10 * len(one.body) - 1)
     journal = Journal(tmp_path / "journal.sqlite", limit_bytes=MIB)
-    append(journal, *([one] * 30))
+    append(journal, *([one] * 33))
     watched = Watched()
     read = Reading(journal, watched, threading.Event(), {})
-    assert read.now(0, lambda last, so_many: None) is not None
-    assert watched.records == [500, 500, 500]
+    batch = read.now(0, lambda last, so_many: None)
+    assert batch is not None
+    assert (batch.bodies, watched.records) == (33, [500, 500, 500, 150])
     read.close()
     journal.close()
 
