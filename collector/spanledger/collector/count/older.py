@@ -87,6 +87,8 @@ class LedgerEvidence:
         ).to_arrow()  # fmt: skip
         with connect(self._data, storage_options=self._options, damaged="leave out") as connection:
             connection.register("late", wanted)
+            # A second one holds row groups of its own, and would take the core on which the next batch is read.
+            connection.execute("set threads = 1")
             window = {"first": begin.date(), "last": end.date(), "begin": begin, "end": end, "slack": SLACK_MICROS}
             return _whole(connection, connection.sql(statement, params=window))
 
