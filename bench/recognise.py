@@ -45,7 +45,8 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 #: Spans in a request, and requests in a batch.
 REQUEST = 512
 FULL = FITTING_RECORDS // REQUEST
-#: `check` is the parser's pass over a request before it is acknowledged; `decode` then only finds where fields stand.
+#: Decoding is `check`, the parser's pass over a request before it is acknowledged, and `decode`, which then only finds where
+#: fields stand (docs/decisions, "dialects-decoding-is-the-parsers-pass-and-what-follows").
 _STEPS = ("check", "decode", "recognise", "count once")
 _IDS = (
     "gen_ai.response.id", "ai.response.id", "anthropic.request.id", "request_id", "litellm.call_id", "llm.openai.id",
@@ -201,8 +202,13 @@ def measure(bodies: Iterator[bytes], at_once: int, *, fill: bool, functions: Fun
             }
         return {
             "spans": seen, "entries": entries, **figures, "all": round(sum(figures[step] for step in _STEPS), 2),
+            "counting_of_decoding": _ratio(spent, "check", "decode"), "counting_of_decode_alone": _ratio(spent, "decode"),
             "remembered": memory.evidence.height, "remembered_mib": round(held), "peak_rss_mib": round(peak),
         }  # fmt: skip
+
+
+def _ratio(spent: dict[str, float], *decoding: str) -> float:
+    return round((spent["recognise"] + spent["count once"]) / (sum(spent[step] for step in decoding) or 1), 3)
 
 
 def split(large: dict[str, float], small: dict[str, float], times: float) -> dict[str, dict[str, float]]:
