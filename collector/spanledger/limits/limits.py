@@ -286,7 +286,7 @@ class Limits:
 
     def counts(self) -> dict[str, int]:
         """Limits, live buckets and holds, and how many holds outlived their lease."""
-        buckets, holds = self._counters.count()
+        buckets, holds = self._counters.count(self.covering.limits.keys())
         return {"limits": len(self.covering.limits), "buckets": buckets, "holds": holds, "leaked": self._counters.leaked}
 
     def forget(self, place: Place, counted: Sequence[tuple[int, int]]) -> None:

@@ -47,7 +47,7 @@ class Metrics(Collector):
             return
         yield GaugeMetricFamily("spanledger_counters_up", "Whether the counters can be reached", value=1)
         yield GaugeMetricFamily("spanledger_limits", "Limits", value=counts["limits"])
-        yield GaugeMetricFamily("spanledger_buckets", "Buckets in memory", value=counts["buckets"])
+        yield GaugeMetricFamily("spanledger_buckets", "Buckets that hold or have counted something", value=counts["buckets"])
         yield GaugeMetricFamily("spanledger_holds", "Holds of calls in flight", value=counts["holds"])
         yield CounterMetricFamily("spanledger_holds_leaked", "Holds that outlived their lease", value=counts["leaked"])
 

@@ -175,8 +175,8 @@ class Counters(Protocol):
         """A live hold."""
         ...
 
-    def count(self) -> tuple[int, int]:
-        """(live buckets, live holds)."""
+    def count(self, limit_ids: Collection[str]) -> tuple[int, int]:
+        """(live buckets of these limits, which are all, live holds)."""
         ...
 
     def expire(self, now: int) -> None:

@@ -174,7 +174,7 @@ class MemoryCounters:
         with self._lock:
             return self._hold(hold_id)
 
-    def count(self) -> tuple[int, int]:
+    def count(self, limit_ids: Collection[str]) -> tuple[int, int]:
         """(live buckets, live holds)."""
         with self._lock:
             return len(self._buckets), len(self._holds)

@@ -23,7 +23,7 @@ from spanledger.limits.counters.counters import (
 )
 from spanledger.limits.counters.let_go import LetGo
 from spanledger.limits.counters.own_holds import Own, OwnHolds
-from spanledger.limits.counters.redis_anew import Anew
+from spanledger.limits.counters.redis_anew import Anew, batched
 from spanledger.limits.counters.redis_holds import PartsOf, RedisHolds
 from spanledger.limits.counters.redis_script import RedisScript
 from spanledger.limits.counters.redis_together import Together
@@ -172,13 +172,14 @@ class SharedCounters:
         """A live hold."""
         return self._holds.find(hold_id)
 
-    def count(self) -> tuple[int, int]:
-        """(keys in Redis, live holds); also brings `leaked` up to date."""
-        size: Any = self._script.do(lambda r: r.dbsize())
+    def count(self, limit_ids: Collection[str]) -> tuple[int, int]:
+        """(live buckets of these limits, live holds); also brings `leaked` up to date."""
+        ids = list(limit_ids)
+        buckets = sum(self._script.do(partial(_buckets, prefix=self._prefix, limit_ids=some)) for some in batched(ids, CHUNK))
         holds: Any = self._script.do(lambda r: r.zcard(f"{self._prefix}leases"))
         leaked: Any = self._script.do(lambda r: r.get(f"{self._prefix}leaked"))
         self.leaked = int(leaked or 0)
-        return int(size), int(holds)
+        return buckets, int(holds)
 
     # — upkeep —
 
@@ -300,8 +301,7 @@ class SharedCounters:
 
     def _let_go_of(self, hold_ids: Sequence[str]) -> bool:
         freed = False
-        for start in range(0, len(hold_ids), CHUNK):
-            chunk = hold_ids[start : start + CHUNK]
+        for chunk in batched(hold_ids, CHUNK):
             freed |= self._freed(self._script.run("release", self._now(), *chunk))
             self._let_go.told(chunk)
         return freed
@@ -318,3 +318,14 @@ def _mark(client: "redis.Redis", *, keys: Sequence[str]) -> None:
         for key in keys:
             pipe.set(key, "1", ex=KNOWN_SECONDS)
         pipe.execute()
+
+
+def _buckets(client: "redis.Redis", *, prefix: str, limit_ids: Sequence[str]) -> int:
+    with client.pipeline(transaction=False) as pipe:
+        for limit_id in limit_ids:
+            pipe.smembers(f"{prefix}w:{limit_id}")
+        windows = pipe.execute()
+        for limit_id, starts in zip(limit_ids, windows, strict=True):
+            for start in starts:
+                pipe.scard(f"{prefix}i:{limit_id}:{start}")
+        return sum(pipe.execute())
