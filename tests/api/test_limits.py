@@ -99,6 +99,7 @@ def test_a_limit_that_is_removed_refuses_nobody(collector: Running) -> None:
         ({"per": ["tag." + "k" * 129]}, "per"),
         ({"selectors": {"tenant": ["acme", "\ud83d"]}}, "selectors.tenant"),
         ({"selectors": {"tag.\ud83d": "x"}}, "selectors.tag.?"),
+        ({"thresholds": json.loads("[" * 600 + "]" * 600)}, "thresholds"),
         ({"colour": "red"}, "colour"),
     ],
 )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, LiteralString, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,9 @@ from pydantic_core import PydanticCustomError
 from spanledger.limits.check import LEASE_SECONDS, LONGEST_LEASE, LONGEST_NAME, LONGEST_WAIT_MS, MOST_TAGS, MOST_TOKENS
 
 _NOT_KEPT = re.compile("[\0\ud800-\udfff]")
+_NOT_TEXT = "has NUL or half of a character in it, such as \\ud83d"
+#: No body needs as many lists and objects inside of each other; Python follows a thousand.
+_DEEPEST = 32
 
 Name = Annotated[str, Field(max_length=LONGEST_NAME)]
 Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
@@ -29,24 +32,27 @@ class Body(BaseModel):
 
 def whole(given: Any) -> Any:
     """The body. Raises where it has half of a character, as JSON may ("\\ud83d"), which no answer can show again, or NUL, which
-    PostgreSQL does not keep."""
+    PostgreSQL does not keep, or is nested deeper than anybody looks."""
     if (wrong := _wrong(given)) is not None:
-        raise PydanticCustomError("not_kept", "has NUL or half of a character in it, such as \\ud83d", {"field": wrong})
+        raise PydanticCustomError("not_kept", wrong[1], {"field": wrong[0]})
     return given
 
 
-def _wrong(given: Any, at: str = "") -> str | None:
-    """Where in a body stands what nobody can keep; None where there is nothing of it."""
+def _wrong(given: Any, at: str = "", depth: int = 0) -> tuple[str, LiteralString] | None:
+    """Where in a body stands what nobody can keep, and what; None where there is nothing of it."""
     if isinstance(given, str):
-        return at or "body" if _NOT_KEPT.search(given) else None
-    if isinstance(given, Mapping):
-        for name, value in given.items():
-            shown = str(name).encode("utf-8", "replace").decode().replace("\0", "?")
-            there = f"{at}.{shown}" if at else shown
-            if (found := _wrong(name, there) or _wrong(value, there)) is not None:
-                return found
-    elif isinstance(given, list):
-        return next((found for one in given if (found := _wrong(one, at)) is not None), None)
+        return (at or "body", _NOT_TEXT) if _NOT_KEPT.search(given) else None
+    if not isinstance(given, Mapping | list):
+        return None
+    if depth > _DEEPEST:
+        return at or "body", "is nested too deep"
+    if isinstance(given, list):
+        return next((found for one in given if (found := _wrong(one, at, depth + 1)) is not None), None)
+    for name, value in given.items():
+        shown = str(name).encode("utf-8", "replace").decode().replace("\0", "?")
+        there = f"{at}.{shown}" if at else shown
+        if (found := _wrong(name, there) or _wrong(value, there, depth + 1)) is not None:
+            return found
     return None
 
 
