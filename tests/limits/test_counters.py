@@ -269,3 +269,24 @@ def test_redis_without_a_count_answers_nobody_until_it_has_one(tmp_path: Path, r
     shared.post([Posting("known", None, [Amount(PLACES[0], BEGIN, 5)])], BEGIN)
     assert shared.read([PLACES[0]], BEGIN)[0].used == 0
     shared.close()
+
+
+def test_redis_names_no_window_any_more_of_which_no_bucket_lives(request: pytest.FixtureRequest) -> None:
+    counters = fresh("redis", request, lambda: BEGIN)
+    assert isinstance(counters, SharedCounters)
+    hours = [
+        Place("hour", (), start, start + 3_600 * SECOND) for start in range(BEGIN, BEGIN + 4 * 3_600 * SECOND, 3_600 * SECOND)
+    ]
+
+    def post(hour: Place) -> set[str]:
+        counters.post([Posting(None, None, [Amount(hour, hour.start, 1)])], hour.start)
+        named: set[str] = counters._script.do(lambda r: r.smembers(f"{counters._prefix}w:hour"))
+        return named
+
+    for hour in hours[:3]:
+        named = post(hour)
+    assert named == {str(hour.start) for hour in hours[:3]}
+    over = [f"{counters._prefix}i:hour:{hour.start}" for hour in hours[:2]]
+    counters._script.do(lambda r: r.delete(*over))
+    assert post(hours[3]) == {str(hour.start) for hour in hours[2:]}
+    counters.close()

@@ -109,7 +109,13 @@ local function note(bucket)
     local place, noted = bucket.place, bucket.noted
     if not noted then
         redis.call('SADD', index_of(place), place[2])
-        redis.call('SADD', prefix .. 'w:' .. place[1], place[3])
+        local windows = prefix .. 'w:' .. place[1]
+        if redis.call('SADD', windows, place[3]) == 1 then
+            -- A window has begun: those of which no bucket lives any more are named no longer.
+            for _, start in ipairs(redis.call('SMEMBERS', windows)) do
+                if redis.call('EXISTS', prefix .. 'i:' .. place[1] .. ':' .. start) == 0 then redis.call('SREM', windows, start) end
+            end
+        end
     elseif place[6] == 0 or now - noted < HOUR then
         return
     end
