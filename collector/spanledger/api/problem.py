@@ -25,7 +25,7 @@ TYPE = "https://spanledger.dev/problems/"
 TITLES = {
     400: "The request is not understood",
     401: "Who are you?",
-    403: "This key may not do that",
+    403: "You may not do that",
     404: "There is no such thing",
     405: "This cannot be done here",
     409: "That contradicts what is there",
