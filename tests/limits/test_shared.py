@@ -194,7 +194,9 @@ def test_pauses_and_changes_made_at_one_collector_hold_at_the_other(both: Collec
 
 
 def test_buckets_and_holds_are_counted_and_not_the_keys_that_redis_has(both: Collectors) -> None:
-    both.add(amount=100, per=["user"])
+    limit = both.add(amount=100, per=["user"])
     for user in ("a", "b", "a"):
         both.one.check(Check(user=user))
     assert both.two.counts() == {"limits": 1, "buckets": 2, "holds": 3, "leaked": 0}
+    fullest, total = both.two.buckets(limit, 1)
+    assert ([bucket.key for bucket in fullest], total) == ([("a",)], 2)

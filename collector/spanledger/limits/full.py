@@ -18,7 +18,7 @@ def fullest(
     # Where the limit was per something else before, empty ones are left over.
     found = how_full(counters, carried, limit, [key for key in keys if len(key) == len(limit.per)], grants, now)
     found = [one for one in found if one.reading.used or one.reading.held]
-    return sorted(found, key=lambda asked: asked.share, reverse=True), total
+    return sorted(found, key=lambda asked: asked.share, reverse=True)[:count], total
 
 
 def how_full(
