@@ -256,6 +256,22 @@ def test_a_top_up_adds_to_the_amount_until_it_expires(tmp_path: Path) -> None:
     assert answers(of, 2, user="u") == ["allow", "refuse"]
 
 
+def test_two_collectors_that_start_together_with_a_raised_limit_both_start(tmp_path: Path) -> None:
+    clock = Clock()
+    connection = history(tmp_path, entry(clock), entry(clock))
+    given = {"name": "a", "measure": "requests", "amount": 1, "window": "day", "action": "pause"}
+    first = limits(tmp_path, clock, history=lambda: connection.cursor())
+    first.configure([given])
+    first.post(entries(entry(clock)))
+    assert len(first.admin.pauses()) == 1
+    both = [limits(tmp_path, clock, history=lambda: connection.cursor()) for _ in range(2)]
+    for of in both:
+        of.configure([given | {"amount": 9}], count=False)
+    for of in both:
+        of.rebuild(connection)
+        assert of.admin.pauses() == []
+
+
 def test_what_is_over_costs_a_check_nothing(tmp_path: Path) -> None:
     clock = Clock()
     of = limits(tmp_path, clock)

@@ -173,7 +173,10 @@ class Admin:
         with suppress(CountersAway):
             for key, pause in of_limit:
                 if not self._overspent(limit, key):
-                    self.resume(pause.id, who=who, reason=f"{limit.name!r} {why}")
+                    try:
+                        self.resume(pause.id, who=who, reason=f"{limit.name!r} {why}")
+                    except NotFound:  # another collector was quicker
+                        self._limits.reload()
 
     def resume_the_reconfigured(self) -> None:
         """The same for the limits that the configuration has raised."""
