@@ -217,12 +217,18 @@ def test_the_loopback_is_told_from_the_rest() -> None:
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", ""))
 
 
-def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the clock of access says, and of nothing else in this process."""
+    now = [100.0]
+    monkeypatch.setattr("spanledger.api.access.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_a_key_may_ask_only_so_often(tmp_path: Path, now: list[float]) -> None:
     keys = Keys(control(tmp_path))
     headers = _bearer(keys.create("busy", ["check"], who="tests")[1])
     access = Access(keys, requests_per_second=3)
-    now = [100.0]
-    monkeypatch.setattr("spanledger.api.access.time", SimpleNamespace(monotonic=lambda: now[0]))  # others must go on
     for _ in range(3):
         access.caller(headers)
     with pytest.raises(Problem) as caught:
@@ -232,12 +238,10 @@ def test_a_key_may_ask_only_so_often(tmp_path: Path, monkeypatch: pytest.MonkeyP
     access.caller(headers)
 
 
-def test_a_pace_below_one_a_second_lets_one_through_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pace_below_one_a_second_lets_one_through_at_a_time(tmp_path: Path, now: list[float]) -> None:
     keys = Keys(control(tmp_path))
     headers = _bearer(keys.create("slow", ["check"], who="tests")[1])
     access = Access(keys, requests_per_second=0.1)
-    now = [100.0]
-    monkeypatch.setattr("spanledger.api.access.time", SimpleNamespace(monotonic=lambda: now[0]))  # others must go on
     access.caller(headers)
     with pytest.raises(Problem) as caught:
         access.caller(headers)
